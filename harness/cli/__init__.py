@@ -1,0 +1,1 @@
+"""The command line; imports heavy libraries only inside commands."""

@@ -1,0 +1,1 @@
+"""Metrics, criteria and the decision rule; pure."""

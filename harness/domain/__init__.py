@@ -1,0 +1,1 @@
+"""Frozen values the whole product speaks in; standard library only."""

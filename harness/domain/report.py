@@ -1,0 +1,184 @@
+"""Everything a report shows, as one value: rendering needs neither the store nor the network.
+
+The pipeline builds an EvaluationReport; the ``reports`` package turns it into HTML, JSON, Markdown and JUnit.
+All text in it is untrusted model output or user traffic and has to be escaped where it is shown.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from harness.domain.decision import Decision
+from harness.domain.estimate import Estimate, Metric
+from harness.domain.json import Message
+from harness.domain.judgment import Judgment
+from harness.domain.observation import Observation
+from harness.domain.run import IngestReport
+
+REPORT_SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Funnel:
+    """Every sampled request of one arm ends in exactly one of completed, failed, dropped, skipped."""
+
+    sampled: int
+    completed: int
+    failed: Mapping[str, int] = field(default_factory=dict)
+    """By ErrorKind."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    comparable: int = 0
+    """Both sides completed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgeReport:
+    """One judge on one candidate: coverage, health and spend."""
+
+    judge: str
+    kind: str
+    """Registry name: exact, similarity, pairwise, ..."""
+    metric: str
+    fingerprint: str
+    model: str | None = None
+    prompt: str | None = None
+    prompt_sha256: str | None = None
+    pairs: int = 0
+    """Comparable pairs the judge was given."""
+    scored: int = 0
+    unscored: Mapping[str, int] = field(default_factory=dict)
+    """Pairs without a value, by UnscoredReason."""
+    wins: int | None = None
+    ties: int | None = None
+    losses: int | None = None
+    flips: int | None = None
+    """Pairs whose two orders gave opposite winners."""
+    both_orders: int | None = None
+    first_slot_share: float | None = None
+    """How often the answer shown first was preferred, ties as a half; 0.5 is unbiased."""
+    cost_usd: float | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Distribution:
+    """One quantity on both sides, thinned to at most a few hundred points for drawing."""
+
+    metric: str
+    title: str
+    unit: str
+    production: tuple[float, ...] = ()
+    """Quantiles at ``probabilities``."""
+    candidate: tuple[float, ...] = ()
+    replica: tuple[float, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    log_scale: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SliceReport:
+    """Estimates on the exchanges that share one value of one attribute."""
+
+    attribute: str
+    value: str
+    n: int
+    estimates: tuple[Estimate, ...]
+    too_small: bool = False
+    """Below the minimum for a rate; no estimate is shown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Example:
+    """One pair shown in full, side by side."""
+
+    exchange_id: str
+    why: str
+    """``worst``, ``best`` or ``failed``."""
+    score: float | None
+    score_metric: str
+    messages: tuple[Message, ...]
+    production: Observation
+    candidate: Observation
+    judgments: tuple[Judgment, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CostReport:
+    """What was spent, and what production traffic would cost a month on either side."""
+
+    candidate_usd: float | None
+    """Spent on this candidate's calls in this run."""
+    unpriced_calls: int
+    judges_usd: float | None
+    production_per_1k_usd: float | None
+    """Mean cost of 1,000 requests on production's side, over pairs with both costs known."""
+    candidate_per_1k_usd: float | None
+    requests_per_month: float | None
+    requests_per_month_source: str
+    """``configured`` or ``extrapolated from the export's time span``, or why it is unknown."""
+    production_month_usd: float | None
+    candidate_month_usd: float | None
+    candidate_month_low_usd: float | None = None
+    candidate_month_high_usd: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CandidateReport:
+    """Everything about one candidate."""
+
+    arm: str
+    model: str
+    """What answered: the litellm name, or the file of recorded responses."""
+    decision: Decision
+    estimates: tuple[Estimate, ...]
+    funnel: Funnel
+    judges: tuple[JudgeReport, ...]
+    errors: Mapping[str, tuple[int, int]]
+    """ErrorKind to (production's count, candidate's count) over the sampled requests."""
+    distributions: tuple[Distribution, ...]
+    cost: CostReport
+    slices: tuple[SliceReport, ...]
+    examples: tuple[Example, ...]
+    dropped_params: Mapping[str, int] = field(default_factory=dict)
+    """Parameters the provider does not take, with the number of requests that lost them."""
+    answered_models: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseFloor:
+    """What production does to itself: the replica arm against production's recorded answers."""
+
+    n: int
+    share: float
+    estimates: tuple[Estimate, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationReport:
+    """One run's report."""
+
+    run_id: str
+    name: str
+    harness_version: str
+    created_at: datetime
+    decided_at: datetime
+    metrics: Mapping[str, Metric]
+    """Every metric named by an estimate, a criterion or a slice."""
+    production_models: Mapping[str, int]
+    ingest: IngestReport
+    candidates: tuple[CandidateReport, ...]
+    noise_floor: NoiseFloor | None
+    experiment_yaml: str
+    """The experiment as used, without secrets."""
+    seed: int
+    versions: Mapping[str, str]
+    prompts: Mapping[str, str]
+    """Prompt name to sha256."""
+    stop_reason: str | None = None
+    command: str = ""
+    schema: int = REPORT_SCHEMA
+    warnings: tuple[str, ...] = ()

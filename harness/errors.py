@@ -1,0 +1,37 @@
+"""Every exception the product raises on purpose.
+
+    HarnessError
+    ├── ConfigurationError     the experiment, environment or command line is wrong; exit code 2
+    ├── InputError             an export or verdict file cannot be used; exit code 2
+    ├── InfrastructureError    store, network set-up or provider account is unusable; exit code 4
+    └── ModelError             one model call failed; becomes a failed Observation, never ends a run
+        (defined in harness.domain.model, where its CallError lives)
+
+A failing exchange is data, a broken set-up is an exception. Messages name the next step.
+"""
+
+from typing import ClassVar
+
+
+class HarnessError(Exception):
+    """Root of all errors raised on purpose; ``exit_code`` is what the command line returns."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class ConfigurationError(HarnessError):
+    """The experiment file, environment or command line is wrong; nothing has been run."""
+
+    exit_code = 2
+
+
+class InputError(HarnessError):
+    """An export or verdict file cannot be used as it is."""
+
+    exit_code = 2
+
+
+class InfrastructureError(HarnessError):
+    """The store, the machine or a provider account cannot be used; says nothing about a candidate."""
+
+    exit_code = 4

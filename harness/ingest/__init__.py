@@ -1,0 +1,1 @@
+"""From an export record to a sampled, redacted Exchange."""

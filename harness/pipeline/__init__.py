@@ -1,0 +1,1 @@
+"""The use case, stage by stage; every stage reads from the store and writes to it."""

@@ -1,0 +1,1 @@
+"""Judges and traffic sources by name, found through entry points."""

@@ -1,0 +1,1 @@
+"""Sends recorded requests to candidates and to production again: bounded, retried, resumable."""

@@ -1,0 +1,1 @@
+"""The comparison database: one SQLAlchemy Core implementation for SQLite and PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Built-in judges, one per file, none imports another."""

@@ -1,0 +1,1 @@
+"""Judge prompts as versioned, hashed files, and their one loader."""

@@ -1,0 +1,1 @@
+"""Renders an EvaluationReport as HTML, JSON, Markdown and JUnit."""
