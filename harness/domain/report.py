@@ -182,3 +182,5 @@ class EvaluationReport:
     command: str = ""
     schema: int = REPORT_SCHEMA
     warnings: tuple[str, ...] = ()
+    show_text: bool = True
+    """Whether messages, answers and judges' words may appear in any rendering (``report.show_text``)."""

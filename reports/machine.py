@@ -1,0 +1,93 @@
+"""The report as JSON, and back: a saved value renders again without the store."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from harness.domain.report import REPORT_SCHEMA, EvaluationReport
+from harness.errors import InputError
+from reports.privacy import publishable
+
+
+def render_json(report: EvaluationReport) -> str:
+    """The whole value as JSON with sorted keys; ``schema`` is its version.
+
+    NaN and infinities become ``null``: they are not JSON. Lone surrogates become U+FFFD: they are not UTF-8.
+    """
+    plain = _plain(publishable(report))
+    return json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def load_json(text: str) -> EvaluationReport:
+    """What :func:`render_json` wrote.
+
+    Raises:
+        InputError: not JSON, not a report, or written by a newer version of this program.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"this is not a saved report: {error}") from None
+    if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
+        raise InputError("this is not a saved report: it has no schema number; expected what `harness report` writes")
+    if raw["schema"] > REPORT_SCHEMA:
+        raise InputError(
+            f"the report has schema {raw['schema']} and this version reads up to {REPORT_SCHEMA}; upgrade shadow-harness"
+        )
+    _restore_unknown_numbers(raw)
+    try:
+        return TypeAdapter(EvaluationReport).validate_python(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"this is not a saved report: {where}: {first['msg']}") from None
+
+
+def _plain(value: Any) -> Any:  # noqa: PLR0911  one return per kind of value
+    """The value as what the ``json`` module knows."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode() if not value.isascii() and _has_surrogate(value) else value
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _plain(str(value))
+
+
+def _has_surrogate(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _restore_unknown_numbers(value: Any) -> None:
+    """Put NaN back where a plain number is required, so that a report with an infinite quantile loads."""
+    if isinstance(value, list):
+        for item in value:
+            _restore_unknown_numbers(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in {"production", "candidate", "replica", "probabilities"} and isinstance(item, list):
+                value[key] = [math.nan if number is None else number for number in item]
+            elif key == "extra" and isinstance(item, dict) and "method" in value:
+                value[key] = {name: number for name, number in item.items() if number is not None}
+            else:
+                _restore_unknown_numbers(item)

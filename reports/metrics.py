@@ -1,0 +1,70 @@
+"""What the renderers need to know about a metric: its words, its rule in words, and where it is shown."""
+
+from enum import StrEnum
+
+from harness.domain.decision import Bound, Criterion
+from harness.domain.estimate import Direction, Estimate, Metric, Unit
+from harness.domain.formatting import format_value
+from harness.domain.report import EvaluationReport
+
+_BOUND_WORDS = {
+    Bound.BELOW: "below",
+    Bound.ABOVE: "above",
+    Bound.AT_LEAST: "at least",
+    Bound.AT_MOST: "at most",
+}
+
+
+class Section(StrEnum):
+    """The part of the report a metric belongs to."""
+
+    QUALITY = "quality"
+    LATENCY = "latency"
+    ERRORS = "errors"
+    COST = "cost"
+
+
+def metric_of(report: EvaluationReport, name: str) -> Metric:
+    """The metric by name; one without a description is shown as a bare number under its own name."""
+    known = report.metrics.get(name)
+    return known or Metric(name=name, title=name, unit=Unit.SCORE, direction=Direction.NEUTRAL)
+
+
+def rule(criterion: Criterion, metric: Metric) -> str:
+    """The criterion in words: ``below 1.20x``."""
+    return f"{_BOUND_WORDS[criterion.bound]} {format_value(criterion.threshold, metric.unit)}"
+
+
+def passes_above(criterion: Criterion) -> bool:
+    """Whether the good side of the threshold is the upper one."""
+    return criterion.bound in {Bound.ABOVE, Bound.AT_LEAST}
+
+
+def section_of(metric: str) -> Section:
+    """Where an estimate or a distribution is shown, by the beginning of its metric's name."""
+    if metric.startswith(("latency", "ttft")):
+        return Section.LATENCY
+    if metric.startswith(("error", "coverage", "timeout", "truncat")):
+        return Section.ERRORS
+    if metric.startswith(("cost", "tokens", "usd")):
+        return Section.COST
+    return Section.QUALITY
+
+
+def side_unit(metric: Metric) -> Unit:
+    """What either side of a comparison is counted in: a ratio of latencies compares milliseconds."""
+    if metric.unit is Unit.POINTS:
+        return Unit.SHARE
+    if metric.unit is not Unit.RATIO:
+        return metric.unit
+    if metric.name.startswith(("latency", "ttft")):
+        return Unit.MILLISECONDS
+    if metric.name.startswith("cost"):
+        return Unit.USD
+    return Unit.TOKENS if metric.name.startswith("tokens") else Unit.COUNT
+
+
+def sides(estimate: Estimate, metric: Metric) -> tuple[str, str]:
+    """Production's and the candidate's own value as text; ``unknown`` where there is none."""
+    unit = side_unit(metric)
+    return format_value(estimate.production, unit), format_value(estimate.candidate, unit)
