@@ -234,6 +234,7 @@ class Budget(_Section):
     candidates_usd: Annotated[float, Field(ge=0)] | None = None
     judges_usd: Annotated[float, Field(ge=0)] | None = None
     time_limit_s: Annotated[float, Field(gt=0)] | None = None
+    """Time for asking the candidates, and as much again for judging."""
     allow_unpriced: bool = False
     """Go on, uncounted, with models whose price is unknown although a budget is set."""
 
@@ -286,6 +287,8 @@ class DecisionSection(_Section):
     """The rule that turns estimates into GO, NO_GO or INCONCLUSIVE."""
 
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    cluster_by: str | None = None
+    """Unit of independent evidence: session, user, metadata.<key>; by default the session, else the user."""
     criteria: list[CriterionSection] = list(DEFAULT_CRITERIA)
 
 

@@ -4,6 +4,7 @@
     ├── ConfigurationError     the experiment, environment or command line is wrong; exit code 2
     ├── InputError             an export or verdict file cannot be used; exit code 2
     ├── InfrastructureError    store, network set-up or provider account is unusable; exit code 4
+    ├── Interrupted            somebody asked for the end; exit code 130
     └── ModelError             one model call failed; becomes a failed Observation, never ends a run
         (defined in harness.domain.model, where its CallError lives)
 
@@ -35,3 +36,9 @@ class InfrastructureError(HarnessError):
     """The store, the machine or a provider account cannot be used; says nothing about a candidate."""
 
     exit_code = 4
+
+
+class Interrupted(HarnessError):  # noqa: N818  reads as the state it reports
+    """Somebody pressed Ctrl-C or sent SIGTERM; what was finished is stored."""
+
+    exit_code = 130

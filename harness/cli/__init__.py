@@ -1,1 +1,5 @@
-"""The command line; imports heavy libraries only inside commands."""
+"""The command line; heavy libraries are imported only inside commands."""
+
+from harness.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,36 @@
+"""`harness init`: a commented experiment file to start from."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.output import err, out
+from harness.errors import ConfigurationError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("init", help="Write a commented experiment file.")(init)
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.", envvar="HARNESS_EXPERIMENT")] = Path("experiment.yaml"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file that is there.", envvar="HARNESS_FORCE")
+    ] = False,
+) -> int:
+    """Write the template, never over somebody's work unless told.
+
+    Raises:
+        ConfigurationError: the file exists, or its folder does not.
+    """
+    if path.exists() and not force:
+        raise ConfigurationError(f"{path} exists; name another file or add --force")
+    if not path.parent.exists():
+        raise ConfigurationError(f"{path.parent} is no folder; make it first")
+    path.write_text(files("harness.cli").joinpath("experiment.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    out(str(path))
+    err(f"Edit {path}, then: harness doctor {path} && harness run {path}")
+    return 0

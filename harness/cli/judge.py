@@ -1,0 +1,27 @@
+"""`harness judge`: judge the pairs that have not been judged yet."""
+
+import typer
+
+from harness.cli import options
+from harness.cli.stage_commands import print_counts, run_stage
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("judge", help="Judge the pairs a judge has not read yet; a changed judge reads them again.")(judge)
+
+
+def judge(
+    experiment: options.ExperimentFile,
+    run_id: options.RunId = None,
+    store: options.StoreUrl = None,
+    runs_dir: options.RunsDir = options.RUNS_DIR,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Judge and print what every judge concluded, by count."""
+    from harness.pipeline import stages
+
+    where = {"run_id": run_id, "store": store, "runs_dir": runs_dir, "quiet": quiet}
+    print_counts(*run_stage(experiment, stages.judge_stage, as_json=as_json, **where), as_json=as_json)
+    return 0

@@ -1,0 +1,80 @@
+"""Assembles the commands and turns errors into exit codes."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import click
+import typer
+
+import harness
+from harness.cli import output
+from harness.errors import HarnessError, Interrupted
+
+COMMANDS = (
+    "init", "doctor", "demo", "run", "compare", "ingest", "replay", "judge", "decide", "report", "runs", "judges",
+    "models",
+)  # fmt: skip
+
+app = typer.Typer(
+    name="harness",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help=(
+        "Find out, with evidence, whether another model, prompt or setting may take over from your production LLM.\n\n"
+        "Exit codes: 0 GO or success, 1 NO_GO, 2 usage or configuration, 3 INCONCLUSIVE, 4 infrastructure, "
+        "130 interrupted."
+    ),
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"shadow-harness {harness.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    del version
+
+
+for _name in COMMANDS:
+    importlib.import_module(f"harness.cli.{_name}").register(app)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; never prints a traceback for an error the user can mend."""
+    try:
+        result = app(args=list(argv) if argv is not None else None, standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        output.err(error.format_message())
+        return 2
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        output.err("interrupted")
+        return Interrupted.exit_code
+    except Interrupted as stop:
+        output.err(str(stop))
+        return stop.exit_code
+    except HarnessError as error:
+        output.err(f"error: {error}")
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output has gone: nothing is left to say, and the interpreter must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,39 @@
+"""Options several commands share; each is also an environment variable, shown in the help."""
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+ExperimentFile: TypeAlias = Annotated[
+    Path, typer.Argument(help="The experiment file (YAML); `harness init` writes one.", envvar="HARNESS_EXPERIMENT")
+]
+RunId: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        help="Id of the run; by default the experiment's name and a hash of its sample, so the same command resumes.",
+        envvar="HARNESS_RUN",
+    ),
+]
+StoreUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        help="Comparison database, sqlite:///PATH or postgresql://USER@HOST/DB; by default harness.db in the runs folder.",
+        envvar="HARNESS_STORE",
+    ),
+]
+RunsDir: TypeAlias = Annotated[
+    Path,
+    typer.Option("--runs-dir", help="Folder for reports and rejects files.", envvar="HARNESS_RUNS_DIR"),
+]
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON document on stdout.", envvar="HARNESS_JSON")
+]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.", envvar="HARNESS_QUIET")]
+RetryErrors: TypeAlias = Annotated[
+    bool,
+    typer.Option("--retry-errors", help="Ask requests again that failed before.", envvar="HARNESS_RETRY_ERRORS"),
+]
+RUNS_DIR = Path("runs")

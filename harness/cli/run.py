@@ -1,0 +1,82 @@
+"""`harness run`: every stage, from export to report."""
+
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli import options
+from harness.cli.output import err, out, out_json
+from harness.cli.work import opened_session, run_until_stopped
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run", help="Ingest, replay, judge, decide and report; goes on where it stopped.")(run)
+
+
+def run(
+    experiment: options.ExperimentFile,
+    run_id: options.RunId = None,
+    store: options.StoreUrl = None,
+    runs_dir: options.RunsDir = options.RUNS_DIR,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Ingest, show what replay would cost, and ask no model.", envvar="HARNESS_DRY_RUN"
+        ),
+    ] = False,
+    retry_errors: options.RetryErrors = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Run the experiment and return the exit code of its verdict."""
+    from harness.config import load_experiment
+
+    parsed = load_experiment(experiment)
+    return run_parsed(
+        parsed,
+        run_id=run_id,
+        store=store,
+        runs_dir=runs_dir,
+        dry_run=dry_run,
+        retry_errors=retry_errors,
+        as_json=as_json,
+        quiet=quiet,
+        command=f"harness run {experiment}",
+    )
+
+
+def run_parsed(parsed: Any, *, dry_run: bool, as_json: bool, quiet: bool, command: str, **where: Any) -> int:
+    """Run an experiment however it was written down."""
+    from harness.pipeline import stages
+
+    with opened_session(parsed, quiet=quiet, **where) as session:
+        if dry_run:
+            estimates = run_until_stopped(lambda: stages.estimate(session), session.stop)
+            _print_estimates(session.run_id, estimates, as_json=as_json)
+            return 0
+        result = run_until_stopped(lambda: stages.run_all(session, command=command), session.stop)
+    print_result(result, as_json=as_json)
+    return result.verdict.exit_code
+
+
+def print_result(result: Any, *, as_json: bool) -> None:
+    """The decisions and where the report is."""
+    if as_json:
+        out_json(result.as_json())
+        return
+    for decision in result.decisions:
+        out(f"{decision.verdict.value:<12}  {decision.arm}: {decision.sentence}")
+        for reason in decision.reasons:
+            out(f"              - {reason}")
+    if result.stop_reason:
+        err(f"! stopped early: {result.stop_reason.replace('_', ' ')}; the same command goes on")
+    out(f"report: {result.files['html']}")
+
+
+def _print_estimates(run_id: str, estimates: Any, *, as_json: bool) -> None:
+    if as_json:
+        out_json({"run": run_id, "estimates": [item.as_json() for item in estimates]})
+        return
+    for item in estimates:
+        out(item.line())

@@ -1,0 +1,117 @@
+"""Opens what a command needs and closes it again, Ctrl-C included."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from harness.cli.output import err
+from harness.cli.progress import TerminalReporter
+from harness.errors import Interrupted
+
+if TYPE_CHECKING:
+    from harness.config import Experiment, Settings
+    from harness.domain.stop import StopSignal
+    from harness.pipeline.session import Session
+    from harness.store import Store
+
+T = TypeVar("T")
+_RESUME = "interrupted; the same command goes on where it stopped"
+
+
+def settings_for(store: str | None, runs_dir: Path) -> "Settings":
+    """The process settings; without a store URL the database lies in the runs folder."""
+    from harness.config import Settings
+
+    return Settings(store=store or f"sqlite:///{runs_dir / 'harness.db'}", runs_dir=runs_dir)
+
+
+@contextmanager
+def opened_store(settings: "Settings") -> Iterator["Store"]:
+    """The comparison database, migrated to this version."""
+    from harness.store import Store
+
+    with Store.open(settings.store) as store:
+        yield store
+
+
+@contextmanager
+def opened_session(
+    experiment: "Experiment",
+    *,
+    store: str | None,
+    runs_dir: Path,
+    run_id: str | None,
+    quiet: bool = False,
+    retry_errors: bool = False,
+) -> Iterator["Session"]:
+    """A session with progress on stderr."""
+    from harness.pipeline.session import open_session
+
+    settings = settings_for(store, runs_dir)
+    with opened_store(settings) as opened, TerminalReporter(quiet=quiet) as reporter:
+        yield open_session(
+            experiment,
+            store=opened,
+            settings=settings,
+            run_id=run_id,
+            reporter=reporter,
+            retry_errors=retry_errors,
+        )
+
+
+@contextmanager
+def stored_session(run_id: str, *, store: str | None, runs_dir: Path, quiet: bool = False) -> Iterator["Session"]:
+    """A session on a run that is already stored, with the experiment as it was stored."""
+    from harness.config import Experiment
+    from harness.domain.stop import StopSignal
+    from harness.pipeline.session import Session, stored_run
+
+    settings = settings_for(store, runs_dir)
+    with opened_store(settings) as opened, TerminalReporter(quiet=quiet) as reporter:
+        run = stored_run(opened, run_id)
+        yield Session(
+            experiment=Experiment.model_validate(dict(run.experiment)),
+            run_id=run.id,
+            store=opened,
+            runs_dir=settings.runs_dir,
+            reporter=reporter,
+            stop=StopSignal(),
+        )
+
+
+def run_until_stopped(work: Callable[[], Awaitable[T]], stop: "StopSignal") -> T:
+    """Run async work; the first Ctrl-C or SIGTERM finishes what is in flight, the second abandons it.
+
+    Raises:
+        Interrupted: after either, once what was finished is stored.
+    """
+
+    async def guarded() -> T:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+
+        def on_signal() -> None:
+            if stop.reason == "interrupted" and task is not None:
+                task.cancel()
+                return
+            stop.request("interrupted")
+            err("stopping: calls in flight are finished and kept; press Ctrl-C again to abandon them")
+
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, on_signal)
+        try:
+            return await work()
+        finally:
+            for name in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(name)
+
+    try:
+        result = asyncio.run(guarded())
+    except asyncio.CancelledError:
+        raise Interrupted(_RESUME) from None
+    if stop.reason == "interrupted":
+        raise Interrupted(_RESUME)
+    return result

@@ -1,0 +1,399 @@
+"""From a run in the store to an EvaluationReport, and from that to files."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+import harness
+from harness.decision import metrics
+from harness.domain.estimate import Estimate, Metric
+from harness.domain.observation import ArmRole
+from harness.domain.report import (
+    CandidateReport,
+    CostReport,
+    Distribution,
+    EvaluationReport,
+    Example,
+    Funnel,
+    JudgeReport,
+    NoiseFloor,
+    SliceReport,
+)
+from harness.domain.run import IngestReport
+from harness.errors import ConfigurationError
+from harness.pipeline.evaluation import ArmEvaluation, estimates_of
+from harness.pipeline.judging import SeatedJudge
+from harness.pipeline.session import Session
+from harness.stats.evidence import Evidence, Floats
+
+_PROBABILITIES = tuple(
+    float(p) for p in np.round(np.concatenate([np.arange(0, 0.9, 0.01), np.arange(0.9, 1.0005, 0.001)]), 3)
+)
+_SLICE_METRICS = (
+    "win_rate", "similarity", "exact_match", "structure_match", "error_rate_difference", "latency_p95_ratio",
+)  # fmt: skip
+_SECONDS_PER_MONTH = 30 * 24 * 3600
+_MIN_SPAN_S = 3600
+
+
+def build_report(
+    session: Session, judges: Sequence[SeatedJudge], evaluations: Sequence[ArmEvaluation], *, command: str = ""
+) -> EvaluationReport:
+    """Everything the report shows, from what is stored now.
+
+    Raises:
+        ConfigurationError: nothing has been ingested yet.
+    """
+    run = session.run
+    ingest = session.store.ingest_report(run.id)
+    if ingest is None:
+        raise ConfigurationError(f"run {run.id!r} has no traffic yet; `harness ingest` comes first")
+    replica = next((item for item in evaluations if item.arm.role is ArmRole.REPLICA), None)
+    candidates = tuple(
+        _candidate(session, item, replica, judges, ingest) for item in evaluations if item.arm.role is ArmRole.CANDIDATE
+    )
+    return EvaluationReport(
+        run_id=run.id,
+        name=run.name,
+        harness_version=harness.__version__,
+        created_at=run.created_at,
+        decided_at=run.updated_at,
+        metrics=_metrics(judges, evaluations),
+        production_models=ingest.sample.models,
+        ingest=ingest,
+        candidates=candidates,
+        noise_floor=_noise_floor(replica) if replica is not None else None,
+        experiment_yaml=yaml.safe_dump(_plain(run.experiment), sort_keys=False, allow_unicode=True, width=110),
+        seed=run.seed,
+        versions=run.versions,
+        prompts=_prompts(judges),
+        stop_reason=run.stop_reason,
+        command=command or f"harness report {run.id}",
+    )
+
+
+def write_report(report: EvaluationReport, folder: Path) -> Mapping[str, Path]:
+    """Render every format into ``folder``; a reader never sees a half-written file."""
+    import reports
+
+    formats = {
+        "html": ("report.html", reports.render_html),
+        "json": ("report.json", reports.render_json),
+        "markdown": ("report.md", reports.render_markdown),
+        "junit": ("junit.xml", reports.render_junit),
+    }
+    written = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (file, render) in formats.items():
+        path = folder / file
+        scratch = path.with_name(f".{file}.tmp")
+        scratch.write_text(render(report), encoding="utf-8")
+        scratch.replace(path)
+        written[name] = path
+    return written
+
+
+def _candidate(
+    session: Session,
+    item: ArmEvaluation,
+    replica: ArmEvaluation | None,
+    judges: Sequence[SeatedJudge],
+    ingest: IngestReport,
+) -> CandidateReport:
+    assert item.decision is not None  # noqa: S101  candidates always have one
+    evidence = item.evidence
+    judge_reports = tuple(_judge(session, item, judge) for judge in judges)
+    return CandidateReport(
+        arm=item.arm.name,
+        model=item.arm.title,
+        decision=item.decision,
+        estimates=tuple(item.estimates.values()),
+        funnel=_funnel(session, item),
+        judges=judge_reports,
+        errors=_errors(evidence),
+        distributions=_distributions(evidence, replica.evidence if replica else None, judges),
+        cost=_cost(session, item, judge_reports, ingest),
+        slices=_slices(session, item, judges),
+        examples=_examples(session, item, judges),
+        dropped_params=session.store.dropped_params(session.run_id, item.arm.name, item.arm.fingerprint),
+        answered_models=session.store.answered_models(session.run_id, item.arm.name, item.arm.fingerprint),
+    )
+
+
+def _metrics(judges: Sequence[SeatedJudge], evaluations: Sequence[ArmEvaluation]) -> dict[str, Metric]:
+    """Descriptions of every metric that any estimate names, further judges' renamed ones included."""
+    known = dict(metrics.METRICS)
+    known |= {judge.judge.metric.name: judge.judge.metric for judge in judges}
+    by_judge = {judge.name: judge.judge.metric for judge in judges}
+    named: dict[str, Metric] = {}
+    for evaluation in evaluations:
+        names = set(evaluation.estimates)
+        if evaluation.decision is not None:
+            names |= {result.criterion.metric for result in evaluation.decision.results}
+        for name in names:
+            base, _, judge = name.partition(":")
+            metric = known.get(name) or by_judge.get(judge) or known.get(base)
+            if metric is not None:
+                title = f"{metric.title} ({judge})" if judge else metric.title
+                named[name] = replace(metric, name=name, title=title)
+    return dict(sorted(named.items()))
+
+
+def _noise_floor(replica: ArmEvaluation) -> NoiseFloor:
+    asked = int(np.sum(replica.evidence.candidate.status != ""))
+    return NoiseFloor(n=asked, share=replica.arm.share or 1.0, estimates=tuple(replica.estimates.values()))
+
+
+def _prompts(judges: Sequence[SeatedJudge]) -> dict[str, str]:
+    found = {}
+    for judge in judges:
+        sha256 = getattr(judge.judge, "prompt_sha256", None)
+        if sha256:
+            found[getattr(judge.judge, "prompt_name", judge.name)] = sha256
+    return found
+
+
+def _funnel(session: Session, item: ArmEvaluation) -> Funnel:
+    """Sampled requests without an Observation are skipped, for the reason the run stopped."""
+    columns = item.evidence.candidate
+    reasons = session.store.ending_reasons(session.run_id, item.arm.name, item.arm.fingerprint)
+    unasked = int(np.sum(columns.status == ""))
+    skipped = Counter(reasons.get("skipped", {}))
+    if unasked:
+        skipped[session.run.stop_reason or "not_replayed"] += unasked
+    return Funnel(
+        sampled=item.evidence.n,
+        completed=int(np.sum(columns.completed)),
+        failed=dict(sorted(Counter(columns.error_kind[columns.failed].tolist()).items())),
+        dropped=dict(reasons.get("dropped", {})),
+        skipped=dict(sorted(skipped.items())),
+        comparable=int(np.sum(columns.completed & item.evidence.production.completed)),
+    )
+
+
+def _judge(session: Session, item: ArmEvaluation, judge: SeatedJudge) -> JudgeReport:
+    counts = session.store.judgment_counts(session.run_id, item.arm.name, item.arm.fingerprint, judge.fingerprint)
+    model = getattr(judge.judge, "model", None)
+    return JudgeReport(
+        judge=judge.name,
+        kind=judge.kind,
+        metric=judge.judge.metric.name,
+        fingerprint=judge.fingerprint,
+        model=getattr(model, "model", None),
+        prompt=getattr(judge.judge, "prompt_name", None),
+        prompt_sha256=getattr(judge.judge, "prompt_sha256", None),
+        pairs=int(np.sum(item.evidence.candidate.completed & item.evidence.production.completed)),
+        scored=counts.scored,
+        unscored=counts.unscored,
+        wins=counts.wins,
+        ties=counts.ties,
+        losses=counts.losses,
+        flips=counts.flips,
+        both_orders=counts.both_orders,
+        first_slot_share=counts.first_slot_share,
+        cost_usd=counts.cost_usd,
+        tokens_in=counts.tokens_in,
+        tokens_out=counts.tokens_out,
+    )
+
+
+def _errors(evidence: Evidence) -> dict[str, tuple[int, int]]:
+    asked = evidence.candidate.status != ""
+    production = Counter(evidence.production.error_kind[asked & evidence.production.failed].tolist())
+    candidate = Counter(evidence.candidate.error_kind[evidence.candidate.failed].tolist())
+    return {kind: (production[kind], candidate[kind]) for kind in sorted({*production, *candidate})}
+
+
+def _quantiles(values: Floats) -> tuple[float, ...]:
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return ()
+    return tuple(float(v) for v in np.quantile(finite, _PROBABILITIES, method="inverted_cdf"))
+
+
+def _distributions(
+    evidence: Evidence, replica: Evidence | None, judges: Sequence[SeatedJudge]
+) -> tuple[Distribution, ...]:
+    found = []
+    for column, title, unit in (
+        ("latency_ms", "Latency", "ms"),
+        ("ttft_ms", "Time to first token", "ms"),
+        ("answer_chars", "Answer length", "characters"),
+    ):
+        both = ~evidence.production.cache_hit & ~evidence.candidate.cache_hit & evidence.candidate.completed
+        production = _quantiles(getattr(evidence.production, column)[both])
+        candidate = _quantiles(getattr(evidence.candidate, column)[both])
+        if production or candidate:
+            found.append(
+                Distribution(
+                    metric=column,
+                    title=title,
+                    unit=unit,
+                    production=production,
+                    candidate=candidate,
+                    probabilities=_PROBABILITIES,
+                    log_scale=True,
+                )
+            )
+    for judge in judges:
+        if judge.judge.metric.name == "similarity":
+            floor = replica.scores[judge.name].value if replica is not None else np.array([])
+            scores = _quantiles(evidence.scores[judge.name].value)
+            if scores:
+                found.append(
+                    Distribution(
+                        metric="similarity",
+                        title=judge.judge.metric.title,
+                        unit="score",
+                        candidate=scores,
+                        replica=_quantiles(floor),
+                        probabilities=_PROBABILITIES,
+                    )
+                )
+    return tuple(found)
+
+
+def _cost(
+    session: Session, item: ArmEvaluation, judge_reports: Sequence[JudgeReport], ingest: IngestReport
+) -> CostReport:
+    per_1k = item.estimates.get("cost_per_1k_usd")
+    candidate = item.evidence.candidate
+    asked = candidate.status != ""
+    spent = candidate.cost_usd[asked]
+    unpriced = int(np.sum(np.isnan(spent) & candidate.completed[asked]))
+    judge_costs = [report.cost_usd for report in judge_reports if report.cost_usd is not None]
+    volume, source = requests_per_month(session.experiment.traffic.requests_per_month, ingest)
+
+    def monthly(value: float | None) -> float | None:
+        return None if value is None or volume is None or not np.isfinite(value) else value * volume / 1000
+
+    return CostReport(
+        candidate_usd=None if unpriced == spent.size else float(np.nansum(spent)),
+        unpriced_calls=unpriced,
+        judges_usd=sum(judge_costs) if judge_costs else None,
+        production_per_1k_usd=per_1k.production if per_1k else None,
+        candidate_per_1k_usd=per_1k.candidate if per_1k else None,
+        requests_per_month=volume,
+        requests_per_month_source=source,
+        production_month_usd=monthly(per_1k.production) if per_1k else None,
+        candidate_month_usd=monthly(per_1k.candidate) if per_1k else None,
+        candidate_month_low_usd=monthly(per_1k.low) if per_1k else None,
+        candidate_month_high_usd=monthly(per_1k.high) if per_1k else None,
+    )
+
+
+def requests_per_month(configured: float | None, ingest: IngestReport) -> tuple[float | None, str]:
+    """Production's monthly volume and where the figure comes from."""
+    if configured is not None:
+        return configured, "configured"
+    population = ingest.population
+    if population.first is None or population.last is None:
+        return None, "unknown: the export has no times; set traffic.requests_per_month"
+    span = (population.last - population.first).total_seconds()
+    if span < _MIN_SPAN_S or population.n < 2:
+        return None, "unknown: the export spans less than an hour; set traffic.requests_per_month"
+    # n events bound n - 1 gaps; the export may itself be a sample, which only the user can know.
+    return (population.n - 1) / span * _SECONDS_PER_MONTH, "extrapolated from the export's time span"
+
+
+def _slices(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudge]) -> tuple[SliceReport, ...]:
+    settings = session.experiment.report
+    level = session.experiment.decision.level
+    found = []
+    for attribute in settings.slices:
+        column = item.evidence.attributes.get(attribute)
+        if column is None:
+            continue
+        values = sorted({str(value) for value in column if value})
+        if len(values) < 2:
+            continue
+        for value in values:
+            rows = np.asarray(column == value, dtype=np.bool_)
+            n = int(np.sum(rows))
+            small = n < settings.min_slice
+            estimates: tuple[Estimate, ...] = ()
+            if not small:
+                every = estimates_of(item.evidence.take(rows), judges, level=level)
+                estimates = tuple(e for name, e in every.items() if name.partition(":")[0] in _SLICE_METRICS)
+            found.append(SliceReport(attribute=attribute, value=value, n=n, estimates=estimates, too_small=small))
+    return tuple(found)
+
+
+def _examples(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudge]) -> tuple[Example, ...]:
+    """The worst, the best and the failed pairs, by the first preference judge, else by similarity."""
+    wanted = session.experiment.report.examples
+    if not session.experiment.report.show_text or wanted == 0:
+        return ()
+    picked, metric = _pick(item.evidence, judges, wanted)
+    ids = [exchange_id for exchange_id, _, _ in picked]
+    store, run_id, arm = session.store, session.run_id, item.arm
+    pairs = {pair.exchange_id: pair for pair in store.pairs(run_id, arm.name, arm.fingerprint, ids=ids)}
+    order = {judge.fingerprint: position for position, judge in enumerate(judges)}
+    judgments: dict[str, list[Any]] = {}
+    for judgment in store.judgments(run_id, arm.name, arm.fingerprint, ids=ids, judge_fingerprints=list(order)):
+        judgments.setdefault(judgment.exchange_id, []).append(judgment)
+    examples = []
+    for exchange_id, why, score in picked:
+        pair = pairs[exchange_id]
+        examples.append(
+            Example(
+                exchange_id=exchange_id,
+                why=why,
+                score=score,
+                score_metric=metric,
+                messages=pair.request.messages,
+                production=pair.production,
+                candidate=pair.candidate,
+                judgments=tuple(
+                    sorted(judgments.get(exchange_id, ()), key=lambda j: (order[j.judge_fingerprint], j.order))
+                ),
+                tags=(
+                    *pair.exchange.tags,
+                    *(f"{key}={value}" for key, value in sorted(pair.exchange.metadata.items())),
+                ),
+            )
+        )
+    return tuple(examples)
+
+
+def _pick(
+    evidence: Evidence, judges: Sequence[SeatedJudge], wanted: int
+) -> tuple[list[tuple[str, str, float | None]], str]:
+    scores, metric = _ranking(evidence, judges)
+    ids = evidence.exchange_ids
+    # Ties are broken by exchange id, so that the same store always shows the same examples.
+    ranked = sorted(
+        (i for i in range(evidence.n) if np.isfinite(scores[i])), key=lambda i: (float(scores[i]), str(ids[i]))
+    )
+    worst = ranked[: min(wanted, (len(ranked) + 1) // 2)]
+    best = [i for i in reversed(ranked) if i not in set(worst)][:wanted]
+    failed = [i for i in range(evidence.n) if evidence.candidate.failed[i]][: max(3, wanted // 2)]
+    picked: list[tuple[str, str, float | None]] = [(str(ids[i]), "worst", float(scores[i])) for i in worst]
+    picked += [(str(ids[i]), "best", float(scores[i])) for i in best]
+    picked += [(str(ids[i]), "failed", None) for i in failed if i not in {*worst, *best}]
+    return picked, metric
+
+
+def _ranking(evidence: Evidence, judges: Sequence[SeatedJudge]) -> tuple[Floats, str]:
+    for wanted in ("win_rate", "similarity", "exact_match"):
+        for judge in judges:
+            if judge.judge.metric.name == wanted and np.isfinite(evidence.scores[judge.name].value).any():
+                return evidence.scores[judge.name].value, wanted
+    return np.full(evidence.n, np.nan), ""
+
+
+def _plain(value: Any) -> Any:
+    """YAML's safe dumper knows only plain containers."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return value

@@ -1,0 +1,175 @@
+"""The stages of a run; each reads its input from the store, writes its output there, and can be run again alone."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.config import Traffic
+from harness.domain.decision import Decision, Verdict
+from harness.domain.judgment import Judgment
+from harness.domain.model import ModelClient
+from harness.domain.observation import ArmRole, Observation, Status
+from harness.domain.report import EvaluationReport
+from harness.domain.run import IngestReport, Stage
+from harness.errors import ConfigurationError, Interrupted
+from harness.ingest.stage import ExchangeSink, Progress, ingest
+from harness.pipeline import evaluation, reporting
+from harness.pipeline.judging import default_embedder, judge_arms, seat_judges
+from harness.pipeline.replaying import replay_arms
+from harness.pipeline.session import Reporter, Session, reached
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a run came to."""
+
+    run_id: str
+    decisions: tuple[Decision, ...]
+    verdict: Verdict
+    files: Mapping[str, Path]
+    stop_reason: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The result for machines."""
+        return {
+            "run": self.run_id,
+            "verdict": self.verdict.value,
+            "decisions": [asdict(decision) for decision in self.decisions],
+            "files": {name: str(path) for name, path in self.files.items()},
+            "stop_reason": self.stop_reason,
+        }
+
+
+async def run_all(session: Session, *, command: str = "") -> Result:
+    """Every stage, each going on where it stopped; a spent budget or time limit still judges and reports what there is.
+
+    Raises:
+        Interrupted: somebody asked for the end; they want the prompt, not a report.
+    """
+    for stage in (ingest_stage, replay_stage, judge_stage):
+        await stage(session)
+        if session.stop.reason is not None:
+            raise Interrupted("interrupted; the same command goes on where it stopped")
+    return await decide_stage(session, command=command)
+
+
+async def ingest_stage(session: Session) -> IngestReport:
+    """Read, redact and sample the export into the store, once."""
+    done = session.store.ingest_report(session.run_id)
+    if done is not None and reached(session.run, Stage.INGESTED):
+        session.reporter.finish("ingest", f"{done.sampled:,} exchanges, read before")
+        return done
+    # A killed ingest left a part of the sample: it is cheap to read again and impossible to continue.
+    session.store.clear_exchanges(session.run_id)
+    report = await read_export(
+        session.experiment.traffic,
+        _StoreSink(session),
+        rejects_path=session.folder / "rejects.jsonl",
+        reporter=session.reporter,
+    )
+    session.store.save_ingest_report(session.run_id, report)
+    session.advance(Stage.INGESTED)
+    for warning in report.warnings:
+        session.reporter.warn(warning)
+    return report
+
+
+async def read_export(
+    traffic: Traffic, sink: ExchangeSink, *, rejects_path: Path, reporter: Reporter
+) -> IngestReport:
+    """Read an export into ``sink``, with progress."""
+    reporter.start("ingest")
+
+    def on_progress(progress: Progress) -> None:
+        note = f"{progress.kept:,} kept" + (f", {progress.rejected:,} rejected" if progress.rejected else "")
+        megabytes = progress.bytes_read / 1e6
+        total = None if progress.bytes_total is None else progress.bytes_total / 1e6
+        reporter.update("ingest", done=round(megabytes, 1), total=total and round(total, 1), note=note)
+
+    report = await asyncio.to_thread(ingest, traffic, sink, rejects_path=rejects_path, on_progress=on_progress)
+    dialects = ", ".join(sorted(set(report.dialects.values())))
+    lost = f", {report.rejected:,} rejected" if report.rejected else ""
+    reporter.finish("ingest", f"{report.read:,} records as {dialects}: {report.sampled:,} sampled{lost}")
+    return report
+
+
+async def replay_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
+    """Ask every arm what it has not been asked yet, and return the endings by arm.
+
+    Raises:
+        ConfigurationError: nothing has been ingested.
+    """
+    _require(session, Stage.INGESTED, "harness ingest")
+    endings = await replay_arms(session)
+    session.advance(Stage.REPLAYED, stop_reason=session.stop.reason)
+    return endings
+
+
+async def judge_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
+    """Judge every comparable pair not judged yet, and return the counts by arm and judge.
+
+    Raises:
+        ConfigurationError: nothing has been replayed, or a judge is not installed.
+    """
+    _require(session, Stage.REPLAYED, "harness replay")
+    embedder = default_embedder()
+    counts = await judge_arms(session, seat_judges(session.experiment, embedder), embedder)
+    session.advance(Stage.JUDGED, stop_reason=session.stop.reason)
+    return counts
+
+
+async def decide_stage(session: Session, *, command: str = "") -> Result:
+    """Estimate and decide from what is stored, and write the report.
+
+    Raises:
+        ConfigurationError: nothing has been ingested.
+    """
+    _require(session, Stage.INGESTED, "harness ingest")
+    run = session.run
+    run = session.advance(Stage.DECIDED if reached(run, Stage.JUDGED) else run.stage, stop_reason=run.stop_reason)
+    report = await asyncio.to_thread(_report, session, command)
+    decisions = tuple(candidate.decision for candidate in report.candidates)
+    session.store.save_decision(session.run_id, [asdict(decision) for decision in decisions], run.updated_at)
+    session.reporter.start("report")
+    files = await asyncio.to_thread(reporting.write_report, report, session.folder)
+    session.reporter.finish("report", str(files["html"]))
+    return Result(
+        run_id=session.run_id,
+        decisions=decisions,
+        verdict=evaluation.overall(decisions),
+        files=files,
+        stop_reason=run.stop_reason,
+    )
+
+
+async def report_stage(session: Session, *, folder: Path | None = None) -> Mapping[str, Path]:
+    """Render what is stored again, without changing it."""
+    _require(session, Stage.INGESTED, "harness ingest")
+    report = await asyncio.to_thread(_report, session, "")
+    return await asyncio.to_thread(reporting.write_report, report, folder or session.folder)
+
+
+def _report(session: Session, command: str) -> EvaluationReport:
+    judges = seat_judges(session.experiment, default_embedder())
+    evaluations = evaluation.evaluate(session, judges)
+    return reporting.build_report(session, judges, evaluations, command=command)
+
+
+def _require(session: Session, stage: Stage, command: str) -> None:
+    if not reached(session.run, stage):
+        raise ConfigurationError(f"run {session.run_id!r} is not that far; `{command}` comes first")
+
+
+@dataclass(frozen=True)
+class _StoreSink:
+    session: Session
+
+    def put_exchanges(self, exchanges: Any) -> None:
+        self.session.store.put_exchanges(self.session.run_id, exchanges)
+
+    def remove_exchanges(self, ids: Sequence[str]) -> None:
+        self.session.store.remove_exchanges(self.session.run_id, ids)
