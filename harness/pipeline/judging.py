@@ -1,9 +1,20 @@
 """The judge stage: every judge reads every comparable pair it has not read yet."""
 
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.config import Experiment
-from harness.judging.protocol import Embedder, Judge, fingerprint
+from harness.domain.model import ModelClient, ModelSpec
+from harness.domain.observation import ArmRole
+from harness.domain.stop import StopSignal
+from harness.judging.panel import PanelResult, run_judge
+from harness.judging.protocol import Embedder, Judge, JudgeContext, fingerprint, orders_of
+from harness.models.budget import Purse
+from harness.pipeline.arms import Arm, arms_of
+from harness.pipeline.clients import opened_client
+from harness.pipeline.session import Session, StageCounts
 from harness.registry import build_judge
 
 
@@ -17,9 +28,10 @@ class SeatedJudge:
     fingerprint: str
 
     @property
-    def asks_model(self) -> bool:
-        """Whether its judgments cost money."""
-        return getattr(self.judge, "model", None) is not None
+    def model(self) -> ModelSpec | None:
+        """The model it asks, which costs money; ``None`` for judges that compute."""
+        model: ModelSpec | None = getattr(self.judge, "model", None)
+        return model
 
 
 def seat_judges(experiment: Experiment, embedder: Embedder) -> tuple[SeatedJudge, ...]:
@@ -42,3 +54,65 @@ def default_embedder() -> Embedder:
     from harness.local.embedder import MiniLMEmbedder
 
     return MiniLMEmbedder()
+
+
+async def judge_arms(session: Session, judges: Sequence[SeatedJudge], embedder: Embedder) -> StageCounts:
+    """Let every judge read every arm's pairs it has not read; returns judgment counts by arm and judge.
+
+    The replica is read only by judges that cost nothing: it is there to measure what production does to itself.
+    """
+    experiment = session.experiment
+    stop = session.stage_stop()
+    purse = Purse(
+        name="judges",
+        limit_usd=experiment.budget.judges_usd,
+        spent_usd=session.store.spent(session.run_id)["judges"],
+    )
+    counts: dict[str, Mapping[str, int]] = {}
+    stop_reason: str | None = None
+    async with opened_client(experiment, purse, [seat.model for seat in judges if seat.model is not None]) as client:
+        for arm in arms_of(experiment):
+            for seat in judges:
+                if arm.role is ArmRole.REPLICA and seat.model is not None:
+                    continue
+                if stop.reason is not None:
+                    break
+                result = await _judge_arm(session, arm, seat, client=client, embedder=embedder, stop=stop)
+                counts[f"{arm.name} · {seat.name}"] = _endings(result)
+                stop_reason = stop_reason or result.stop_reason
+    return StageCounts(counts=counts, stop_reason=stop_reason or stop.reason)
+
+
+async def _judge_arm(
+    session: Session, arm: Arm, seat: SeatedJudge, *, client: ModelClient, embedder: Embedder, stop: StopSignal
+) -> PanelResult:
+    store, run_id, reporter = session.store, session.run_id, session.reporter
+    key = {"judge_fingerprint": seat.fingerprint, "orders": orders_of(seat.judge)}
+    task = f"judge {arm.name} · {seat.name}"
+    total = await asyncio.to_thread(store.count_pending_pairs, run_id, arm.name, arm.fingerprint, **key)
+    reporter.start(task, total=total)
+    context = JudgeContext(
+        judge=seat.name,
+        fingerprint=seat.fingerprint,
+        models=client,
+        embedder=embedder,
+        deadline_s=session.experiment.replay.deadline_s,
+    )
+    result = await run_judge(
+        seat.judge,
+        context,
+        store.pending_pairs(run_id, arm.name, arm.fingerprint, **key),
+        lambda judgments: store.put_judgments(run_id, judgments),
+        concurrency=session.experiment.replay.concurrency,
+        stop=stop,
+        on_progress=lambda progress: reporter.update(task, done=progress.pairs, total=total),
+    )
+    reporter.finish(task, ", ".join(f"{n:,} {ending}" for ending, n in _endings(result).items()) or "nothing to do")
+    return result
+
+
+def _endings(result: PanelResult) -> dict[str, int]:
+    found = Counter({"scored": result.scored})
+    found.update(result.unscored)
+    found.update(result.errors)
+    return {ending: count for ending, count in found.items() if count}

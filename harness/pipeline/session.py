@@ -56,6 +56,14 @@ class SilentReporter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StageCounts:
+    """What a stage did: endings by arm (and judge), and why it ended early if it did."""
+
+    counts: Mapping[str, Mapping[str, int]]
+    stop_reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Session:
     """One run of one experiment against one open store."""
 

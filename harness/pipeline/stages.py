@@ -1,18 +1,13 @@
 """The stages of a run; each reads its input from the store, writes its output there, and can be run again alone."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.config import Traffic
 from harness.domain.decision import Decision, Verdict
-from harness.domain.judgment import Judgment
-from harness.domain.model import ModelClient
-from harness.domain.observation import ArmRole, Observation, Status
 from harness.domain.report import EvaluationReport
 from harness.domain.run import IngestReport, Stage
 from harness.errors import ConfigurationError, Interrupted
@@ -78,9 +73,7 @@ async def ingest_stage(session: Session) -> IngestReport:
     return report
 
 
-async def read_export(
-    traffic: Traffic, sink: ExchangeSink, *, rejects_path: Path, reporter: Reporter
-) -> IngestReport:
+async def read_export(traffic: Traffic, sink: ExchangeSink, *, rejects_path: Path, reporter: Reporter) -> IngestReport:
     """Read an export into ``sink``, with progress."""
     reporter.start("ingest")
 
@@ -104,9 +97,9 @@ async def replay_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
         ConfigurationError: nothing has been ingested.
     """
     _require(session, Stage.INGESTED, "harness ingest")
-    endings = await replay_arms(session)
-    session.advance(Stage.REPLAYED, stop_reason=session.stop.reason)
-    return endings
+    result = await replay_arms(session)
+    session.advance(Stage.REPLAYED, stop_reason=result.stop_reason)
+    return result.counts
 
 
 async def judge_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
@@ -117,9 +110,10 @@ async def judge_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
     """
     _require(session, Stage.REPLAYED, "harness replay")
     embedder = default_embedder()
-    counts = await judge_arms(session, seat_judges(session.experiment, embedder), embedder)
-    session.advance(Stage.JUDGED, stop_reason=session.stop.reason)
-    return counts
+    before = session.run.stop_reason
+    result = await judge_arms(session, seat_judges(session.experiment, embedder), embedder)
+    session.advance(Stage.JUDGED, stop_reason=before or result.stop_reason)
+    return result.counts
 
 
 async def decide_stage(session: Session, *, command: str = "") -> Result:

@@ -1,0 +1,29 @@
+"""Opens the model client of a stage, after checking that it can work at all."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from harness.config import Experiment
+from harness.domain.model import ModelClient, ModelSpec
+from harness.models.budget import Purse
+from harness.models.factory import build_client, preflight
+
+
+@asynccontextmanager
+async def opened_client(experiment: Experiment, purse: Purse, specs: Sequence[ModelSpec]) -> AsyncIterator[ModelClient]:
+    """The client stack with its purse; closed again whatever happens.
+
+    Raises:
+        ConfigurationError: a key is missing, a provider unknown, or a budget is set for a model without a price.
+    """
+    preflight(specs)
+    client = build_client(
+        replay=experiment.replay,
+        purse=purse,
+        seed=experiment.traffic.sample.seed,
+        allow_unpriced=experiment.budget.allow_unpriced,
+    )
+    try:
+        yield client
+    finally:
+        await client.aclose()

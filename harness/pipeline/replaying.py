@@ -1,0 +1,205 @@
+"""The replay stage: every arm gets every sampled request it has not answered yet."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from harness.domain.exchange import Exchange
+from harness.domain.model import ModelClient
+from harness.domain.observation import Observation, Status
+from harness.domain.stop import StopSignal
+from harness.ingest.redaction import Redactor
+from harness.ingest.responses import JoinIndex, recorded_observations
+from harness.models.budget import CostEstimate, Purse, estimate_cost
+from harness.pipeline.arms import Arm, arms_of
+from harness.pipeline.clients import opened_client
+from harness.pipeline.session import Session, StageCounts
+from harness.replay.request import request_for
+from harness.replay.runner import ReplayResult, replay
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmCost:
+    """What asking one arm would cost from here."""
+
+    arm: str
+    model: str
+    requests: int
+    cost: CostEstimate
+
+
+async def replay_arms(session: Session) -> StageCounts:
+    """Ask every arm what it has not answered yet.
+
+    Arms of different providers are asked at the same time, arms of one provider after each other: they would only
+    compete for the same limits and blur each other's latency.
+    """
+    arms = arms_of(session.experiment)
+    stop = session.stage_stop()
+    found: dict[str, Mapping[str, int]] = {}
+    reasons: list[str] = []
+    for arm in arms:
+        if arm.recorded is not None:
+            found[arm.name] = await asyncio.to_thread(_take_recorded, session, arm)
+    asked = [arm for arm in arms if arm.spec is not None and await asyncio.to_thread(_pending, session, arm)]
+    for arm in arms:
+        if arm.spec is not None and arm not in asked:
+            found[arm.name] = {}
+            session.reporter.finish(f"replay {arm.name}", "nothing to ask")
+    if asked:
+        _show_estimates(session, asked)
+        purse = candidates_purse(session)
+        async with opened_client(session.experiment, purse, [arm.spec for arm in asked if arm.spec]) as client:
+            by_provider: dict[str, list[Arm]] = defaultdict(list)
+            for arm in asked:
+                assert arm.spec is not None  # noqa: S101  filtered above
+                by_provider[arm.spec.provider].append(arm)
+
+            async def one_provider(group: Sequence[Arm]) -> None:
+                for arm in group:
+                    result = await _replay_arm(session, arm, client, stop)
+                    found[arm.name] = _endings(result)
+                    if result.stop_reason is not None:
+                        reasons.append(result.stop_reason)
+
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    for group in by_provider.values():
+                        tasks.create_task(one_provider(group))
+            except BaseExceptionGroup as failure:
+                raise _first(failure) from None
+    return StageCounts(
+        counts={arm.name: found[arm.name] for arm in arms if arm.name in found},
+        stop_reason=reasons[0] if reasons else stop.reason,
+    )
+
+
+def candidates_purse(session: Session) -> Purse:
+    """What is left of the candidates' budget in this run."""
+    return Purse(
+        name="candidates",
+        limit_usd=session.experiment.budget.candidates_usd,
+        spent_usd=session.store.spent(session.run_id)["candidates"],
+    )
+
+
+def estimates(session: Session) -> tuple[ArmCost, ...]:
+    """What asking every arm would cost from here; reads the store, asks no model."""
+    found = []
+    for arm in arms_of(session.experiment):
+        if arm.spec is not None:
+            spec = arm.spec
+            cost = estimate_cost((request_for(exchange, spec) for exchange in _pending_exchanges(session, arm)), spec)
+            found.append(ArmCost(arm=arm.name, model=arm.title, requests=cost.requests, cost=cost))
+    return tuple(found)
+
+
+def _show_estimates(session: Session, asked: Sequence[Arm]) -> None:
+    for item in estimates(session):
+        if item.arm in {arm.name for arm in asked}:
+            session.reporter.finish(f"estimate {item.arm}", describe(item))
+
+
+def describe(item: ArmCost) -> str:
+    """An estimate in one line."""
+    if item.cost.expected_usd is None:
+        return f"{item.requests:,} requests to {item.model}, price unknown"
+    return (
+        f"{item.requests:,} requests to {item.model}, about ${item.cost.expected_usd:,.4f} "
+        f"(${item.cost.low_usd:,.4f} to ${item.cost.high_usd:,.4f})"
+    )
+
+
+async def _replay_arm(session: Session, arm: Arm, client: ModelClient, stop: StopSignal) -> ReplayResult:
+    assert arm.spec is not None  # noqa: S101  recorded arms are not asked
+    settings = session.experiment.replay
+    task = f"replay {arm.name}"
+    total = await asyncio.to_thread(_pending, session, arm)
+    session.reporter.start(task, total=total)
+
+    def on_progress(progress: ReplayResult) -> None:
+        failed = sum(progress.failed.values())
+        session.reporter.update(task, done=progress.written, total=total, note=f"{failed:,} failed" if failed else "")
+
+    result = await replay(
+        _pending_exchanges(session, arm),
+        client=client,
+        spec=arm.spec,
+        arm=arm.name,
+        fingerprint=arm.fingerprint,
+        write=lambda observations: session.store.put_observations(session.run_id, observations),
+        concurrency=settings.concurrency,
+        deadline_s=settings.deadline_s,
+        stop=stop,
+        on_progress=on_progress,
+    )
+    note = ", ".join(f"{n:,} {ending}" for ending, n in _endings(result).items()) or "nothing asked"
+    session.reporter.finish(task, note + (f"; stopped: {result.stop_reason}" if result.stop_reason else ""))
+    return result
+
+
+def _endings(result: ReplayResult) -> dict[str, int]:
+    found = {"completed": result.completed} | {f"failed {kind}": n for kind, n in sorted(result.failed.items())}
+    return {ending: count for ending, count in found.items() if count}
+
+
+def _pending_exchanges(session: Session, arm: Arm) -> Iterator[Exchange]:
+    return session.store.pending_exchanges(
+        session.run_id, arm.name, arm.fingerprint, share=arm.share, retry_errors=session.retry_errors
+    )
+
+
+def _pending(session: Session, arm: Arm) -> int:
+    return session.store.count_pending_exchanges(
+        session.run_id, arm.name, arm.fingerprint, share=arm.share, retry_errors=session.retry_errors
+    )
+
+
+def _take_recorded(session: Session, arm: Arm) -> Mapping[str, int]:
+    """Join a file of responses to the sampled exchanges; what the file lacks is skipped as not recorded."""
+    candidate = arm.recorded
+    assert candidate is not None  # noqa: S101  called for recorded arms only
+    store, run_id = session.store, session.run_id
+    task = f"read {arm.name}"
+    if not _pending(session, arm):
+        session.reporter.finish(task, "nothing to read")
+        return {}
+    session.reporter.start(task, total=store.count_exchanges(run_id))
+    redaction = session.experiment.traffic.redaction
+    observations = recorded_observations(
+        candidate.responses or [],
+        candidate.dialect,
+        candidate.mapping,
+        arm=arm.name,
+        fingerprint=arm.fingerprint,
+        wanted=JoinIndex.of(store.exchanges(run_id)),
+        redactor=Redactor(redaction) if redaction.enabled else None,
+    )
+    endings: Counter[str] = Counter()
+    while batch := list(islice(observations, _BATCH)):
+        store.put_observations(run_id, batch)
+        endings.update(observation.status.value for observation in batch)
+        session.reporter.update(task, done=sum(endings.values()))
+    while batch := [
+        Observation(
+            exchange_id=exchange.id,
+            arm=arm.name,
+            status=Status.SKIPPED,
+            reason="not_recorded",
+            fingerprint=arm.fingerprint,
+        )
+        for exchange in islice(_pending_exchanges(session, arm), _BATCH)
+    ]:
+        store.put_observations(run_id, batch)
+        endings["skipped not_recorded"] += len(batch)
+    session.reporter.finish(task, ", ".join(f"{n:,} {ending}" for ending, n in endings.items()))
+    return endings
+
+
+def _first(failure: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = failure.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
