@@ -39,6 +39,8 @@ class Metric:
     direction: Direction
     help: str = ""
     """One sentence for a reader who does not know the word."""
+    bounds: tuple[float, float] | None = None
+    """Lowest and highest value one pair can have; ``None``: 0..1 for shares, -1..1 for points, else unbounded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

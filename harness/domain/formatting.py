@@ -1,63 +1,87 @@
-"""Values and intervals as people read them; the one place that turns a number and its unit into text."""
+"""A number as a reader sees it: one place, so that report, console and reasons agree."""
 
 import math
+from collections.abc import Mapping
 
-from harness.domain.estimate import Unit
+from harness.domain.estimate import Estimate, Unit
 
 UNKNOWN = "unknown"
+_DECIMALS: Mapping[Unit, int] = {Unit.SHARE: 2, Unit.POINTS: 2, Unit.RATIO: 2, Unit.SCORE: 3, Unit.CHARACTERS: 1}
+_SUFFIX: Mapping[Unit, str] = {
+    Unit.SHARE: "%",
+    Unit.POINTS: " points",
+    Unit.RATIO: "x",
+    Unit.CHARACTERS: " characters",
+}
 
 
-def format_value(value: float | None, unit: Unit) -> str:
-    """A number with its unit; ``None`` and NaN are ``unknown``, never zero."""
-    if value is None or math.isnan(value):
+def format_value(number: float | None, unit: Unit, *, trim: bool = False) -> str:
+    """One value with its unit: ``15.73%``, ``-0.44 points``, ``1.20x``, ``1,234 ms``, ``$0.0012``, ``0.951``.
+
+    Differences (points, characters) always carry their sign. ``trim`` drops zeros at the end, as thresholds read best.
+    """
+    if number is None or math.isnan(number):
         return UNKNOWN
-    if math.isinf(value):
-        return "unbounded" if value > 0 else "unbounded below"
-    # A minus sign before a rounded zero would claim a direction the number does not have.
-    text = _FORMATS[unit](value)
-    return text[1:] if text.startswith("-") and not any(digit in text for digit in "123456789") else text
+    if math.isinf(number):
+        return "infinite" if number > 0 else "minus infinite"
+    return _finite(number, unit, trim=trim)
 
 
 def format_interval(low: float | None, high: float | None, unit: Unit) -> str:
-    """``low to high``; an end that is ``None`` or infinite leaves ``at least``, ``at most`` or ``unbounded``."""
-    lower = None if low is None or not math.isfinite(low) else format_value(low, unit)
-    upper = None if high is None or not math.isfinite(high) else format_value(high, unit)
-    if lower is not None and upper is not None:
-        return f"{lower} to {upper}"
-    if lower is not None:
-        return f"at least {lower}"
-    return f"at most {upper}" if upper is not None else "unbounded"
+    """``1.01x to 1.10x``; an open end reads ``no lower limit`` or ``no upper limit``."""
+    start = "no lower limit" if low is None or math.isinf(low) else format_value(low, unit)
+    end = "no upper limit" if high is None or math.isinf(high) else format_value(high, unit)
+    return f"{start} to {end}"
 
 
-def _milliseconds(value: float) -> str:
-    if abs(value) >= 100_000:
-        return f"{value / 1000:,.0f} s"
-    if abs(value) >= 1000:
-        return f"{value / 1000:.2f} s"
-    return f"{value:.0f} ms" if abs(value) >= 10 else f"{value:.2g} ms"
+def format_estimate(item: Estimate, unit: Unit) -> str:
+    """``15.73% (95% interval 13.53% to 17.93%)``, or the value alone when there is no interval."""
+    text = format_value(item.value, unit)
+    if item.value is None or (item.low is None and item.high is None):
+        return text
+    return f"{text} ({item.level * 100:g}% interval {format_interval(item.low, item.high, unit)})"
 
 
-def _dollars(value: float) -> str:
-    sign, size = ("-" if value < 0 else ""), abs(value)
-    if size >= 1000:
-        return f"{sign}${size:,.0f}"
-    if size >= 0.1 or size == 0:
-        return f"{sign}${size:.2f}"
-    return f"{sign}${float(f'{size:.2g}'):.8f}".rstrip("0")
+def format_usd(number: float) -> str:
+    """Dollars with cents, and as many digits as a small amount needs to show two that count."""
+    sign, amount = ("-" if number < 0 else ""), abs(number)
+    if amount >= 1000:
+        return f"{sign}${amount:,.0f}"
+    if amount >= 1 or amount == 0:
+        return f"{sign}${amount:.2f}"
+    places = min(max(1 - math.floor(math.log10(amount)), 2), 8)
+    return f"{sign}${amount:.{places}f}"
 
 
-def _count(value: float) -> str:
-    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:,.1f}"
+def _finite(number: float, unit: Unit, *, trim: bool) -> str:
+    if unit is Unit.USD:
+        return format_usd(number)
+    if unit is Unit.MILLISECONDS:
+        return _milliseconds(number, trim=trim)
+    if unit in {Unit.TOKENS, Unit.COUNT}:
+        return _count(number) + (" tokens" if unit is Unit.TOKENS else "")
+    shown = 100 * number if unit in {Unit.SHARE, Unit.POINTS} else number
+    signed = unit in {Unit.POINTS, Unit.CHARACTERS}
+    return _digits(shown, unit, trim=trim, signed=signed) + _SUFFIX.get(unit, "")
 
 
-_FORMATS = {
-    Unit.MILLISECONDS: _milliseconds,
-    Unit.RATIO: lambda value: f"{value:.2f}\N{MULTIPLICATION SIGN}",
-    Unit.SHARE: lambda value: f"{100 * value:.1f} %",
-    Unit.POINTS: lambda value: f"{100 * value:+.1f} pp",
-    Unit.USD: _dollars,
-    Unit.TOKENS: lambda value: f"{_count(value)} tokens",
-    Unit.CHARACTERS: lambda value: f"{_count(value)} characters",
-    Unit.SCORE: lambda value: f"{value:.3f}",
-    Unit.COUNT: _count,
-}
+def _digits(number: float, unit: Unit, *, trim: bool, signed: bool = False) -> str:
+    places = _DECIMALS.get(unit, 2)
+    text = f"{number:,.{places}f}"
+    if trim:
+        # A threshold keeps every digit it was written with: 0.0005 is not 0.00.
+        text = f"{number:,.10f}".rstrip("0").rstrip(".")
+    if float(text.replace(",", "")) == 0:
+        return text.removeprefix("-")
+    return f"+{text}" if signed and number > 0 else text
+
+
+def _milliseconds(number: float, *, trim: bool) -> str:
+    if abs(number) >= 10_000:
+        text = f"{number / 1000:,.1f}"
+        return f"{text.removesuffix('.0') if trim else text} s"
+    return f"{number:,.1f} ms" if abs(number) < 10 and not (trim and number == int(number)) else f"{number:,.0f} ms"
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 100 or number == int(number) else f"{number:,.1f}"

@@ -1,0 +1,84 @@
+"""Rows of one conversation are not independent: cluster sums, design effect and effective sample size."""
+
+from typing import Any
+
+import numpy as np
+
+from harness.stats import critical
+from harness.stats.evidence import Floats, Ints
+
+FEW = 10
+"""Below this many informative clusters a design effect cannot be estimated and the worst case is assumed."""
+
+
+def encode(clusters: Any) -> Ints:
+    """Cluster names or codes as 0..J-1; any array of hashable values."""
+    codes: Ints = np.unique(np.asarray(clusters), return_inverse=True)[1].astype(np.int64)
+    return codes
+
+
+def sums(values: Floats, codes: Ints) -> Floats:
+    """Sum of ``values`` per cluster; ``codes`` as :func:`encode` gives them."""
+    return np.asarray(np.bincount(codes, weights=values), dtype=np.float64)
+
+
+def count(codes: Ints) -> int:
+    """Number of clusters."""
+    return int(codes.max()) + 1 if codes.size else 0
+
+
+def covariance_of_means(left: Floats, right: Floats, codes: Ints) -> float:
+    """Covariance of two sample means over the same rows by cluster-sum linearisation.
+
+    With one row per cluster it is the ordinary covariance (ddof 1) over n; NaN below two clusters.
+    """
+    clusters = count(codes)
+    if clusters < 2:
+        return float("nan")
+    psi_left, psi_right = sums(left - left.mean(), codes), sums(right - right.mean(), codes)
+    return float(clusters / (clusters - 1) * np.sum(psi_left * psi_right) / len(left) ** 2)
+
+
+def deviating(values: Floats, codes: Ints) -> int:
+    """Number of clusters in which any row differs from the most common value."""
+    distinct, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    if distinct.size < 2:
+        return 0
+    return int(np.unique(codes[index != counts.argmax()]).size)
+
+
+def design_effect(values: Floats, codes: Ints) -> float:
+    """How many times larger the variance of the mean is than with independent rows; NaN without variance.
+
+    Exactly 1 with one row per cluster, exactly m when every row is repeated m times inside its cluster.
+    """
+    centred = values - values.mean() if values.size else values
+    independent = float(np.sum(centred**2))
+    if independent == 0.0:
+        return float("nan")
+    return float(np.sum(sums(centred, codes) ** 2) / independent)
+
+
+def worst_case_n(codes: Ints) -> float:
+    """Effective rows when all rows of a cluster say the same: n^2 / sum of squared cluster sizes (Kish)."""
+    sizes = np.bincount(codes)
+    return float(codes.size**2 / np.sum(sizes.astype(np.float64) ** 2)) if codes.size else 0.0
+
+
+def effective_n(values: Floats, codes: Ints, *, level: float) -> float:
+    """Independent rows that would carry the same information about the mean of ``values``.
+
+    ``n / DEFF``, at most n. Fewer than FEW informative clusters say nothing about the design effect, so the
+    worst case is taken. Where the estimate promises more than the worst case it is discounted by (z/t)^2 with
+    J-1 degrees of freedom (Korn and Graubard 1998), since it rests on J clusters only.
+    """
+    n, clusters, worst = len(values), count(codes), worst_case_n(codes)
+    if clusters == n or clusters < 2:
+        return worst
+    if deviating(values, codes) < FEW:
+        return worst
+    effective = n / max(design_effect(values, codes), 1.0)
+    if effective > worst:
+        discount = (critical.normal(level) / critical.student(level, clusters - 1)) ** 2
+        effective = max(worst, effective * discount)
+    return effective

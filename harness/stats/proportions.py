@@ -1,0 +1,136 @@
+"""Shares and paired differences of shares: Wilson, Tango and McNemar, clustered by effective sample size."""
+
+import math
+
+import numpy as np
+
+from harness.domain.estimate import Estimate
+from harness.stats import clusters as cl
+from harness.stats import critical
+from harness.stats.evidence import Bools, Floats, Ints
+
+WILSON = "wilson"
+WILSON_CLUSTERED = "wilson-effective-n"
+TANGO = "tango"
+TANGO_CLUSTERED = "tango-effective-n"
+
+
+def wilson(successes: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a share; counts may be fractional, as effective sample sizes are."""
+    if n <= 0:
+        return 0.0, 1.0
+    z, p = critical.normal(level), successes / n
+    centre, scale = p + z * z / (2 * n), 1 + z * z / n
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low = 0.0 if successes <= 0 else max(0.0, (centre - half) / scale)
+    high = 1.0 if successes >= n else min(1.0, (centre + half) / scale)
+    return low, high
+
+
+def proportion(values: Floats, clusters: Ints, *, metric: str = "share", level: float = 0.95) -> Estimate:
+    """Share of ones among 0/1 ``values`` with Wilson's interval; NaN is missing and counted."""
+    known = np.isfinite(values)
+    x, codes = values[known], cl.encode(clusters[known])
+    missing = int(len(values) - len(x))
+    if not len(x):
+        return Estimate(metric=metric, value=None, level=level, n_missing=missing, method=WILSON)
+    effective = cl.effective_n(x, codes, level=level)
+    low, high = wilson(float(x.mean()) * effective, effective, level=level)
+    variance = cl.covariance_of_means(x, x, codes)
+    return Estimate(
+        metric=metric,
+        value=float(x.mean()),
+        low=low,
+        high=high,
+        level=level,
+        n=len(x),
+        n_clusters=cl.count(codes),
+        n_missing=missing,
+        method=WILSON if cl.count(codes) == len(x) else WILSON_CLUSTERED,
+        std_error=None if math.isnan(variance) else math.sqrt(variance),
+        extra={"count": float(x.sum()), "n_effective": effective},
+    )
+
+
+def tango(only_candidate: float, only_production: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
+    """Tango's score interval of (b - c)/n, the difference of two paired shares (Tango 1998).
+
+    Not of zero width without discordant pairs: then it is +- z^2/(n + z^2).
+    """
+    from scipy.optimize import brentq
+
+    b, c = only_candidate, only_production
+    if n <= 0:
+        return -1.0, 1.0
+    z = critical.normal(level)
+
+    def score(d: float) -> float:
+        first, second, third = 2 * n, -b - c + (2 * n - b + c) * d, -c * d * (1 - d)
+        q = (math.sqrt(max(second * second - 4 * first * third, 0.0)) - second) / (2 * first)
+        variance = n * (2 * q + d * (1 - d))
+        gap = b - c - n * d
+        if variance <= 1e-15 * n:
+            return 0.0 if abs(gap) <= 1e-12 * n else math.copysign(math.inf, gap)
+        return gap / math.sqrt(variance)
+
+    def root(target: float, start: float, end: float, beyond: float) -> float:
+        def clamped(d: float) -> float:
+            return min(max(score(d) - target, -1e6), 1e6)
+
+        if clamped(start) * clamped(end) > 0:
+            return beyond
+        return float(brentq(clamped, start, end, xtol=1e-14))
+
+    point = (b - c) / n
+    low = -1.0 if point <= -1 else root(z, -1 + 1e-12, point, -1.0)
+    high = 1.0 if point >= 1 else root(-z, point, 1 - 1e-12, 1.0)
+    return low, high
+
+
+def mcnemar(only_candidate: int, only_production: int) -> tuple[float, float]:
+    """Exact and mid-p two-sided p-values of McNemar's test that both shares are equal; independent pairs only."""
+    from scipy.stats import binom
+
+    discordant, smaller = only_candidate + only_production, min(only_candidate, only_production)
+    if discordant == 0:
+        return 1.0, 1.0
+    tail, point = float(binom.cdf(smaller, discordant, 0.5)), float(binom.pmf(smaller, discordant, 0.5))
+    return min(1.0, 2 * tail), min(1.0, 2 * tail - point)
+
+
+def paired_difference(
+    candidate: Bools, production: Bools, clusters: Ints, *, metric: str = "difference", level: float = 0.95
+) -> Estimate:
+    """Candidate's share minus production's over the same rows: Tango's interval, on effective counts when clustered.
+
+    Clustered counts are scaled by n_eff / n before Tango's interval is taken (see ``clusters.effective_n``), which
+    keeps its width when no pair is discordant.
+    """
+    n = len(candidate)
+    if not n:
+        return Estimate(metric=metric, value=None, level=level, method=TANGO)
+    codes = cl.encode(clusters)
+    b, c = int(np.sum(candidate & ~production)), int(np.sum(production & ~candidate))
+    difference = candidate.astype(np.float64) - production
+    effective = cl.effective_n(difference, codes, level=level)
+    scale = effective / n
+    low, high = tango(b * scale, c * scale, effective, level=level)
+    independent = cl.count(codes) == n
+    extra = {"only_candidate": float(b), "only_production": float(c), "n_effective": effective}
+    if independent:
+        extra["mcnemar_exact_p"], extra["mcnemar_mid_p"] = mcnemar(b, c)
+    variance = cl.covariance_of_means(difference, difference, codes)
+    return Estimate(
+        metric=metric,
+        value=(b - c) / n,
+        low=low,
+        high=high,
+        level=level,
+        n=n,
+        n_clusters=cl.count(codes),
+        method=TANGO if independent else TANGO_CLUSTERED,
+        std_error=None if math.isnan(variance) else math.sqrt(variance),
+        production=float(production.mean()),
+        candidate=float(candidate.mean()),
+        extra=extra,
+    )

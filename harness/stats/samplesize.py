@@ -1,0 +1,29 @@
+"""How many pairs would probably settle an undecided criterion."""
+
+import math
+
+from harness.domain.estimate import Estimate
+
+_TOO_MANY = 1e9
+
+
+def n_needed(estimate: Estimate, threshold: float, *, log_scale: bool = False) -> int | None:
+    """Pairs in all at which the interval would just stop straddling ``threshold``, if the value stays where it is.
+
+    n* = n (h / d)^2 with h the half width towards the threshold and d the distance of the value from it, both on the
+    log scale for ratios: widths shrink with the square root of n. ``None`` when the value is on the threshold, or
+    nothing can be projected. An infinite bound of a percentile needs ``extra["n_min"]`` pairs to become finite at all.
+    """
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or not math.isfinite(value) or not estimate.n or value == threshold:
+        return None
+    side = high if value < threshold else low
+    if side is None or not math.isfinite(side):
+        least = math.ceil(estimate.extra.get("n_min", 0.0))
+        return least if least > estimate.n else None
+    if log_scale:
+        if min(value, threshold, side) <= 0:
+            return None
+        value, threshold, side = math.log(value), math.log(threshold), math.log(side)
+    projected = estimate.n * ((side - value) / (value - threshold)) ** 2
+    return max(math.ceil(projected), estimate.n + 1) if projected < _TOO_MANY else None
