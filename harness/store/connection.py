@@ -1,0 +1,152 @@
+"""From a store URL to a SQLAlchemy engine, with short transactions that name the store when they fail."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from harness.errors import ConfigurationError, InfrastructureError
+
+_BUSY_TIMEOUT_MS = 30_000
+
+
+class Database:
+    """An engine and its transactions; safe to share between threads."""
+
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        parsed = parse(url)
+        self.label = parsed.render_as_string(hide_password=True)
+        """The URL as it may be shown: no password."""
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            _prepare_file(parsed, create=create)
+        self.engine = _engine(parsed)
+        # SQLite has one writer at a time: waiting here is fair, waiting in SQLite is a poll with sleeps.
+        self._writer = threading.Lock() if self.is_sqlite else None
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A short read transaction that sees one consistent state.
+
+        Raises:
+            InfrastructureError: the database refused or is gone.
+        """
+        with self._transaction(write=False) as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A write transaction: committed at the end, or nothing of it happened.
+
+        Raises:
+            InfrastructureError: the database refused or is gone.
+        """
+        if self._writer is None:
+            with self._transaction(write=True) as connection:
+                yield connection
+        else:
+            with self._writer, self._transaction(write=True) as connection:
+                yield connection
+
+    @contextmanager
+    def _transaction(self, *, write: bool) -> Iterator[sa.Connection]:
+        try:
+            with self.engine.connect() as connection:
+                if write:
+                    connection = connection.execution_options(harness_write=True)
+                elif not self.is_sqlite:
+                    # One snapshot for all statements of a read, as SQLite gives it unasked.
+                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                with connection.begin():
+                    yield connection
+        except SQLAlchemyError as error:
+            raise self.failure(error) from error
+
+    def failure(self, error: SQLAlchemyError) -> InfrastructureError:
+        """What the user is told; the driver's own words without statement, parameters or password."""
+        words = " ".join(str(getattr(error, "orig", None) or error).split())
+        if "no such table" in words or "does not exist" in words:
+            hint = "the store's tables are missing; restore it from a backup or name a new store"
+        elif "disk" in words or "space" in words or "readonly" in words or "read-only" in words:
+            hint = "make room or make it writable and run the same command again; finished work is kept"
+        elif "locked" in words:
+            hint = "another process holds the store; wait for it and run the same command again"
+        else:
+            hint = "check that the store is reachable and run the same command again; finished work is kept"
+        return InfrastructureError(f"store {self.label}: {words[:500]}; {hint}")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def parse(url: str) -> sa.URL:
+    """A store URL with the driver we ship.
+
+    Raises:
+        ConfigurationError: neither a SQLite file nor PostgreSQL.
+    """
+    # Never echo the URL: what is wrong with it may be that it holds a password in an odd place.
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(
+            "the store URL cannot be read; write sqlite:///path/to/file.db or postgresql://user@host/database"
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend in {"postgresql", "postgres"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise ConfigurationError(f"a store is sqlite:///path or postgresql://..., not {backend}://")
+    if not parsed.database or parsed.database == ":memory:":
+        raise ConfigurationError("a store has to outlive the process: name a file, as in sqlite:///runs/harness.db")
+    return parsed.set(drivername="sqlite+pysqlite")
+
+
+def _prepare_file(url: sa.URL, *, create: bool) -> None:
+    path = Path(str(url.database))
+    if not create and not path.is_file():
+        raise InfrastructureError(f"store {path} does not exist; `harness run` or `harness ingest` creates it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InfrastructureError(f"store {path}: the folder cannot be made ({error.strerror})") from error
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    options: dict[str, Any] = {"hide_parameters": True}
+    if url.get_backend_name() == "postgresql":
+        try:
+            return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10}, **options)
+        except ModuleNotFoundError as error:
+            raise ConfigurationError("PostgreSQL needs psycopg: pip install 'shadow-harness[postgres]'") from error
+    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000}, **options)
+    sa.event.listen(engine, "connect", _on_sqlite_connect)
+    sa.event.listen(engine, "begin", _on_sqlite_begin)
+    return engine
+
+
+def _on_sqlite_connect(connection: Any, _record: Any) -> None:
+    # The driver's own implicit BEGIN would start writes as reads, and two of those upgrading at once fail.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={_BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        # In WAL mode a crash of the process loses nothing at NORMAL; a power cut may lose the last commits, never
+        # the file, and those calls are simply made again.
+        "synchronous=NORMAL",
+        "cache_size=-65536",
+        "temp_store=MEMORY",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_sqlite_begin(connection: sa.Connection) -> None:
+    write = connection.get_execution_options().get("harness_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

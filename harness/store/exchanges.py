@@ -1,0 +1,149 @@
+"""Exchanges: written by ingest, read by every other stage."""
+
+import math
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from harness.domain.exchange import Exchange
+from harness.domain.observation import PRODUCTION, ErrorKind, Status
+from harness.store import attributes, observations, paging, rows, tables
+from harness.store.connection import Database
+from harness.store.tables import exchanges as e
+from harness.store.tables import observations as o
+
+_SETUP_KINDS = [kind.value for kind in ErrorKind if kind.is_setup]
+_NOT_ASKED = [Status.DROPPED.value, Status.SKIPPED.value]
+
+
+def prepare(
+    run_id: str, items: Sequence[tuple[Exchange, float]], now: datetime
+) -> tuple[list[rows.Row], list[rows.Row], list[rows.Row], observations.Prepared]:
+    """Rows, bodies and attributes of the exchanges, and production's observations; done outside the transaction."""
+    narrow, texts, slices = [], [], []
+    for exchange, position in items:
+        key = {"run_id": run_id, "exchange_id": exchange.id}
+        body = rows.exchange_body(exchange)
+        narrow.append(rows.exchange_row(run_id, exchange, position, body))
+        texts.append(key | {"body": body})
+        slices += [key | {"key": name, "value": value} for name, value in attributes.attributes_of(exchange)]
+    production = observations.prepare(run_id, [exchange.production for exchange, _ in items], now)
+    return narrow, texts, slices, production
+
+
+def put(
+    connection: sa.Connection,
+    run_id: str,
+    narrow: Sequence[rows.Row],
+    texts: Sequence[rows.Row],
+    slices: Sequence[rows.Row],
+) -> None:
+    """Insert the exchanges, or replace them."""
+    rows.upsert(connection, tables.exchanges, narrow)
+    rows.upsert(connection, tables.exchange_bodies, texts)
+    _delete(connection, [tables.exchange_attributes], run_id, [row["exchange_id"] for row in narrow])
+    rows.upsert(connection, tables.exchange_attributes, slices)
+
+
+def remove(connection: sa.Connection, run_id: str, ids: Sequence[str] | None) -> None:
+    """Take exchanges and what production did with them out of the sample; of all when ``ids`` is ``None``.
+
+    What other arms answered stays: it was paid for, and counts again when the same exchange comes back.
+    """
+    own = [tables.exchanges, tables.exchange_bodies, tables.exchange_attributes]
+    _delete(connection, own, run_id, ids)
+    _delete(connection, [tables.observations, tables.observation_bodies], run_id, ids, arm=PRODUCTION)
+
+
+def _delete(
+    connection: sa.Connection,
+    targets: Sequence[sa.Table],
+    run_id: str,
+    ids: Sequence[str] | None,
+    *,
+    arm: str | None = None,
+) -> None:
+    for table in targets:
+        statement = sa.delete(table).where(table.c.run_id == run_id)
+        if arm is not None:
+            statement = statement.where(table.c.arm == arm, table.c.fingerprint == "")
+        if ids is None:
+            connection.execute(statement)
+            continue
+        for chunk in paging.chunks(ids):
+            connection.execute(statement.where(table.c.exchange_id.in_(chunk)))
+
+
+def load(connection: sa.Connection, run_id: str, ids: Sequence[str]) -> dict[str, Exchange]:
+    """The exchanges by id; ids that are not in the run are left out."""
+    b = tables.exchange_bodies
+    statement = (
+        sa.select(e, b.c.body)
+        .join(b, sa.and_(b.c.run_id == e.c.run_id, b.c.exchange_id == e.c.exchange_id))
+        .where(e.c.run_id == run_id, e.c.exchange_id.in_(ids))
+    )
+    production = observations.load(connection, run_id, PRODUCTION, "", ids)
+    return {
+        row.exchange_id: rows.exchange_of(row, row.body, production[row.exchange_id])
+        for row in connection.execute(statement)
+        if row.exchange_id in production
+    }
+
+
+def read(
+    database: Database, run_id: str, statement: sa.Select[Any], ids: Sequence[str] | None = None
+) -> Iterator[Exchange]:
+    """The exchanges a :func:`paging.keys` statement selects, in ascending position."""
+    for group in paging.groups(database, statement, ids):
+        with database.read() as connection:
+            found = load(connection, run_id, group)
+        for exchange_id in group:
+            if exchange_id in found:
+                yield found[exchange_id]
+
+
+def count(connection: sa.Connection, run_id: str) -> int:
+    """How many exchanges the run has."""
+    return connection.scalar(sa.select(sa.func.count()).select_from(e).where(e.c.run_id == run_id)) or 0
+
+
+def pending(run_id: str, arm: str, fingerprint: str, *, retry_setup_errors: bool, retry_errors: bool) -> sa.Select[Any]:
+    """The exchanges without a finished observation of this arm and fingerprint."""
+    unfinished: list[sa.ColumnElement[bool]] = [o.c.status.is_(None), o.c.status.in_(_NOT_ASKED)]
+    if retry_errors:
+        unfinished.append(o.c.status == Status.FAILED.value)
+    elif retry_setup_errors:
+        unfinished.append(sa.and_(o.c.status == Status.FAILED.value, o.c.error_kind.in_(_SETUP_KINDS)))
+    return paging.keys(run_id).outerjoin(o, observations.of_exchange(o, arm, fingerprint)).where(sa.or_(*unfinished))
+
+
+def within_share(database: Database, run_id: str, share: float) -> sa.ColumnElement[bool]:
+    """The condition that an exchange is among the first ``share`` of the run by position.
+
+    The same exchanges on every call, and a larger share only adds to them.
+    """
+    with database.read() as connection:
+        limit = math.ceil(share * count(connection, run_id))
+        if limit <= 0:
+            return sa.false()
+        keys = sa.select(e.c.position, e.c.exchange_id).where(e.c.run_id == run_id)
+        last = connection.execute(keys.order_by(e.c.position, e.c.exchange_id).limit(1).offset(limit - 1)).one()
+    bound = sa.tuple_(sa.literal(last[0], sa.Double), sa.literal(last[1], e.c.exchange_id.type))
+    return sa.tuple_(e.c.position, e.c.exchange_id) <= bound
+
+
+def attribute_values(connection: sa.Connection, run_id: str, key: str) -> dict[str, int]:
+    """The values of a slice attribute with their number of exchanges, most frequent first."""
+    a = tables.exchange_attributes
+    n = sa.func.count()
+    statement = sa.select(a.c.value, n).where(a.c.run_id == run_id, a.c.key == key).group_by(a.c.value)
+    return {row[0]: row[1] for row in connection.execute(statement.order_by(n.desc(), a.c.value))}
+
+
+def attribute_keys(connection: sa.Connection, run_id: str) -> list[str]:
+    """The slice attributes that the run's exchanges have."""
+    a = tables.exchange_attributes
+    statement = sa.select(a.c.key).where(a.c.run_id == run_id).distinct().order_by(a.c.key)
+    return list(connection.scalars(statement))

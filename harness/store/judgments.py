@@ -1,0 +1,199 @@
+"""Judgments: one per pair, judge configuration and order."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import sqlalchemy as sa
+
+from harness.domain.judgment import Judgment, JudgmentState, Label, Order, UnscoredReason
+from harness.domain.observation import PRODUCTION, Status
+from harness.store import observations, paging, rows, tables
+from harness.store.counts import JudgmentCounts
+from harness.store.tables import exchanges as e
+from harness.store.tables import judgments as j
+from harness.store.tables import observations as o
+
+_SUPERSEDED = rows.superseded(j)
+_ORDERED = (Order.PRODUCTION_FIRST, Order.CANDIDATE_FIRST)
+
+
+def prepare(run_id: str, items: Sequence[Judgment], now: datetime) -> observations.Prepared:
+    """Rows and bodies; text is packed here, outside the transaction."""
+    narrow, texts = [], []
+    for judgment in items:
+        row = rows.judgment_row(run_id, judgment, now)
+        narrow.append(row)
+        key = {column.name: row[column.name] for column in tables.judgment_bodies.primary_key.columns}
+        texts.append(key | {"body": rows.judgment_body(judgment)})
+    return observations.Prepared(narrow=narrow, texts=texts)
+
+
+def put(connection: sa.Connection, prepared: observations.Prepared) -> None:
+    """Insert the judgments, or replace those of the same pair, judge and order."""
+    rows.upsert(connection, j, prepared.narrow, keep=_SUPERSEDED)
+    rows.upsert(connection, tables.judgment_bodies, prepared.texts)
+
+
+def pending(
+    run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str, orders: Sequence[Order]
+) -> sa.Select[Any]:
+    """The comparable pairs that lack a finished judgment in any of the orders.
+
+    A judgment in no order finishes the pair as a whole: the judge had nothing to read in either order.
+    """
+    p = o.alias("production")
+    finished = sa.not_(
+        sa.or_(
+            j.c.state == JudgmentState.ERROR.value,
+            sa.and_(j.c.state == JudgmentState.UNSCORED.value, j.c.reason == UnscoredReason.BUDGET.value),
+        )
+    )
+    of_pair = sa.and_(
+        j.c.run_id == run_id,
+        j.c.arm == arm,
+        j.c.observation_fingerprint == fingerprint,
+        j.c.judge_fingerprint == judge_fingerprint,
+        j.c.exchange_id == e.c.exchange_id,
+        finished,
+    )
+    whole = sa.case((j.c.answer_order == Order.NONE.value, len(orders)), else_=1)
+    wanted = j.c.answer_order.in_(sorted({order.value for order in orders} | {Order.NONE.value}))
+    done = sa.select(sa.func.coalesce(sa.func.sum(whole), 0)).where(of_pair, wanted).scalar_subquery()
+    return (
+        observations.observed(run_id, arm, fingerprint)
+        .join(p, observations.of_exchange(p, PRODUCTION, ""))
+        .where(o.c.status == Status.COMPLETED.value, p.c.status == Status.COMPLETED.value, done < len(orders))
+    )
+
+
+def load(
+    connection: sa.Connection,
+    run_id: str,
+    arm: str,
+    fingerprint: str,
+    *,
+    ids: Sequence[str],
+    judge_fingerprints: Sequence[str] | None,
+) -> list[Judgment]:
+    """The judgments of these exchanges."""
+    b = tables.judgment_bodies
+    same = [b.c[key.name] == j.c[key.name] for key in j.primary_key.columns]
+    statement = sa.select(j, b.c.body).join(b, sa.and_(*same)).where(*_of(run_id, arm, fingerprint))
+    if judge_fingerprints is not None:
+        statement = statement.where(j.c.judge_fingerprint.in_(judge_fingerprints))
+    statement = statement.order_by(j.c.exchange_id, j.c.judge, j.c.judge_fingerprint, j.c.answer_order)
+    found: list[Judgment] = []
+    for chunk in paging.chunks(dict.fromkeys(ids)):
+        result = connection.execute(statement.where(j.c.exchange_id.in_(chunk)))
+        found += [rows.judgment_of(row, row.body) for row in result]
+    return found
+
+
+def count(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, judge_fingerprint: str) -> JudgmentCounts:
+    """What the judge made of the arm's pairs, from narrow columns alone."""
+    statement = (
+        sa.select(
+            j.c.exchange_id,
+            j.c.answer_order,
+            j.c.state,
+            j.c.reason,
+            j.c.value,
+            j.c.label,
+            j.c.tokens_in,
+            j.c.tokens_out,
+            j.c.cost_usd,
+            j.c.superseded_usd,
+            j.c.attempts,
+            j.c.model,
+            j.c.prompt_sha256,
+        )
+        .join(e, sa.and_(e.c.run_id == j.c.run_id, e.c.exchange_id == j.c.exchange_id))
+        .where(*_of(run_id, arm, fingerprint), j.c.judge_fingerprint == judge_fingerprint)
+        .order_by(j.c.exchange_id, j.c.answer_order)
+    )
+    return _count(connection.execute(statement).all())
+
+
+def _count(found: Sequence[Any]) -> JudgmentCounts:
+    orders = requested_orders({row.answer_order for row in found})
+    unscored: Counter[str] = Counter()
+    pairs = scored = missing = 0
+    for _, group in groupby(found, key=attrgetter("exchange_id")):
+        judged = list(group)
+        pairs += 1
+        n = sum(row.state == JudgmentState.SCORED.value for row in judged)
+        scored += n > 0
+        missing += 0 < n < orders
+        if not n:
+            # Both orders of a pair nearly always fail for the same reason; the pair is counted once all the same.
+            unscored[judged[0].reason or judged[0].state] += 1
+    priced = [row for row in found if row.cost_usd is not None]
+    return JudgmentCounts(
+        pairs=pairs,
+        judgments=len(found),
+        scored=scored,
+        missing_order=missing,
+        states=dict(Counter(row.state for row in found)),
+        unscored=dict(unscored.most_common()),
+        tokens_in=sum(row.tokens_in or 0 for row in found),
+        tokens_out=sum(row.tokens_out or 0 for row in found),
+        cost_usd=sum(row.cost_usd or 0.0 for row in found) + sum(row.superseded_usd for row in found)
+        if priced
+        else None,
+        unpriced=sum(row.cost_usd is None and row.attempts > 0 and row.tokens_out is not None for row in found),
+        model=next((row.model for row in found if row.model is not None), None),
+        prompt_sha256=next((row.prompt_sha256 for row in found if row.prompt_sha256 is not None), None),
+        **_preferences(found),
+    )
+
+
+def requested_orders(seen: Iterable[str]) -> int:
+    """How many orders the judge reads a pair in, from the orders it left judgments in."""
+    return max(1, len({order.value for order in _ORDERED} & set(seen)))
+
+
+def _preferences(found: Sequence[Any]) -> dict[str, Any]:
+    labels: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for row in found:
+        if row.label is not None and row.state == JudgmentState.SCORED.value:
+            labels[row.exchange_id][row.answer_order] = row.label
+    if not labels:
+        return {}
+    sign = {Label.WIN.value: 1, Label.TIE.value: 0, Label.LOSS.value: -1}
+    sums = [sum(sign[label] for label in by_order.values()) for by_order in labels.values()]
+    result: dict[str, Any] = {
+        "wins": sum(total > 0 for total in sums),
+        "ties": sum(total == 0 for total in sums),
+        "losses": sum(total < 0 for total in sums),
+    }
+    first, second = (order.value for order in _ORDERED)
+    both = [(sign[by[first]], sign[by[second]]) for by in labels.values() if first in by and second in by]
+    if both:
+        # Candidate-side signs: shown first, production is preferred at -1 and the candidate at +1.
+        slots = [(1 - production_first) / 2 for production_first, _ in both]
+        slots += [(1 + candidate_first) / 2 for _, candidate_first in both]
+        result |= {
+            "both_orders": len(both),
+            "flips": sum(left * right == -1 for left, right in both),
+            "first_slot_share": sum(slots) / len(slots),
+        }
+    return result
+
+
+def spending(connection: sa.Connection, run_id: str) -> tuple[float, int]:
+    """Dollars spent on judging, and judgments that called a model at a cost that is unknown."""
+    unpriced = sa.and_(j.c.cost_usd.is_(None), j.c.attempts > 0, j.c.tokens_out.is_not(None))
+    statement = sa.select(
+        sa.func.sum(sa.func.coalesce(j.c.cost_usd, 0.0) + j.c.superseded_usd),
+        sa.func.count(sa.case((unpriced, 1))),
+    ).where(j.c.run_id == run_id)
+    total, unknown = connection.execute(statement).one()
+    return float(total or 0.0), unknown
+
+
+def _of(run_id: str, arm: str, fingerprint: str) -> list[sa.ColumnElement[bool]]:
+    return [j.c.run_id == run_id, j.c.arm == arm, j.c.observation_fingerprint == fingerprint]

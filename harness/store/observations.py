@@ -1,0 +1,155 @@
+"""Observations of every arm; production's own are kept under arm ``production`` and an empty fingerprint."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from harness.domain.observation import PRODUCTION, Observation, Status
+from harness.store import paging, rows, tables
+from harness.store.connection import Database
+from harness.store.counts import ObservationCounts
+from harness.store.tables import exchanges as e
+from harness.store.tables import observations as o
+
+_SUPERSEDED = rows.superseded(o)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """Rows ready to be written."""
+
+    narrow: list[rows.Row]
+    texts: list[rows.Row]
+
+
+def prepare(run_id: str, items: Sequence[Observation], now: datetime) -> Prepared:
+    """Rows and bodies; text is packed here, outside the transaction."""
+    narrow, texts = [], []
+    for observation in items:
+        body = rows.observation_body(observation)
+        row = rows.observation_row(run_id, observation, body, now)
+        narrow.append(row)
+        texts.append({c.name: row[c.name] for c in tables.observation_bodies.primary_key.columns} | {"body": body})
+    return Prepared(narrow=narrow, texts=texts)
+
+
+def put(connection: sa.Connection, prepared: Prepared) -> None:
+    """Insert the observations, or replace those of the same exchange, arm and fingerprint."""
+    rows.upsert(connection, o, prepared.narrow, keep=_SUPERSEDED)
+    rows.upsert(connection, tables.observation_bodies, prepared.texts)
+
+
+def of_exchange(table: Any, arm: str, fingerprint: str) -> sa.ColumnElement[bool]:
+    """The join from ``exchanges`` to one arm's observations (or their bodies)."""
+    c = table.c
+    return sa.and_(c.run_id == e.c.run_id, c.arm == arm, c.fingerprint == fingerprint, c.exchange_id == e.c.exchange_id)
+
+
+def load(
+    connection: sa.Connection, run_id: str, arm: str, fingerprint: str, ids: Sequence[str]
+) -> dict[str, Observation]:
+    """The observations by exchange id."""
+    b = tables.observation_bodies
+    same = [b.c[key.name] == o.c[key.name] for key in o.primary_key.columns]
+    statement = (
+        sa.select(o, b.c.body)
+        .join(b, sa.and_(*same))
+        .where(o.c.run_id == run_id, o.c.arm == arm, o.c.fingerprint == fingerprint, o.c.exchange_id.in_(ids))
+    )
+    return {row.exchange_id: rows.observation_of(row, row.body) for row in connection.execute(statement)}
+
+
+def observed(run_id: str, arm: str, fingerprint: str) -> sa.Select[Any]:
+    """The exchanges with an observation of this arm and fingerprint, whatever its status."""
+    return paging.keys(run_id, size=e.c.body_bytes + o.c.body_bytes).join(o, of_exchange(o, arm, fingerprint))
+
+
+def read(database: Database, run_id: str, arm: str, fingerprint: str) -> Iterator[Observation]:
+    """The arm's observations of the run's exchanges, in ascending position."""
+    for group in paging.groups(database, observed(run_id, arm, fingerprint)):
+        with database.read() as connection:
+            found = load(connection, run_id, arm, fingerprint, group)
+        for exchange_id in group:
+            if exchange_id in found:
+                yield found[exchange_id]
+
+
+def count(connection: sa.Connection, run_id: str, arm: str, fingerprint: str) -> ObservationCounts:
+    """How the run's exchanges ended in this arm."""
+    p = o.alias("production")
+    both = sa.and_(p.c.status == Status.COMPLETED.value, o.c.status == Status.COMPLETED.value)
+    detail = sa.func.coalesce(o.c.error_kind, o.c.reason, "")
+    paid = o.c.attempts.is_not(None)
+    unpriced = sa.and_(paid, o.c.cost_usd.is_(None), o.c.status == Status.COMPLETED.value)
+    statement = (
+        sa.select(
+            o.c.status,
+            detail.label("detail"),
+            sa.func.count().label("n"),
+            sa.func.count(sa.case((both, 1))).label("comparable"),
+            sa.func.sum(sa.case((paid, sa.func.coalesce(o.c.cost_usd, 0.0) + o.c.superseded_usd))).label("cost"),
+            sa.func.count(sa.case((sa.and_(paid, o.c.cost_usd.is_not(None)), 1))).label("priced"),
+            sa.func.count(sa.case((unpriced, 1))).label("unpriced"),
+        )
+        .select_from(e)
+        .join(o, of_exchange(o, arm, fingerprint))
+        .outerjoin(p, of_exchange(p, PRODUCTION, ""))
+        .where(e.c.run_id == run_id)
+        .group_by(o.c.status, detail)
+    )
+    groups = connection.execute(statement).all()
+    kinds: dict[str, dict[str, int]] = {status.value: {} for status in Status}
+    for row in groups:
+        kinds[row.status][row.detail] = row.n
+    return ObservationCounts(
+        sampled=connection.scalar(sa.select(sa.func.count()).select_from(e).where(e.c.run_id == run_id)) or 0,
+        completed=sum(kinds[Status.COMPLETED].values()),
+        failed=kinds[Status.FAILED],
+        dropped=kinds[Status.DROPPED],
+        skipped=kinds[Status.SKIPPED],
+        comparable=sum(row.comparable for row in groups),
+        cost_usd=sum(row.cost or 0.0 for row in groups) if any(row.priced for row in groups) else None,
+        unpriced=sum(row.unpriced for row in groups),
+        dropped_params=_dropped_params(connection, run_id, arm, fingerprint),
+        answered_models=_tally(connection, run_id, arm, fingerprint, o.c.answered_model),
+    )
+
+
+def _tally(
+    connection: sa.Connection, run_id: str, arm: str, fingerprint: str, column: sa.Column[Any]
+) -> dict[str, int]:
+    n = sa.func.count()
+    statement = (
+        sa.select(column, n)
+        .select_from(e)
+        .join(o, of_exchange(o, arm, fingerprint))
+        .where(e.c.run_id == run_id, column.is_not(None))
+        .group_by(column)
+        .order_by(n.desc(), column)
+    )
+    return {row[0]: row[1] for row in connection.execute(statement)}
+
+
+def _dropped_params(connection: sa.Connection, run_id: str, arm: str, fingerprint: str) -> dict[str, int]:
+    lost: Counter[str] = Counter()
+    for names, number in _tally(connection, run_id, arm, fingerprint, o.c.dropped_params).items():
+        lost.update(dict.fromkeys(names.split(), number))
+    return dict(lost.most_common())
+
+
+def spending(connection: sa.Connection, run_id: str) -> tuple[float, int]:
+    """Dollars spent on calls of ours to any arm, and completed calls whose cost is unknown.
+
+    A recorded cost, production's or a response file's, was not spent here: such an observation has no attempts.
+    """
+    unpriced = sa.and_(o.c.cost_usd.is_(None), o.c.status == Status.COMPLETED.value)
+    statement = sa.select(
+        sa.func.sum(sa.func.coalesce(o.c.cost_usd, 0.0) + o.c.superseded_usd),
+        sa.func.count(sa.case((unpriced, 1))),
+    ).where(o.c.run_id == run_id, o.c.arm != PRODUCTION, o.c.attempts.is_not(None))
+    total, unknown = connection.execute(statement).one()
+    return float(total or 0.0), unknown

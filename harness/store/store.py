@@ -1,0 +1,316 @@
+"""The comparison DB as the stages see it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from harness.domain.exchange import Exchange
+from harness.domain.json import Json
+from harness.domain.judgment import Judgment, Order
+from harness.domain.observation import Observation
+from harness.domain.pair import Pair
+from harness.domain.run import IngestReport, Run
+from harness.store import exchanges, judgments, observations, paging, pairs, runs, schema
+from harness.store.connection import Database
+from harness.store.counts import JudgmentCounts, ObservationCounts
+from harness.store.runs import DecisionRecord
+
+if TYPE_CHECKING:
+    from harness.stats.evidence import Evidence
+
+
+class Store:
+    """Everything a run knows, on SQLite or PostgreSQL.
+
+    Synchronous and safe to share between threads. Every write is one transaction and idempotent on its natural key:
+    (run, exchange), (run, arm, fingerprint, exchange), and those with judge fingerprint and order. Readers see
+    committed rows only, also while another thread or process writes. Iterators read in short transactions, so a
+    consumer may take its time and may write while it reads. Exchanges always come in ascending position.
+
+    Any method raises InfrastructureError when the database cannot be used.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, url: str, *, create: bool = True) -> Self:
+        """Open a store and bring its tables up to date.
+
+        Args:
+            url: ``sqlite:///path/to/file.db`` or ``postgresql://user@host/database``.
+            create: make the SQLite file when it does not exist.
+
+        Raises:
+            ConfigurationError: the URL is not one of a store.
+            InfrastructureError: the store cannot be reached, or was written by a newer version.
+        """
+        database = Database(url, create=create)
+        try:
+            schema.ensure(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    def close(self) -> None:
+        """Close all connections; iterators that are still running fail."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({self._database.label!r})"
+
+    # Runs
+
+    def save_run(self, run: Run) -> None:
+        """Insert the run, or replace what is known about it."""
+        with self._database.write() as connection:
+            runs.save(connection, run)
+
+    def run(self, run_id: str) -> Run | None:
+        """The run, or ``None``."""
+        with self._database.read() as connection:
+            return next(iter(runs.load(connection, run_id)), None)
+
+    def runs(self) -> list[Run]:
+        """All runs, oldest first."""
+        with self._database.read() as connection:
+            return runs.load(connection)
+
+    def delete_run(self, run_id: str) -> None:
+        """Remove everything known about the run."""
+        with self._database.write() as connection:
+            runs.delete(connection, run_id)
+
+    def save_ingest_report(self, run_id: str, report: IngestReport) -> None:
+        """Insert the report, or replace it."""
+        with self._database.write() as connection:
+            runs.save_ingest_report(connection, run_id, report)
+
+    def ingest_report(self, run_id: str) -> IngestReport | None:
+        """What the ingest stage read; ``None`` until it has finished."""
+        with self._database.read() as connection:
+            return runs.load_ingest_report(connection, run_id)
+
+    def save_decision(
+        self, run_id: str, *, decided_at: datetime, experiment_sha256: str, decision: Mapping[str, Json]
+    ) -> None:
+        """Add a decision, as JSON, to the run's history."""
+        record = DecisionRecord(decided_at=decided_at, experiment_sha256=experiment_sha256, decision=decision)
+        with self._database.write() as connection:
+            runs.save_decision(connection, run_id, record)
+
+    def decisions(self, run_id: str) -> list[DecisionRecord]:
+        """Every decision taken on the run, oldest first."""
+        with self._database.read() as connection:
+            return runs.load_decisions(connection, run_id)
+
+    # Exchanges
+
+    def put_exchanges(self, run_id: str, items: Sequence[tuple[Exchange, float]]) -> None:
+        """Insert exchanges with their position, together with production's observations, or replace them."""
+        narrow, texts, slices, production = exchanges.prepare(run_id, items, datetime.now(UTC))
+        with self._database.write() as connection:
+            exchanges.put(connection, run_id, narrow, texts, slices)
+            observations.put(connection, production)
+
+    def remove_exchanges(self, run_id: str, ids: Sequence[str]) -> None:
+        """Take exchanges out of the sample; what candidates answered is kept for when they come back."""
+        with self._database.write() as connection:
+            exchanges.remove(connection, run_id, ids)
+
+    def clear_exchanges(self, run_id: str) -> None:
+        """Take all exchanges out of the sample, for an ingest that starts again."""
+        with self._database.write() as connection:
+            exchanges.remove(connection, run_id, None)
+
+    def exchanges(self, run_id: str, *, ids: Sequence[str] | None = None) -> Iterator[Exchange]:
+        """The run's exchanges, or those of them with these ids."""
+        return exchanges.read(self._database, run_id, paging.keys(run_id), ids)
+
+    def count_exchanges(self, run_id: str) -> int:
+        """How many exchanges were sampled."""
+        with self._database.read() as connection:
+            return exchanges.count(connection, run_id)
+
+    def attribute_keys(self, run_id: str) -> list[str]:
+        """The slice attributes that the run's exchanges have, sorted."""
+        with self._database.read() as connection:
+            return exchanges.attribute_keys(connection, run_id)
+
+    def attribute_values(self, run_id: str, key: str) -> dict[str, int]:
+        """The values of a slice attribute with their number of exchanges, most frequent first."""
+        with self._database.read() as connection:
+            return exchanges.attribute_values(connection, run_id, key)
+
+    # Observations
+
+    def put_observations(self, run_id: str, items: Sequence[Observation]) -> None:
+        """Insert observations, or replace those of the same exchange, arm and fingerprint.
+
+        What a replaced call had cost stays counted in :meth:`spent`.
+        """
+        prepared = observations.prepare(run_id, items, datetime.now(UTC))
+        with self._database.write() as connection:
+            observations.put(connection, prepared)
+
+    def observations(self, run_id: str, arm: str, fingerprint: str) -> Iterator[Observation]:
+        """The arm's observations of sampled exchanges, whatever their status."""
+        return observations.read(self._database, run_id, arm, fingerprint)
+
+    def pending_exchanges(
+        self,
+        run_id: str,
+        arm: str,
+        fingerprint: str,
+        *,
+        share: float | None = None,
+        retry_setup_errors: bool = True,
+        retry_errors: bool = False,
+    ) -> Iterator[Exchange]:
+        """The exchanges this arm still has to be asked, under this fingerprint.
+
+        Dropped and skipped ones count as unfinished, and so do those that failed because of our own set-up (key,
+        permission, quota, model name); with ``retry_errors`` all failed ones do. ``share`` limits to the first part
+        of the run by position: always the same exchanges.
+        """
+        statement = exchanges.pending(
+            run_id, arm, fingerprint, retry_setup_errors=retry_setup_errors, retry_errors=retry_errors
+        )
+        if share is not None:
+            statement = statement.where(exchanges.within_share(self._database, run_id, share))
+        return exchanges.read(self._database, run_id, statement)
+
+    def count_pending_exchanges(
+        self,
+        run_id: str,
+        arm: str,
+        fingerprint: str,
+        *,
+        share: float | None = None,
+        retry_setup_errors: bool = True,
+        retry_errors: bool = False,
+    ) -> int:
+        """How many exchanges :meth:`pending_exchanges` gives now."""
+        statement = exchanges.pending(
+            run_id, arm, fingerprint, retry_setup_errors=retry_setup_errors, retry_errors=retry_errors
+        )
+        if share is not None:
+            statement = statement.where(exchanges.within_share(self._database, run_id, share))
+        return paging.count(self._database, statement)
+
+    def observation_counts(self, run_id: str, arm: str, fingerprint: str) -> ObservationCounts:
+        """How the sampled requests ended in this arm, for the funnel; production's under ``""``."""
+        with self._database.read() as connection:
+            return observations.count(connection, run_id, arm, fingerprint)
+
+    # Pairs and judgments
+
+    def pairs(self, run_id: str, arm: str, fingerprint: str, *, ids: Sequence[str] | None = None) -> Iterator[Pair]:
+        """Every exchange with an observation of this arm, comparable or not."""
+        statement = observations.observed(run_id, arm, fingerprint)
+        return pairs.read(self._database, run_id, arm, fingerprint, statement=statement, ids=ids)
+
+    def pending_pairs(
+        self, run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str, orders: Sequence[Order]
+    ) -> Iterator[Pair]:
+        """The comparable pairs that lack a finished judgment in any of the orders.
+
+        Judgments in error, and those skipped because the budget was spent, are unfinished. A judgment in order
+        ``none`` finishes the pair for every order.
+        """
+        statement = judgments.pending(run_id, arm, fingerprint, judge_fingerprint=judge_fingerprint, orders=orders)
+        return pairs.read(self._database, run_id, arm, fingerprint, statement=statement)
+
+    def count_pending_pairs(
+        self, run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str, orders: Sequence[Order]
+    ) -> int:
+        """How many pairs :meth:`pending_pairs` gives now."""
+        statement = judgments.pending(run_id, arm, fingerprint, judge_fingerprint=judge_fingerprint, orders=orders)
+        return paging.count(self._database, statement)
+
+    def put_judgments(self, run_id: str, items: Sequence[Judgment]) -> None:
+        """Insert judgments, or replace those of the same pair, judge fingerprint and order."""
+        prepared = judgments.prepare(run_id, items, datetime.now(UTC))
+        with self._database.write() as connection:
+            judgments.put(connection, prepared)
+
+    def judgments(
+        self,
+        run_id: str,
+        arm: str,
+        fingerprint: str,
+        *,
+        ids: Sequence[str],
+        judge_fingerprints: Sequence[str] | None = None,
+    ) -> list[Judgment]:
+        """The judgments of these exchanges, by all judges or by those with these fingerprints."""
+        with self._database.read() as connection:
+            return judgments.load(connection, run_id, arm, fingerprint, ids=ids, judge_fingerprints=judge_fingerprints)
+
+    def judgment_counts(self, run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str) -> JudgmentCounts:
+        """What one judge made of the arm's pairs: coverage, preferences, position bias and spend."""
+        with self._database.read() as connection:
+            return judgments.count(connection, run_id, arm, fingerprint, judge_fingerprint)
+
+    # Numbers
+
+    def evidence(
+        self,
+        run_id: str,
+        arm: str,
+        fingerprint: str,
+        *,
+        judges: Mapping[str, tuple[str, str]],
+        attributes: Sequence[str] = (),
+        cluster_by: str | None = None,
+    ) -> "Evidence":
+        """One row of numbers per sampled exchange, in ascending position; no text is read.
+
+        Where the arm was not asked its status is ``""``.
+
+        Args:
+            run_id: The run.
+            arm: Name of the candidate, or ``replica``.
+            fingerprint: Which of the arm's configurations.
+            judges: Judge name to (judge fingerprint, metric name).
+            attributes: Slice attributes to load; several tags of one exchange are joined with `` + ``.
+            cluster_by: ``session``, ``user``, ``exchange`` or a slice attribute (``metadata.team``) to use as cluster
+                where an exchange has it; the exchange's own cluster elsewhere.
+        """
+        from harness.store import evidence
+
+        with self._database.read() as connection:
+            return evidence.load(
+                connection,
+                run_id,
+                arm,
+                fingerprint,
+                judges=judges,
+                attributes=attributes,
+                cluster_by=cluster_by,
+            )
+
+    def spent(self, run_id: str) -> dict[str, float]:
+        """Dollars spent in the run so far, by purse: ``candidates`` (the replica's too) and ``judges``.
+
+        Calls at an unknown price are not in it; :meth:`unpriced` counts them.
+        """
+        with self._database.read() as connection:
+            candidates, judging = observations.spending(connection, run_id), judgments.spending(connection, run_id)
+        return {"candidates": candidates[0], "judges": judging[0]}
+
+    def unpriced(self, run_id: str) -> dict[str, int]:
+        """Calls of the run at an unknown price, by purse."""
+        with self._database.read() as connection:
+            candidates, judging = observations.spending(connection, run_id), judgments.spending(connection, run_id)
+        return {"candidates": candidates[1], "judges": judging[1]}
