@@ -12,7 +12,7 @@ RunId: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--run",
-        help="Id of the run; by default the experiment's name and a hash of its sample, so the same command resumes.",
+        help="Id of the run; by default the name and a hash of the sample, so the same command resumes.",
         envvar="HARNESS_RUN",
     ),
 ]
@@ -20,7 +20,7 @@ StoreUrl: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--store",
-        help="Comparison database, sqlite:///PATH or postgresql://USER@HOST/DB; by default harness.db in the runs folder.",
+        help="Comparison database: sqlite:///PATH or postgresql://USER@HOST/DB; else harness.db in the runs folder.",
         envvar="HARNESS_STORE",
     ),
 ]

@@ -52,7 +52,7 @@ def run_parsed(parsed: Any, *, dry_run: bool, as_json: bool, quiet: bool, comman
 
     with opened_session(parsed, quiet=quiet, **where) as session:
         if dry_run:
-            estimates = run_until_stopped(lambda: stages.estimate(session), session.stop)
+            estimates = run_until_stopped(lambda: stages.estimate_stage(session), session.stop)
             _print_estimates(session.run_id, estimates, as_json=as_json)
             return 0
         result = run_until_stopped(lambda: stages.run_all(session, command=command), session.stop)
@@ -75,8 +75,12 @@ def print_result(result: Any, *, as_json: bool) -> None:
 
 
 def _print_estimates(run_id: str, estimates: Any, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from harness.pipeline.replaying import describe
+
     if as_json:
-        out_json({"run": run_id, "estimates": [item.as_json() for item in estimates]})
+        out_json({"run": run_id, "estimates": [asdict(item) for item in estimates]})
         return
     for item in estimates:
-        out(item.line())
+        out(f"{item.arm}: {describe(item)}")

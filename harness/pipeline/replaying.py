@@ -184,20 +184,24 @@ def _take_recorded(session: Session, arm: Arm) -> Mapping[str, int]:
         store.put_observations(run_id, batch)
         endings.update(observation.status.value for observation in batch)
         session.reporter.update(task, done=sum(endings.values()))
-    while batch := [
-        Observation(
-            exchange_id=exchange.id,
-            arm=arm.name,
-            status=Status.SKIPPED,
-            reason="not_recorded",
-            fingerprint=arm.fingerprint,
-        )
-        for exchange in islice(_pending_exchanges(session, arm), _BATCH)
-    ]:
-        store.put_observations(run_id, batch)
-        endings["skipped not_recorded"] += len(batch)
+    # Skipped exchanges stay pending, for a file that is completed later: the ids are taken before any is written.
+    lacking = [exchange.id for exchange in _pending_exchanges(session, arm)]
+    for start in range(0, len(lacking), _BATCH):
+        store.put_observations(run_id, [_not_recorded(arm, id_) for id_ in lacking[start : start + _BATCH]])
+    if lacking:
+        endings["skipped, not recorded"] = len(lacking)
     session.reporter.finish(task, ", ".join(f"{n:,} {ending}" for ending, n in endings.items()))
     return endings
+
+
+def _not_recorded(arm: Arm, exchange_id: str) -> Observation:
+    return Observation(
+        exchange_id=exchange_id,
+        arm=arm.name,
+        status=Status.SKIPPED,
+        reason="not_recorded",
+        fingerprint=arm.fingerprint,
+    )
 
 
 def _first(failure: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -25,12 +25,13 @@ from harness.domain.report import (
     NoiseFloor,
     SliceReport,
 )
-from harness.domain.run import IngestReport
+from harness.domain.run import IngestReport, Run
 from harness.errors import ConfigurationError
 from harness.pipeline.evaluation import ArmEvaluation, estimates_of
 from harness.pipeline.judging import SeatedJudge
 from harness.pipeline.session import Session
 from harness.stats.evidence import Evidence, Floats
+from harness.store import ObservationCounts
 
 _PROBABILITIES = tuple(
     float(p) for p in np.round(np.concatenate([np.arange(0, 0.9, 0.01), np.arange(0.9, 1.0005, 0.001)]), 3)
@@ -108,21 +109,22 @@ def _candidate(
 ) -> CandidateReport:
     assert item.decision is not None  # noqa: S101  candidates always have one
     evidence = item.evidence
+    counts = session.store.observation_counts(session.run_id, item.arm.name, item.arm.fingerprint)
     judge_reports = tuple(_judge(session, item, judge) for judge in judges)
     return CandidateReport(
         arm=item.arm.name,
         model=item.arm.title,
         decision=item.decision,
         estimates=tuple(item.estimates.values()),
-        funnel=_funnel(session, item),
+        funnel=_funnel(counts, session.run),
         judges=judge_reports,
         errors=_errors(evidence),
         distributions=_distributions(evidence, replica.evidence if replica else None, judges),
-        cost=_cost(session, item, judge_reports, ingest),
+        cost=_cost(session, item, counts, judge_reports, ingest),
         slices=_slices(session, item, judges),
         examples=_examples(session, item, judges),
-        dropped_params=session.store.dropped_params(session.run_id, item.arm.name, item.arm.fingerprint),
-        answered_models=session.store.answered_models(session.run_id, item.arm.name, item.arm.fingerprint),
+        dropped_params=counts.dropped_params,
+        answered_models=counts.answered_models,
     )
 
 
@@ -159,26 +161,26 @@ def _prompts(judges: Sequence[SeatedJudge]) -> dict[str, str]:
     return found
 
 
-def _funnel(session: Session, item: ArmEvaluation) -> Funnel:
+def _funnel(counts: ObservationCounts, run: Run) -> Funnel:
     """Sampled requests without an Observation are skipped, for the reason the run stopped."""
-    columns = item.evidence.candidate
-    reasons = session.store.ending_reasons(session.run_id, item.arm.name, item.arm.fingerprint)
-    unasked = int(np.sum(columns.status == ""))
-    skipped = Counter(reasons.get("skipped", {}))
+    skipped = Counter(counts.skipped)
+    unasked = counts.sampled - counts.asked
     if unasked:
-        skipped[session.run.stop_reason or "not_replayed"] += unasked
+        skipped[run.stop_reason or "not_replayed"] += unasked
     return Funnel(
-        sampled=item.evidence.n,
-        completed=int(np.sum(columns.completed)),
-        failed=dict(sorted(Counter(columns.error_kind[columns.failed].tolist()).items())),
-        dropped=dict(reasons.get("dropped", {})),
+        sampled=counts.sampled,
+        completed=counts.completed,
+        failed=counts.failed,
+        dropped=counts.dropped,
         skipped=dict(sorted(skipped.items())),
-        comparable=int(np.sum(columns.completed & item.evidence.production.completed)),
+        comparable=counts.comparable,
     )
 
 
 def _judge(session: Session, item: ArmEvaluation, judge: SeatedJudge) -> JudgeReport:
-    counts = session.store.judgment_counts(session.run_id, item.arm.name, item.arm.fingerprint, judge.fingerprint)
+    counts = session.store.judgment_counts(
+        session.run_id, item.arm.name, item.arm.fingerprint, judge_fingerprint=judge.fingerprint
+    )
     model = getattr(judge.judge, "model", None)
     return JudgeReport(
         judge=judge.name,
@@ -260,13 +262,13 @@ def _distributions(
 
 
 def _cost(
-    session: Session, item: ArmEvaluation, judge_reports: Sequence[JudgeReport], ingest: IngestReport
+    session: Session,
+    item: ArmEvaluation,
+    counts: ObservationCounts,
+    judge_reports: Sequence[JudgeReport],
+    ingest: IngestReport,
 ) -> CostReport:
     per_1k = item.estimates.get("cost_per_1k_usd")
-    candidate = item.evidence.candidate
-    asked = candidate.status != ""
-    spent = candidate.cost_usd[asked]
-    unpriced = int(np.sum(np.isnan(spent) & candidate.completed[asked]))
     judge_costs = [report.cost_usd for report in judge_reports if report.cost_usd is not None]
     volume, source = requests_per_month(session.experiment.traffic.requests_per_month, ingest)
 
@@ -274,8 +276,8 @@ def _cost(
         return None if value is None or volume is None or not np.isfinite(value) else value * volume / 1000
 
     return CostReport(
-        candidate_usd=None if unpriced == spent.size else float(np.nansum(spent)),
-        unpriced_calls=unpriced,
+        candidate_usd=counts.cost_usd,
+        unpriced_calls=counts.unpriced,
         judges_usd=sum(judge_costs) if judge_costs else None,
         production_per_1k_usd=per_1k.production if per_1k else None,
         candidate_per_1k_usd=per_1k.candidate if per_1k else None,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config import Traffic
+from harness.config import Traffic, digest
 from harness.domain.decision import Decision, Verdict
 from harness.domain.report import EvaluationReport
 from harness.domain.run import IngestReport, Stage
@@ -14,7 +14,7 @@ from harness.errors import ConfigurationError, Interrupted
 from harness.ingest.stage import ExchangeSink, Progress, ingest
 from harness.pipeline import evaluation, reporting
 from harness.pipeline.judging import default_embedder, judge_arms, seat_judges
-from harness.pipeline.replaying import replay_arms
+from harness.pipeline.replaying import ArmCost, estimates, replay_arms
 from harness.pipeline.session import Reporter, Session, reached
 
 
@@ -102,6 +102,12 @@ async def replay_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
     return result.counts
 
 
+async def estimate_stage(session: Session) -> tuple[ArmCost, ...]:
+    """What replay would cost from here; ingests first if that has not been done, and asks no model."""
+    await ingest_stage(session)
+    return await asyncio.to_thread(estimates, session)
+
+
 async def judge_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
     """Judge every comparable pair not judged yet, and return the counts by arm and judge.
 
@@ -127,7 +133,12 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
     run = session.advance(Stage.DECIDED if reached(run, Stage.JUDGED) else run.stage, stop_reason=run.stop_reason)
     report = await asyncio.to_thread(_report, session, command)
     decisions = tuple(candidate.decision for candidate in report.candidates)
-    session.store.save_decision(session.run_id, [asdict(decision) for decision in decisions], run.updated_at)
+    session.store.save_decision(
+        session.run_id,
+        decided_at=run.updated_at,
+        experiment_sha256=digest(run.experiment),
+        decision={decision.arm: asdict(decision) for decision in decisions},
+    )
     session.reporter.start("report")
     files = await asyncio.to_thread(reporting.write_report, report, session.folder)
     session.reporter.finish("report", str(files["html"]))
