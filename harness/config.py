@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import orjson
 import yaml
@@ -60,7 +60,7 @@ class Mapping_(_Section):  # noqa: N801  the YAML key is `mapping`; the class mu
     metadata: list[str] = []
 
     @model_validator(mode="after")
-    def _one_request(self) -> "Mapping_":
+    def _one_request(self) -> Self:
         if (self.prompt is None) == (self.messages is None):
             raise ValueError("name exactly one of `prompt` (a text column) and `messages` (a chat column)")
         return self
@@ -92,7 +92,7 @@ class Sampling(_Section):
     """Keep one of several exchanges that asked exactly the same (messages, tools, parameters, model)."""
 
     @model_validator(mode="after")
-    def _size_or_rate(self) -> "Sampling":
+    def _size_or_rate(self) -> Self:
         if self.size is not None and self.rate is not None:
             raise ValueError("set `size` or `rate`, not both")
         return self
@@ -111,7 +111,7 @@ class Traffic(_Section):
     """Production's volume, for the monthly cost; extrapolated from the export's time span when absent."""
 
     @model_validator(mode="after")
-    def _mapping_goes_with_its_dialect(self) -> "Traffic":
+    def _mapping_goes_with_its_dialect(self) -> Self:
         if (self.dialect == "mapping") != (self.mapping is not None):
             raise ValueError("`mapping:` and `dialect: mapping` go together")
         return self
@@ -124,57 +124,61 @@ class PriceSection(_Section):
     output_per_mtok: Annotated[float, Field(ge=0)]
 
 
-class Model(_Section):
-    """A model as litellm names it."""
+class _Asked(_Section):
+    """Everything but the name of a model that is asked."""
 
-    model: str
     params: dict[str, Any] = {}
+    """Settings that override the recorded ones; null removes one."""
     system_prompt: str | None = None
     """Replaces the recorded system prompt; `@path` reads a file beside the experiment."""
     api_base: str | None = None
     api_key_env: str | None = None
+    """Environment variable that holds the key."""
     price: PriceSection | None = None
     stream: bool = True
+    """Streaming is what measures the time to first token."""
 
     @model_validator(mode="after")
-    def _no_secrets(self) -> "Model":
+    def _no_secrets(self) -> Self:
         for key in self.params:
             if _SECRET.search(key):
                 raise ValueError(f"`{key}` looks like a secret; name its environment variable in `api_key_env`")
         return self
 
-    def spec(self, **overrides: Any) -> ModelSpec:
+    def _spec(self, model: str) -> ModelSpec:
+        return ModelSpec(
+            model=model,
+            params=dict(self.params),
+            system_prompt=self.system_prompt,
+            api_base=self.api_base,
+            api_key_env=self.api_key_env,
+            price=Price(**self.price.model_dump()) if self.price else None,
+            stream=self.stream,
+        )
+
+
+class Model(_Asked):
+    """A model as litellm names it."""
+
+    model: str
+
+    def spec(self) -> ModelSpec:
         """The model as the domain sees it."""
-        values: dict[str, Any] = {
-            "model": self.model,
-            "params": dict(self.params),
-            "system_prompt": self.system_prompt,
-            "api_base": self.api_base,
-            "api_key_env": self.api_key_env,
-            "price": Price(**self.price.model_dump()) if self.price else None,
-            "stream": self.stream,
-        }
-        return ModelSpec(**(values | overrides))
+        return self._spec(self.model)
 
 
-class Candidate(_Section):
+class Candidate(_Asked):
     """A model to ask, or a file of responses obtained elsewhere."""
 
     name: Annotated[str, Field(pattern=_NAME)]
     model: str | None = None
-    params: dict[str, Any] = {}
-    system_prompt: str | None = None
-    api_base: str | None = None
-    api_key_env: str | None = None
-    price: PriceSection | None = None
-    stream: bool = True
     responses: Annotated[list[str], BeforeValidator(_as_list)] | None = None
     """Files, globs or URLs with recorded responses, in any dialect; joined by exchange id."""
     dialect: str = "auto"
     mapping: Mapping_ | None = None
 
     @model_validator(mode="after")
-    def _model_or_responses(self) -> "Candidate":
+    def _model_or_responses(self) -> Self:
         if (self.model is None) == (self.responses is None):
             raise ValueError(f"candidate {self.name!r} needs exactly one of `model` and `responses`")
         if self.name in {"production", "replica"}:
@@ -189,31 +193,21 @@ class Candidate(_Section):
         """
         if self.model is None:
             raise ConfigurationError(f"candidate {self.name!r} is a file of responses and cannot be asked")
-        shared = {key: getattr(self, key) for key in Model.model_fields}
-        return Model(**shared).spec()
+        return self._spec(self.model)
 
     @property
     def fingerprint(self) -> str:
         """Hash of everything that changes what is asked or answered; prices and names do not."""
         if self.responses is not None:
-            return digest({"responses": self.responses, "dialect": self.dialect, "mapping": _dump(self.mapping)})
+            files = [_identity(pattern) for pattern in self.responses]
+            return digest({"files": files, "dialect": self.dialect, "mapping": _dump(self.mapping)})
         return spec_fingerprint(self.spec())
 
 
-class Replica(_Section):
+class Replica(Model):
     """Production asked again on a share of the requests, for the noise floor."""
 
     share: Annotated[float, Field(gt=0, le=1)] = 0.1
-    model: str
-    params: dict[str, Any] = {}
-    api_base: str | None = None
-    api_key_env: str | None = None
-    price: PriceSection | None = None
-    stream: bool = True
-
-    def spec(self) -> ModelSpec:
-        """The model as the domain sees it."""
-        return Model(**{key: getattr(self, key) for key in Model.model_fields if key != "system_prompt"}).spec()
 
 
 class Replay(_Section):
@@ -263,7 +257,7 @@ class CriterionSection(_Section):
     required: bool = True
 
     @model_validator(mode="after")
-    def _one_bound(self) -> "CriterionSection":
+    def _one_bound(self) -> Self:
         if sum(getattr(self, bound.value) is not None for bound in Bound) != 1:
             raise ValueError(f"criterion {self.metric!r} needs exactly one of below, above, at_least, at_most")
         return self
@@ -322,7 +316,7 @@ class Experiment(_Section):
     report: ReportSection = ReportSection()
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> "Experiment":
+    def _names_are_unique(self) -> Self:
         for what, names in (
             ("candidate", [c.name for c in self.candidates]),
             ("judge", [j.label for j in self.judges]),

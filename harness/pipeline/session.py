@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import harness
 from harness.config import Experiment, Settings
@@ -149,7 +149,7 @@ def open_session(
             f"run {run_id!r} holds another sample (its export, sampling or redaction differs); "
             f"leave out --run to use {experiment.default_run_id!r}, or name a new one"
         )
-    fields = {
+    fields: dict[str, Any] = {
         "name": experiment.name,
         "experiment": experiment.model_dump(mode="json"),
         "seed": experiment.traffic.sample.seed,
