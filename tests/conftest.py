@@ -1,0 +1,60 @@
+"""Shared by every test: no network but loopback, and a real local model server."""
+
+import ipaddress
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+# Before any library reads them: no model hub, no price list download, no telemetry.
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_TELEMETRY": "False",
+    "TOKENIZERS_PARALLELISM": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+from harness.local.server import LocalServer, ServerOptions, local_server
+
+
+class NetworkBlocked(BaseException):
+    """A test tried to leave this machine; not an Exception, so that no retry or fallback can hide it."""
+
+
+def _is_local(host: object) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode("ascii", "replace")
+    if host in {None, "", "localhost", "localhost.localdomain"}:
+        return True
+    try:
+        return ipaddress.ip_address(str(host).split("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+_EVERY_INTERFACE = {"0.0.0.0", "::"}  # noqa: S104  listening on them is not leaving the machine
+
+
+def _refuse_the_network(event: str, args: tuple[object, ...]) -> None:
+    """An audit hook sees connections of every library, whatever they call; sockets of the file system have a path."""
+    if event == "socket.getaddrinfo":
+        host = args[0]
+        if not _is_local(host) and host not in _EVERY_INTERFACE:
+            raise NetworkBlocked(f"name lookup of {host!r}: tests may only reach this machine")
+    elif event in {"socket.connect", "socket.sendto"}:
+        address = args[1]
+        if isinstance(address, tuple) and not _is_local(address[0]):
+            raise NetworkBlocked(f"connection to {address!r}: tests may only reach this machine")
+
+
+sys.addaudithook(_refuse_the_network)
+
+
+@pytest.fixture(scope="session")
+def model_server() -> Iterator[LocalServer]:
+    """SmolLM2 on a free loopback port, one per test process, started when first asked for."""
+    with local_server(ServerOptions(parallel=4, context=4096)) as server:
+        yield server
