@@ -291,7 +291,7 @@ class ReportSection(_Section):
 
     examples: Annotated[int, Field(ge=0, le=200)] = 10
     """Worst and best pairs each."""
-    slices: list[str] = ["model", "has_tools", "turns", "language", "prompt_length"]
+    slices: list[str] = ["model", "has_tools", "turns", "prompt_length", "script"]
     """Attributes to break results down by; metadata.<key> for free metadata, tag for tags."""
     min_slice: Annotated[int, Field(gt=0)] = 20
     show_text: bool = True

@@ -29,6 +29,7 @@ def evaluate(session: Session, judges: Sequence[SeatedJudge]) -> tuple[ArmEvalua
     experiment = session.experiment
     level = experiment.decision.level
     criteria = [section.criterion() for section in experiment.decision.criteria]
+    described = metrics.catalogue({judge.name: judge.judge.metric for judge in judges})
     evaluations = []
     for arm in arms_of(experiment):
         evidence = session.store.evidence(
@@ -40,7 +41,8 @@ def evaluate(session: Session, judges: Sequence[SeatedJudge]) -> tuple[ArmEvalua
             cluster_by=experiment.decision.cluster_by,
         )
         found = estimates_of(evidence, judges, level=level)
-        decision = policy.decide(arm.name, found, criteria) if arm.role is ArmRole.CANDIDATE else None
+        candidate = arm.role is ArmRole.CANDIDATE
+        decision = policy.decide(arm.name, found, criteria, metrics=described) if candidate else None
         evaluations.append(ArmEvaluation(arm=arm, evidence=evidence, estimates=found, decision=decision))
     return tuple(evaluations)
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import yaml
 import harness
 from harness.decision import metrics
 from harness.domain.estimate import Estimate, Metric
+from harness.domain.metrics import COST_PER_1K
 from harness.domain.observation import ArmRole
 from harness.domain.report import (
     CandidateReport,
@@ -129,22 +129,14 @@ def _candidate(
 
 
 def _metrics(judges: Sequence[SeatedJudge], evaluations: Sequence[ArmEvaluation]) -> dict[str, Metric]:
-    """Descriptions of every metric that any estimate names, further judges' renamed ones included."""
-    known = dict(metrics.METRICS)
-    known |= {judge.judge.metric.name: judge.judge.metric for judge in judges}
-    by_judge = {judge.name: judge.judge.metric for judge in judges}
-    named: dict[str, Metric] = {}
+    """Descriptions of every metric that an estimate or a criterion names."""
+    known = metrics.catalogue({judge.name: judge.judge.metric for judge in judges})
+    named: set[str] = set()
     for evaluation in evaluations:
-        names = set(evaluation.estimates)
+        named |= set(evaluation.estimates)
         if evaluation.decision is not None:
-            names |= {result.criterion.metric for result in evaluation.decision.results}
-        for name in names:
-            base, _, judge = name.partition(":")
-            metric = known.get(name) or by_judge.get(judge) or known.get(base)
-            if metric is not None:
-                title = f"{metric.title} ({judge})" if judge else metric.title
-                named[name] = replace(metric, name=name, title=title)
-    return dict(sorted(named.items()))
+            named |= {result.criterion.metric for result in evaluation.decision.results}
+    return {name: known[name] for name in sorted(named) if name in known}
 
 
 def _noise_floor(replica: ArmEvaluation) -> NoiseFloor:
@@ -268,7 +260,7 @@ def _cost(
     judge_reports: Sequence[JudgeReport],
     ingest: IngestReport,
 ) -> CostReport:
-    per_1k = item.estimates.get("cost_per_1k_usd")
+    per_1k = item.estimates.get(COST_PER_1K.name)
     judge_costs = [report.cost_usd for report in judge_reports if report.cost_usd is not None]
     volume, source = requests_per_month(session.experiment.traffic.requests_per_month, ingest)
 

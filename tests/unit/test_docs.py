@@ -1,0 +1,47 @@
+"""What the documentation promises is what the code takes."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from harness import config
+from harness.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+SECTIONS = (
+    config.Experiment, config.Traffic, config.Mapping_, config.Redaction, config.Sampling, config.Candidate,
+    config.Replica, config.JudgeSection, config.Replay, config.Budget, config.DecisionSection, config.CriterionSection,
+    config.ReportSection, config.PriceSection,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_every_key_of_the_experiment_is_documented(section: type[BaseModel]):
+    text = (ROOT / "docs" / "experiment.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`[^`]*`", text))))
+
+    assert set(section.model_fields) - words == set()
+
+
+def test_the_template_of_init_is_a_valid_experiment():
+    raw = yaml.safe_load((ROOT / "harness" / "cli" / "experiment.yaml").read_text(encoding="utf-8"))
+
+    experiment = config.parse_experiment(raw)
+
+    assert experiment.decision.criteria == list(config.DEFAULT_CRITERIA)
+
+
+def test_every_link_between_documents_leads_somewhere():
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_every_command_of_the_readme_exists():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
+
+    assert set(re.findall(r"(?m)^harness ([a-z]+)", text)) <= commands
