@@ -1,5 +1,5 @@
 """The command line; heavy libraries are imported only inside commands."""
 
-from harness.cli.main import main
+from harness.cli.app import main
 
 __all__ = ["main"]

@@ -43,7 +43,7 @@ def list_models(
 
 
 @app.command("serve")
-def serve(  # noqa: PLR0913, PLR0917  typer reads one option from each argument
+def serve(
     host: Annotated[
         str,
         typer.Option(

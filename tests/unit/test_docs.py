@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel
 
 from harness import config
-from harness.cli.main import app
+from harness.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = (
