@@ -20,6 +20,12 @@ os.environ |= {
 from harness.local.server import LocalServer, ServerOptions, local_server
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings are errors, except those that other people's code causes and we cannot mend."""
+    # litellm declares read-only items in its typed dictionaries, which pydantic mentions once per process.
+    config.addinivalue_line("filterwarnings", "ignore:.*ReadOnly. qualifier:UserWarning")
+
+
 class NetworkBlocked(BaseException):
     """A test tried to leave this machine; not an Exception, so that no retry or fallback can hide it."""
 
@@ -56,5 +62,6 @@ sys.addaudithook(_refuse_the_network)
 @pytest.fixture(scope="session")
 def model_server() -> Iterator[LocalServer]:
     """SmolLM2 on a free loopback port, one per test process, started when first asked for."""
-    with local_server(ServerOptions(parallel=4, context=4096)) as server:
+    # One thread: on a busy machine, threads that wait for each other at every layer are many times slower than one.
+    with local_server(ServerOptions(parallel=4, context=4096, threads=1)) as server:
         yield server

@@ -143,7 +143,7 @@ async def test_litellm_reaches_it_as_either_vendor(model_server, vendor):
 
 
 def test_it_stops_with_its_block():
-    with local_server(ServerOptions(parallel=1, context=256)) as server:
+    with local_server(ServerOptions(parallel=1, context=256, threads=1)) as server:
         address = ("127.0.0.1", int(server.base_url.rsplit(":", 1)[1]))
         assert server.is_running
         socket.create_connection(address, timeout=5).close()
@@ -156,7 +156,7 @@ def test_it_ends_when_its_parent_is_killed():
     script = textwrap.dedent("""
         import sys, time
         from harness.local.server import ServerOptions, local_server
-        with local_server(ServerOptions(parallel=1, context=256)) as server:
+        with local_server(ServerOptions(parallel=1, context=256, threads=1)) as server:
             print(server.pid, flush=True)
             time.sleep(60)
     """)
