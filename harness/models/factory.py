@@ -1,28 +1,56 @@
 """Builds the stack of clients: retries around the limiter around the budget around one attempt."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from harness.config import Replay
 from harness.domain.exchange import ChatRequest
-from harness.domain.model import ModelClient, ModelReply, ModelSpec
-from harness.models.litellm_client import LitellmClient
+from harness.domain.model import ModelReply, ModelSpec, Price
+from harness.models.budget import BudgetedClient, Purse, TokenPrice, unpriced_error
+from harness.models.limiter import LimitedClient, Limits, ProviderGate
+from harness.models.litellm_client import LitellmClient, list_price
 from harness.models.retry import RetryingClient, RetryPolicy
+
+_START_CONCURRENCY = 8
 
 
 class ClientStack:
-    """The whole stack as one client; close it when done."""
+    """The whole stack as one ModelClient; close it when done."""
 
-    def __init__(self, outer: ModelClient, adapter: LitellmClient) -> None:
-        self._outer = outer
-        self._adapter = adapter
+    def __init__(self, *, replay: Replay, purse: Purse | None, seed: int, allow_unpriced: bool) -> None:
+        self._adapter = LitellmClient()
+        self._prices: dict[tuple[str, str | None, Price | None], TokenPrice | None] = {}
+        self._limited = LimitedClient(
+            BudgetedClient(self._adapter, purse, self._price_of, allow_unpriced=allow_unpriced)
+            if purse
+            else self._adapter,
+            Limits(
+                start=min(_START_CONCURRENCY, replay.concurrency),
+                maximum=replay.concurrency,
+                max_cooldown_s=max(1.0, replay.max_retry_wait_s),
+            ),
+        )
+        policy = RetryPolicy(max_attempts=replay.max_attempts, max_retry_wait_s=replay.max_retry_wait_s)
+        self._outer = RetryingClient(self._limited, policy, rng=random.Random(seed))
+
+    def _price_of(self, model: ModelSpec) -> TokenPrice | None:
+        identity = (model.model, model.api_base, model.price)
+        if identity not in self._prices:
+            self._prices[identity] = list_price(model)
+        return self._prices[identity]
+
+    @property
+    def gates(self) -> Mapping[str, ProviderGate]:
+        """The limiter's state and history by provider."""
+        return self._limited.gates
 
     async def complete(self, request: ChatRequest, model: ModelSpec, *, deadline_s: float) -> ModelReply:
-        """Ask with retries, within the provider's limits and the budget.
+        """Ask with retries, within the provider's limits and the budget; ``deadline_s`` is per attempt.
 
         Raises:
             ModelError: the call failed for good.
-            BudgetExhausted: the purse cannot cover the call.
+            BudgetExhausted: the purse cannot cover the call or its next attempt.
+            ConfigurationError: the model cannot be asked, or has no price while the purse has a limit.
         """
         return await self._outer.complete(request, model, deadline_s=deadline_s)
 
@@ -31,19 +59,25 @@ class ClientStack:
         await self._adapter.aclose()
 
 
-def build_client(*, replay: Replay, seed: int = 0) -> ClientStack:
-    """The client to use everywhere; candidates and judges get one each, with their own purse."""
-    adapter = LitellmClient()
-    policy = RetryPolicy(max_attempts=replay.max_attempts, max_retry_wait_s=replay.max_retry_wait_s)
-    return ClientStack(RetryingClient(adapter, policy, rng=random.Random(seed)), adapter)
+def build_client(
+    *, replay: Replay, purse: Purse | None = None, seed: int = 0, allow_unpriced: bool = False
+) -> ClientStack:
+    """The client to use everywhere; candidates and judges get one each, with their own purse.
+
+    The budget sits inside the limiter and the retries: each attempt is reserved for itself, and only once it may start.
+    """
+    return ClientStack(replay=replay, purse=purse, seed=seed, allow_unpriced=allow_unpriced)
 
 
-def preflight(specs: Iterable[ModelSpec]) -> None:
-    """Check before anything is spent that every model can be asked.
+def preflight(specs: Iterable[ModelSpec], *, purse: Purse | None = None, allow_unpriced: bool = False) -> None:
+    """Check before anything is spent that every model can be asked; asks none.
 
     Raises:
-        ConfigurationError: litellm knows no such provider, or the variable that should hold its key is not set.
+        ConfigurationError: litellm knows no such provider, the variable that should hold the key is not set, or the purse has
+            a limit and a model has no price.
     """
     adapter = LitellmClient()
     for spec in specs:
         adapter.check(spec)
+        if purse is not None and purse.limit_usd is not None and not allow_unpriced and list_price(spec) is None:
+            raise unpriced_error(spec, purse)

@@ -1,5 +1,6 @@
 """From whatever a provider call raised to one CallError: kind, the provider's own words, Retry-After, no secrets."""
 
+import ast
 import os
 import re
 import time
@@ -165,9 +166,9 @@ def _provider_words(chain: list[BaseException]) -> tuple[str | None, str]:
         found = _error_object(payload)
         if found is not None:
             return found
-    innermost = next((error for error in reversed(chain) if not _is_wrapper(error) and str(error)), chain[0])
-    outer = _PREFIX.sub("", str(chain[0]).split(" Original exception:", 1)[0]).strip()
-    return None, outer or str(innermost) or type(innermost).__name__
+    own = [str(error).strip() for error in chain if not _is_wrapper(error) and str(error).strip()]
+    said = next((text for text in own if text != "Connection error."), None) or _PREFIX.sub("", str(chain[0])).strip()
+    return None, said or type(chain[0]).__name__
 
 
 def _error_object(payload: Any) -> tuple[str | None, str] | None:
@@ -188,8 +189,15 @@ def _json_in(text: str) -> Any:
     start, end = text.find("{"), text.rfind("}")
     if start < 0 or end <= start:
         return None
+    inner = text[start : end + 1]
+    if text[max(0, start - 2) : start] in {"b'", 'b"'}:
+        # litellm puts Anthropic's error body into its message as the repr of bytes.
+        try:
+            inner = ast.literal_eval(text[start - 2 : end + 2]).decode("utf-8", "replace")
+        except (SyntaxError, ValueError):
+            return None
     try:
-        return orjson.loads(text[start : end + 1])
+        return orjson.loads(inner)
     except orjson.JSONDecodeError:
         return None
 

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address
@@ -101,7 +101,7 @@ class LitellmClient:
         finally:
             await _close_stream(attempt)
         latency = (time.perf_counter() - begin) * 1000
-        completion, usage = attempt.fold.completion(), attempt.fold.usage()
+        completion, usage = attempt.fold.completion(), _usage(route, attempt.fold)
         cost = _cost(route, model, usage, attempt.fold)
         problem = _problem(completion, attempt, stream=model.stream)
         if problem is not None:
@@ -138,17 +138,6 @@ class LitellmClient:
                 f"model {model.model!r} needs a key: set {' or '.join(missing)}, or name your own variable in `api_key_env`"
             )
 
-    def is_priced(self, model: ModelSpec) -> bool:
-        """Whether what a call costs can be known: a configured price, or one in litellm's map."""
-        return model.price is not None or self._route(model).priced
-
-    def list_price(self, model: ModelSpec) -> tuple[float, float] | None:
-        """US dollars per input and per output token; ``None`` when unknown."""
-        if model.price is not None:
-            return model.price.input_per_mtok / 1e6, model.price.output_per_mtok / 1e6
-        route = self._route(model)
-        return _map_price(route.name, route.provider) if route.priced else None
-
     def _route(self, model: ModelSpec) -> _Route:
         identity = (model.model, model.api_base, model.api_key_env)
         route = self._routes.get(identity)
@@ -160,8 +149,7 @@ class LitellmClient:
         self, error: Exception, attempt: _Attempt, route: _Route, model: ModelSpec, latency: float, deadline_s: float,
         dropped: tuple[str, ...],
     ) -> ModelError:  # fmt: skip
-        usage = attempt.fold.usage()
-        cost = _cost(route, model, usage, attempt.fold)
+        cost = _cost(route, model, _usage(route, attempt.fold), attempt.fold)
         if isinstance(error, TimeoutError) and type(error) is TimeoutError:
             detail = "while the answer was arriving" if attempt.started else "before an answer began"
             timeout = CallError(kind=ErrorKind.TIMEOUT, message=f"no complete answer in {deadline_s:g} s ({detail})")
@@ -295,13 +283,7 @@ def _takes(route: _Route, name: str, *, configured: bool) -> bool:
 
 def _find_route(model: ModelSpec) -> _Route:
     litellm = _litellm()
-    try:
-        name, provider, _, _ = litellm.get_llm_provider(model=model.model, api_base=model.api_base)
-    except litellm.BadRequestError:
-        raise ConfigurationError(
-            f"model {model.model!r}: litellm knows no such provider; write it as `provider/model`, "
-            "for example `openai/gpt-4o-mini` or `anthropic/claude-sonnet-4-5`"
-        ) from None
+    name, provider = _provider(model)
     is_local = _is_loopback(model.api_base)
     key = _key(model, provider)
     supported = frozenset(litellm.get_supported_openai_params(model=name, custom_llm_provider=provider) or ())
@@ -343,6 +325,14 @@ def _is_loopback(api_base: str | None) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def _usage(route: _Route, fold: Fold) -> Usage:
+    usage = fold.usage()
+    # litellm fills in zero reasoning tokens for vendors that do not count them.
+    if usage.tokens_reasoning == 0 and route.provider not in {"openai", "azure"}:
+        return replace(usage, tokens_reasoning=None)
+    return usage
+
+
 def _cost(route: _Route, model: ModelSpec, usage: Usage, fold: Fold) -> float | None:
     """US dollars of one call; ``None`` when the price or the usage is unknown."""
     if usage.tokens_in is None or usage.tokens_out is None:
@@ -363,6 +353,31 @@ def _counted(fold: Fold, usage: Usage) -> Any:
     fullest = max(fold.usages, key=lambda item: item.prompt_tokens or 0)
     values = fullest.model_dump() | {"prompt_tokens": usage.tokens_in, "completion_tokens": usage.tokens_out}
     return litellm.Usage(**values)
+
+
+def list_price(model: ModelSpec) -> tuple[float, float] | None:
+    """US dollars per input and per output token: the configured price, else litellm's; ``None`` when unknown.
+
+    A model on this machine costs nothing we could name, so it has no price unless it is given one.
+    """
+    if model.price is not None:
+        return model.price.input_per_mtok / 1e6, model.price.output_per_mtok / 1e6
+    if _is_loopback(model.api_base):
+        return None
+    return _map_price(*_provider(model))
+
+
+def _provider(model: ModelSpec) -> tuple[str, str]:
+    """The model's own name and its provider, as litellm splits them."""
+    litellm = _litellm()
+    try:
+        name, provider, _, _ = litellm.get_llm_provider(model=model.model, api_base=model.api_base)
+    except litellm.BadRequestError:
+        raise ConfigurationError(
+            f"model {model.model!r}: litellm knows no such provider; write it as `provider/model`, "
+            "for example `openai/gpt-4o-mini` or `anthropic/claude-sonnet-4-5`"
+        ) from None
+    return name, provider
 
 
 def _map_price(name: str, provider: str) -> tuple[float, float] | None:
@@ -395,6 +410,10 @@ def _litellm() -> Any:
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         # Every failure is raised to us; what it also logs would repeat prompts and keys on stderr.
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # The first call imports for a second or two more; done here, that does not count as the first answer's latency.
+    import openai.resources.chat.completions  # noqa: F401
+
+    litellm.completion(model="openai/warm-up", messages=[{"role": "user", "content": "-"}], mock_response="-")
     return litellm
 
 
