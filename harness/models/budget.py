@@ -25,18 +25,18 @@ _TOKENS_PER_IMAGE = 1_600
 
 # The provider answered with an error instead of an answer, which nobody bills.
 _NOT_BILLED = frozenset({
-    ErrorKind.BAD_REQUEST, ErrorKind.CONTEXT_WINDOW, ErrorKind.AUTHENTICATION, ErrorKind.PERMISSION, ErrorKind.NOT_FOUND,
-    ErrorKind.RATE_LIMIT, ErrorKind.QUOTA_EXHAUSTED, ErrorKind.OVERLOADED, ErrorKind.SERVER_ERROR,
+    ErrorKind.BAD_REQUEST, ErrorKind.CONTEXT_WINDOW, ErrorKind.AUTHENTICATION, ErrorKind.PERMISSION,
+    ErrorKind.NOT_FOUND, ErrorKind.RATE_LIMIT, ErrorKind.QUOTA_EXHAUSTED, ErrorKind.OVERLOADED, ErrorKind.SERVER_ERROR,
 })  # fmt: skip
 
 
 class Purse:
     """A limit in US dollars shared by many calls at once.
 
-    ``spent_usd + reserved_usd`` never exceeds ``limit_usd`` by a reservation. Spending may pass the limit only by what calls
-    cost above their own estimate (a provider that ignores ``max_tokens``, or an answer longer than the assumed
-    4,096 tokens where the request sets no limit), summed over the calls in flight at that moment. No limit reserves nothing and
-    still counts.
+    A reservation never takes ``spent_usd + reserved_usd`` above ``limit_usd``. Spending may pass the limit only by what
+    calls cost above their own reservation (a provider that ignores ``max_tokens``, or an answer longer than the assumed
+    4,096 tokens where the request sets no limit), summed over the calls in flight at that moment. Without a limit
+    nothing is reserved, and everything still counted.
     """
 
     def __init__(self, name: str, limit_usd: float | None, spent_usd: float = 0.0) -> None:
@@ -103,8 +103,8 @@ class CostEstimate:
 class BudgetedClient:
     """Reserves each attempt's worst case from the purse and reconciles with what it cost.
 
-    A failed attempt that the provider may have worked on (timeout, cut stream, unreadable answer) keeps its whole reservation when
-    its cost is unknown; an error answer or a refused connection gives it back.
+    A failed attempt that the provider may have worked on (timeout, cut stream, unreadable answer) keeps its whole
+    reservation when its cost is unknown; an error answer or a refused connection gives it back.
     """
 
     def __init__(
@@ -160,8 +160,9 @@ class BudgetedClient:
 def unpriced_error(model: ModelSpec, purse: Purse) -> ConfigurationError:
     """The refusal of a model without a price under a limit, with the ways out."""
     return ConfigurationError(
-        f"the price of {model.model!r} is unknown, so the {purse.name} budget of ${purse.limit_usd:.2f} cannot be kept: "
-        "set `price: {input_per_mtok: ..., output_per_mtok: ...}` on the model, or `budget.allow_unpriced: true`"
+        f"the price of {model.model!r} is unknown, so the {purse.name} budget of ${purse.limit_usd:.2f} "
+        "cannot be kept: set `price: {input_per_mtok: ..., output_per_mtok: ...}` on the model, "
+        "or `budget.allow_unpriced: true`"
     )
 
 
@@ -173,8 +174,9 @@ def estimate_cost(
 ) -> CostEstimate:
     """What asking ``spec`` all ``requests`` once will cost, before anything is sent.
 
-    The price is the configured one, else litellm's. Prompt tokens are taken from characters, 4 to a token in ``expected`` (3 to 5 at the ends); answers are taken to be
-    ``expected_output[position]`` tokens long where recorded, else 400, half of it in ``low`` and the most allowed in ``high``.
+    The price is the configured one, else litellm's. Prompt tokens are taken from characters, 4 to a token in
+    ``expected_usd`` (3 to 5 at the ends). Answers are taken to be ``expected_output[position]`` tokens long where that
+    is given, else 400; half of it in ``low_usd`` and the most allowed in ``high_usd``.
     """
     price = list_price(spec)
     low = expected = high = 0.0
@@ -198,8 +200,8 @@ def estimate_cost(
 def worst_case_usd(request: ChatRequest, model: ModelSpec, price: TokenPrice) -> float:
     """An upper estimate of one call: 2.5 characters to a token, and the longest answer allowed.
 
-    Counting real tokens would cost more CPU than the call itself. Scripts that take about a token per character (Chinese,
-    Japanese, Korean and others outside Latin) are counted by UTF-8 bytes.
+    Counting real tokens would cost more CPU than the call itself. Text is measured in UTF-8 bytes, since scripts
+    outside Latin take about a token per character.
     """
     chars, fixed = _prompt_size(request, model)
     return (chars / _WORST_CHARS_PER_TOKEN + fixed) * price[0] + output_limit(request, model) * price[1]

@@ -73,8 +73,8 @@ def preflight(specs: Iterable[ModelSpec], *, purse: Purse | None = None, allow_u
     """Check before anything is spent that every model can be asked; asks none.
 
     Raises:
-        ConfigurationError: litellm knows no such provider, the variable that should hold the key is not set, or the purse has
-            a limit and a model has no price.
+        ConfigurationError: litellm knows no such provider, the variable that should hold the key is not set, or
+            the purse has a limit and a model has no price.
     """
     adapter = LitellmClient()
     for spec in specs:

@@ -17,10 +17,10 @@ MESSAGE_LIMIT = 2_000
 
 _CONTEXT = (
     "context_length", "context_window", "context length", "context window", "context size", "prompt is too long",
-    "input is too long", "string too long", "too many tokens", "exceeds the maximum number of tokens", "contextwindowexceeded",
+    "input is too long", "string too long", "too many tokens", "exceeds the maximum number of tokens",
 )  # fmt: skip
 _FILTER = (
-    "content_filter", "content filter", "content_policy", "contentpolicy", "content policy", "content management policy",
+    "content_filter", "content filter", "content_policy", "content policy", "content management policy",
     "responsibleaipolicy", "safety system", "usage policy", "prompt was flagged", "blocked by safety",
 )  # fmt: skip
 _QUOTA = (
@@ -45,11 +45,14 @@ _SECRETS = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 [secret]"),
     (re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf|r8|pplx|AKIA|AIza|ya29)[-_.A-Za-z0-9*]{8,}"), "[secret]"),
     (
-        re.compile(r"""(?i)(["']?(?:x-)?api[-_ ]?key["']?|authorization|access[-_]token|client[-_]secret)(["']?\s*[:=]\s*["']?)[^\s"',;&}]{6,}"""),
+        re.compile(
+            r"""(?i)(["']?(?:x-)?api[-_ ]?key["']?|authorization|access[-_]token|client[-_]secret)"""
+            r"""(["']?\s*[:=]\s*["']?)[^\s"',;&}]{6,}"""
+        ),
         r"\1\2[secret]",
     ),
     (re.compile(r"(?i)([?&](?:key|api_key|token|sig|signature)=)[^\s&\"']+"), r"\1[secret]"),
-)  # fmt: skip
+)
 _SECRET_NAME = re.compile(r"(?i)(key|token|secret|password)$")
 _PREFIX = re.compile(r"^(?:litellm\.\w+: |\w*(?:Error|Exception|Timeout)(?: Error)?: |\w+Exception - )+")
 
@@ -76,10 +79,15 @@ def describe(error: BaseException, *, secrets: Iterable[str] = (), started: bool
     kind = _kind(chain, status, f"{code or ''} {words}".lower(), started=started)
     names = {name for item in chain for name in _type_names(item)}
     return Fault(
-        error=CallError(kind=kind, message=scrub(words, secrets), code=scrub(code, secrets) if code else None, http_status=status),
+        error=CallError(
+            kind=kind,
+            message=scrub(words, secrets),
+            code=scrub(code, secrets)[:100] if code else None,
+            http_status=status,
+        ),
         retry_after_s=retry_after(headers),
         unsent=kind is ErrorKind.CONNECTION and bool(names & _UNSENT_TYPES),
-    )  # fmt: skip
+    )
 
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:

@@ -1,8 +1,8 @@
 """How many calls may be in flight per provider, learnt from its 429s.
 
-Additive increase, multiplicative decrease, as TCP does it: a limit starts low, doubles once per clean round until the first
-429 (slow start), grows by a share per clean round after it, and shrinks by a factor once per throttling episode however many
-429s that episode brings. Retry-After, or a default cooldown, stops the whole provider.
+Additive increase, multiplicative decrease, as TCP does it: a limit starts low, doubles once per clean round until the
+first 429 (slow start), grows by a share per clean round after it, and shrinks by a factor once per throttling episode
+however many 429s that episode brings. Retry-After, or a default cooldown, stops the whole provider.
 """
 
 import asyncio

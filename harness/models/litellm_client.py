@@ -23,7 +23,7 @@ from harness.models.replies import Fold, messages_with_system, plain
 
 NO_KEY = "no-key-needed"
 
-# Recorded settings that would act on the provider's account or multiply the answer, and names that steer litellm itself.
+# Settings that would act on the provider's account or multiply the answer, and names that steer litellm itself.
 _NEVER = frozenset({
     "n", "store", "metadata", "stream", "stream_options", "model", "messages", "api_key", "api_base", "base_url",
     "api_version", "organization", "timeout", "request_timeout", "max_retries", "num_retries", "fallbacks",
@@ -35,7 +35,8 @@ _REQUEST_NEVER = _NEVER | {"extra_headers", "extra_body", "extra_query"}
 
 # Providers whose base URL belongs to the account, so that their own key variables apply to it.
 _ACCOUNT_BASE = frozenset({
-    "azure", "azure_ai", "azure_text", "bedrock", "vertex_ai", "databricks", "watsonx", "sagemaker", "snowflake", "cloudflare",
+    "azure", "azure_ai", "azure_text", "bedrock", "vertex_ai", "databricks", "watsonx", "sagemaker", "snowflake",
+    "cloudflare",
 })  # fmt: skip
 _TAKES_TOP_K = frozenset({
     "anthropic", "bedrock", "vertex_ai", "gemini", "cohere", "cohere_chat", "hosted_vllm", "ollama", "ollama_chat",
@@ -95,7 +96,7 @@ class LitellmClient:
             arguments, dropped = _arguments(request, model, route)
             async with asyncio.timeout(deadline_s):
                 dropped = await _ask(arguments, dropped, route, attempt, deadline_s)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  a hundred providers raise what they like; all of it is data
             latency = (time.perf_counter() - begin) * 1000
             raise self._failed(error, attempt, route, model, latency, deadline_s, dropped) from None
         finally:
@@ -135,7 +136,8 @@ class LitellmClient:
         missing = list(found.get("missing_keys") or ())
         if missing and not found.get("keys_in_environment"):
             raise ConfigurationError(
-                f"model {model.model!r} needs a key: set {' or '.join(missing)}, or name your own variable in `api_key_env`"
+                f"model {model.model!r} needs a key: set {' or '.join(missing)}, "
+                "or name your own variable in `api_key_env`"
             )
 
     def _route(self, model: ModelSpec) -> _Route:
@@ -169,12 +171,12 @@ async def _ask(
 ) -> tuple[str, ...]:
     """Send and read to the end; returns the dropped parameters, which litellm may have added to."""
     litellm = _litellm()
-    # Ours fires first; the library's own timeout is a net under it. A whole number, because each value is a new session.
+    # Ours fires first; the library's own is a net under it. A whole number, because each value opens new sessions.
     arguments["timeout"] = math.ceil(deadline_s) + 5
-    while True:
+    answer: Any = None
+    while answer is None:
         try:
             answer = await litellm.acompletion(**arguments)
-            break
         except litellm.UnsupportedParamsError as error:
             # Raised before anything is sent: some models of a provider refuse what their siblings take.
             names = [name for name in arguments if name not in _NEVER and name in str(error)]
@@ -197,7 +199,7 @@ async def _ask(
 async def _read_stream(wrapper: Any, attempt: _Attempt) -> None:
     """Fold a stream as the provider sent it.
 
-    litellm's wrapper makes up a ``stop`` and counts tokens itself when a stream ends early, so the wrapper is only asked to
+    litellm's wrapper makes up a ``stop`` and counts tokens itself when a stream ends early, so it is only asked to
     translate chunks that are not OpenAI-shaped yet.
     """
     fold = attempt.fold

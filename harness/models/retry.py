@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
 from harness.domain.exchange import ChatRequest
@@ -48,8 +49,9 @@ class _Spent:
 class RetryingClient:
     """Asks again after failures that may pass; never earlier than the provider's Retry-After.
 
-    ``retry_ms`` of the reply is everything before the successful attempt began, queue waits aside; its ``latency_ms`` stays that
-    of the attempt alone. Waits are exponential with full jitter from ``rng``; ``sleep`` and ``clock`` can be replaced in tests.
+    ``retry_ms`` of the reply is everything before the successful attempt began, queue waits aside; its ``latency_ms``
+    stays that of the attempt alone. Waits are exponential with full jitter from ``rng``; ``sleep`` and ``clock`` can be
+    replaced in tests.
     """
 
     def __init__(
@@ -91,10 +93,11 @@ class RetryingClient:
         raise AssertionError("tenacity ends with a return or an exception")
 
     def _retrying(self, spent: _Spent) -> AsyncRetrying:
-        wait = _Wait(self._policy, self._rng)
+        policy = self._policy
 
-        def ends(state: RetryCallState) -> bool:
-            return spent.waited_s + state.upcoming_sleep > self._policy.max_retry_wait_s
+        class TooLong(stop_base):
+            def __call__(self, retry_state: RetryCallState) -> bool:
+                return spent.waited_s + retry_state.upcoming_sleep > policy.max_retry_wait_s
 
         async def sleep(seconds: float) -> None:
             spent.waited_s += seconds
@@ -107,8 +110,8 @@ class RetryingClient:
             return error.error.kind.is_retryable
 
         return AsyncRetrying(
-            wait=wait,
-            stop=stop_after_attempt(self._policy.max_attempts) | ends,
+            wait=_Wait(policy, self._rng),
+            stop=stop_after_attempt(policy.max_attempts) | TooLong(),
             retry=retry_if_exception(worth),
             sleep=sleep,
             reraise=True,

@@ -1,6 +1,6 @@
 """A loopback server that answers both API shapes, well or badly, as the first path segment says.
 
-``http://127.0.0.1:<port>/<scenario>/v1/chat/completions`` speaks OpenAI chat, ``/<scenario>/v1/messages`` speaks Anthropic.
+``/<scenario>/v1/chat/completions`` speaks OpenAI chat, ``/<scenario>/v1/messages`` speaks Anthropic Messages.
 A scenario may be numbered (``rate_limit-3``): the fault is served that often, then the call succeeds.
 Written on bare sockets because a framework would repair most of these faults.
 """
