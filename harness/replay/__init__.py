@@ -1,1 +1,6 @@
-"""Sends recorded requests to candidates and to production again: bounded, retried, resumable."""
+"""Asking one arm what production was asked: bounded, resumable, cancellable."""
+
+from harness.replay.request import request_for
+from harness.replay.runner import ReplayResult, replay
+
+__all__ = ["ReplayResult", "replay", "request_for"]

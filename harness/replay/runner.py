@@ -1,0 +1,248 @@
+"""Sends recorded requests to one arm and hands every outcome to the store."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from harness.domain.exchange import Exchange
+from harness.domain.model import BudgetExhausted, ModelClient, ModelError, ModelReply, ModelSpec
+from harness.domain.observation import CallError, ErrorKind, Observation, Status
+from harness.domain.stop import StopSignal
+from harness.errors import HarnessError, InfrastructureError
+from harness.replay.feed import Feed
+from harness.replay.request import request_for
+from harness.replay.writer import Writer
+
+_SETUP_CALLS = 20
+"""So many calls that all fail on our own set-up, and no other outcome, end the arm."""
+_MESSAGE_CHARS = 2_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReplayResult:
+    """What one call of :func:`replay` did, so far or in the end; earlier runs' work is not in it."""
+
+    completed: int = 0
+    failed: Mapping[str, int] = field(default_factory=dict)
+    """By ErrorKind."""
+    written: int = 0
+    """Observations that are committed; what a progress bar shows."""
+    stop_reason: str | None = None
+    """``budget``, ``time_limit`` or ``interrupted`` when requests were left unasked; else ``None``."""
+
+
+async def replay(  # noqa: PLR0913  what to ask, whom, and how each outcome travels: none of them groups with another
+    exchanges: Iterable[Exchange],
+    *,
+    client: ModelClient,
+    spec: ModelSpec,
+    arm: str,
+    fingerprint: str,
+    write: Callable[[Sequence[Observation]], None],
+    concurrency: int,
+    deadline_s: float,
+    stop: StopSignal | None = None,
+    on_progress: Callable[[ReplayResult], None] | None = None,
+    answered_before: bool | None = None,
+) -> ReplayResult:
+    """Ask ``spec`` every exchange's request, at most ``concurrency`` at a time.
+
+    A call keeps its place until its Observation is committed, so killing the process loses at most the calls in
+    flight, and memory does not grow with the number of exchanges. When ``stop`` fires or the budget is spent nothing
+    new is asked, and what is in flight is finished and kept. When the caller is cancelled the calls in flight are
+    abandoned; what they had already answered is still written.
+
+    Args:
+        exchanges: what to ask, in order; may block, is read ahead in a thread of its own.
+        client: how to ask.
+        spec: whom to ask, with the settings laid over the recorded ones.
+        arm: name the Observations carry.
+        fingerprint: hash of the configuration the Observations carry.
+        write: commits a batch; blocking, called in one thread, never twice at a time.
+        concurrency: calls in flight.
+        deadline_s: what one call may take, as the client understands it.
+        stop: asks for an early end.
+        on_progress: told after every commit.
+        answered_before: whether this arm is known to work, so that a refusal is about the request; ``False`` makes
+            a replay in which nothing but our own set-up failed an error even when it was short.
+
+    Raises:
+        InfrastructureError: each of the first 20 calls failed on our own set-up; their Observations are written, and
+            are asked again next time. Or ``write`` raised it.
+        ConfigurationError: the client cannot ask this model at all.
+    """
+    run = _Run(client=client, spec=spec, arm=arm, fingerprint=fingerprint, deadline_s=deadline_s,
+               stop=StopSignal(parent=stop), on_progress=on_progress, answered_before=answered_before)  # fmt: skip
+    # Threads of our own: the default pool may be full of calls that wait for this very store.
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="replay-read") as reading,
+        ThreadPoolExecutor(1, thread_name_prefix="replay-write") as writing,
+    ):
+        feed = Feed(exchanges, reading, size=concurrency)
+        writer = Writer(write, writing, on_commit=run.committed, full=max(1, concurrency // 4))
+        try:
+            async with asyncio.TaskGroup() as group:
+                pump = group.create_task(feed.pump())
+                keeper = group.create_task(writer.keep())
+                async with asyncio.TaskGroup() as workers:
+                    for _ in range(concurrency):
+                        workers.create_task(run.work(feed, writer))
+                pump.cancel()
+                keeper.cancel()
+        except BaseExceptionGroup as failure:
+            raise _root(failure) from None
+        finally:
+            await writer.flush()
+    run.check_setup(ended=True)
+    return run.result()
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """The state the workers of one replay share."""
+
+    client: ModelClient
+    spec: ModelSpec
+    arm: str
+    fingerprint: str
+    deadline_s: float
+    stop: StopSignal
+    on_progress: Callable[[ReplayResult], None] | None
+    answered_before: bool | None
+    left: str | None = None
+    """Why a request that was at hand was not asked."""
+    written: int = 0
+    completed: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    only_setup: bool = True
+    """Whether every call so far failed on our own set-up."""
+    first_error: CallError | None = None
+
+    async def work(self, feed: Feed, writer: Writer) -> None:
+        """Ask one request after the other until there are none or it is time to stop."""
+        async for exchange in feed:
+            if self.stop.reason is not None:
+                self.left = self.stop.reason
+                return
+            try:
+                observation = await self._ask(exchange)
+            except BudgetExhausted:
+                self.stop.request("budget")
+                self.left = self.stop.reason
+                return
+            await writer.write(observation)
+            self.check_setup()
+
+    async def _ask(self, exchange: Exchange) -> Observation:
+        started_at, begin = datetime.now(UTC), time.perf_counter()
+        request = request_for(exchange, self.spec)
+        try:
+            reply = await self.client.complete(request, self.spec, deadline_s=self.deadline_s)
+        except ModelError as error:
+            return self._failed(exchange, error, started_at)
+        except HarnessError:
+            # The set-up is broken or the purse is empty: not this exchange's doing.
+            raise
+        except Exception as error:  # noqa: BLE001  one odd answer must not end a run of thousands
+            message = f"{type(error).__name__}: {error}"[:_MESSAGE_CHARS]
+            elapsed = (time.perf_counter() - begin) * 1000
+            unknown = ModelError(CallError(kind=ErrorKind.OTHER, message=message), latency_ms=elapsed)
+            return self._failed(exchange, unknown, started_at)
+        return self._answered(exchange, reply, started_at)
+
+    def _answered(self, exchange: Exchange, reply: ModelReply, started_at: datetime) -> Observation:
+        completion, error = reply.completion, None
+        if completion.is_empty:
+            # The user would have seen nothing: the candidate's failure, with what it cost.
+            message = f"the answer is empty (finish reason {completion.finish_reason})"
+            error = CallError(kind=ErrorKind.EMPTY_OUTPUT, message=message, code=completion.finish_reason)
+        return Observation(
+            exchange_id=exchange.id,
+            arm=self.arm,
+            status=Status.COMPLETED if error is None else Status.FAILED,
+            completion=completion,
+            error=error,
+            latency_ms=reply.latency_ms,
+            ttft_ms=reply.ttft_ms,
+            queue_ms=reply.queue_ms,
+            retry_ms=reply.retry_ms,
+            attempts=reply.attempts,
+            usage=reply.usage,
+            cost_usd=reply.cost_usd,
+            cost_estimated=reply.cost_usd is not None,
+            started_at=reply.started_at or started_at,
+            dropped_params=reply.dropped_params,
+            fingerprint=self.fingerprint,
+        )
+
+    def _failed(self, exchange: Exchange, error: ModelError, started_at: datetime) -> Observation:
+        return Observation(
+            exchange_id=exchange.id,
+            arm=self.arm,
+            status=Status.FAILED,
+            error=error.error,
+            latency_ms=error.latency_ms,
+            queue_ms=error.queue_ms,
+            retry_ms=error.retry_ms,
+            attempts=error.attempts,
+            cost_usd=error.cost_usd,
+            cost_estimated=error.cost_usd is not None,
+            started_at=started_at,
+            dropped_params=error.dropped_params,
+            fingerprint=self.fingerprint,
+        )
+
+    def committed(self, batch: Sequence[Observation]) -> None:
+        """Count what has become durable and tell the caller."""
+        self.written += len(batch)
+        for observation in batch:
+            error = observation.error
+            if error is None:
+                self.completed += 1
+            else:
+                self.failed[error.kind.value] += 1
+                self.first_error = self.first_error or error
+            self.only_setup = self.only_setup and error is not None and error.kind.is_setup
+        if self.on_progress is not None:
+            self.on_progress(self.result())
+
+    def check_setup(self, *, ended: bool = False) -> None:
+        """End the arm when nothing but our own set-up has been heard of.
+
+        Raises:
+            InfrastructureError: names the model, what the provider said and what to do.
+        """
+        error = self.first_error
+        enough = self.written >= _SETUP_CALLS or (ended and self.answered_before is False)
+        if self.only_setup and error is not None and enough and not self.answered_before:
+            raise InfrastructureError(
+                f"{self.arm}: all of the first {self.written} calls to {self.spec.model} failed with {error.kind}: "
+                f"{error.message}; {_advice(self.spec, error.kind)}, then run the same command again"
+            )
+
+    def result(self) -> ReplayResult:
+        """The counts as they stand."""
+        return ReplayResult(
+            completed=self.completed, failed=dict(self.failed), written=self.written, stop_reason=self.left
+        )
+
+
+def _advice(spec: ModelSpec, kind: ErrorKind) -> str:
+    variable = spec.api_key_env or f"{spec.provider.split('@')[0].upper()}_API_KEY"
+    if kind is ErrorKind.NOT_FOUND:
+        where = f" at {spec.api_base}" if spec.api_base else ""
+        return f"check the name of the model{where} and that the account of {variable} may use it"
+    if kind is ErrorKind.QUOTA_EXHAUSTED:
+        return f"add credit to the account of {variable} or set {variable} to another one's key"
+    named = "" if spec.api_key_env or not spec.api_base else " (name it in `api_key_env`)"
+    return f"set {variable}{named} to a key that may use this model"
+
+
+def _root(failure: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong first: the groups are an accident of how the work is organised."""
+    first = failure.exceptions[0]
+    return _root(first) if isinstance(first, BaseExceptionGroup) else first
