@@ -78,7 +78,6 @@ def _compare(criterion: Criterion, low: float | None, high: float | None) -> Out
     if _holds(criterion, least) and _holds(criterion, most):
         return Outcome.PASS
     if not _holds(criterion, least) and not _holds(criterion, most):
-        # Both unbounded ends would also violate a rule on one side only; an interval without ends says nothing.
         return Outcome.FAIL
     return Outcome.INCONCLUSIVE
 

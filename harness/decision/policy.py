@@ -24,7 +24,7 @@ def decide(
     Raises:
         ConfigurationError: a criterion names a metric that is neither built in nor estimated.
     """
-    described = METRICS | dict(metrics or {})
+    described = {**METRICS, **(metrics or {})}
     rules.check(criteria, described.keys() | estimates.keys())
     results = tuple(_result(criterion, estimates, described) for criterion in criteria)
     required = [result for result in results if result.criterion.required]

@@ -26,4 +26,4 @@ def n_needed(estimate: Estimate, threshold: float, *, log_scale: bool = False) -
             return None
         value, threshold, side = math.log(value), math.log(threshold), math.log(side)
     projected = estimate.n * ((side - value) / (value - threshold)) ** 2
-    return max(math.ceil(projected), estimate.n + 1) if projected < _TOO_MANY else None
+    return max(math.ceil(projected * (1 - 1e-9)), estimate.n + 1) if projected < _TOO_MANY else None
