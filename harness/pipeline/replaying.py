@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from harness.domain.exchange import Exchange
-from harness.domain.model import ModelClient
+from harness.domain.exchange import ChatRequest, Exchange
+from harness.domain.model import ModelClient, ModelSpec
 from harness.domain.observation import Observation, Status
 from harness.domain.stop import StopSignal
 from harness.ingest.redaction import Redactor
-from harness.ingest.responses import JoinIndex, recorded_observations
+from harness.ingest.responses import JoinIndex, RecordedResponses
 from harness.models.budget import CostEstimate, Purse, estimate_cost
 from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.clients import opened_client
@@ -92,10 +92,19 @@ def estimates(session: Session) -> tuple[ArmCost, ...]:
     found = []
     for arm in arms_of(session.experiment):
         if arm.spec is not None:
-            spec = arm.spec
-            cost = estimate_cost((request_for(exchange, spec) for exchange in _pending_exchanges(session, arm)), spec)
+            # Filled one request ahead of its use: production's own answer is the best guess at the candidate's length.
+            lengths: dict[int, int] = {}
+            cost = estimate_cost(_requests(session, arm, arm.spec, lengths), arm.spec, expected_output=lengths)
             found.append(ArmCost(arm=arm.name, model=arm.title, requests=cost.requests, cost=cost))
     return tuple(found)
+
+
+def _requests(session: Session, arm: Arm, spec: ModelSpec, lengths: dict[int, int]) -> Iterator[ChatRequest]:
+    for position, exchange in enumerate(_pending_exchanges(session, arm)):
+        tokens = exchange.production.usage.tokens_out
+        if tokens is not None:
+            lengths[position] = tokens
+        yield request_for(exchange, spec)
 
 
 def _show_estimates(session: Session, asked: Sequence[Arm]) -> None:
@@ -119,6 +128,7 @@ async def _replay_arm(session: Session, arm: Arm, client: ModelClient, stop: Sto
     settings = session.experiment.replay
     task = f"replay {arm.name}"
     total = await asyncio.to_thread(_pending, session, arm)
+    before = await asyncio.to_thread(session.store.observation_counts, session.run_id, arm.name, arm.fingerprint)
     session.reporter.start(task, total=total)
 
     def on_progress(progress: ReplayResult) -> None:
@@ -136,6 +146,7 @@ async def _replay_arm(session: Session, arm: Arm, client: ModelClient, stop: Sto
         deadline_s=settings.deadline_s,
         stop=stop,
         on_progress=on_progress,
+        answered_before=before.completed > 0,
     )
     note = ", ".join(f"{n:,} {ending}" for ending, n in _endings(result).items()) or "nothing asked"
     session.reporter.finish(task, note + (f"; stopped: {result.stop_reason}" if result.stop_reason else ""))
@@ -170,10 +181,8 @@ def _take_recorded(session: Session, arm: Arm) -> Mapping[str, int]:
         return {}
     session.reporter.start(task, total=store.count_exchanges(run_id))
     redaction = session.experiment.traffic.redaction
-    observations = recorded_observations(
-        candidate.responses or [],
-        candidate.dialect,
-        candidate.mapping,
+    responses = RecordedResponses(candidate.responses or [], dialect=candidate.dialect, mapping=candidate.mapping)
+    observations = responses.observations(
         arm=arm.name,
         fingerprint=arm.fingerprint,
         wanted=JoinIndex.of(store.exchanges(run_id)),
@@ -190,7 +199,16 @@ def _take_recorded(session: Session, arm: Arm) -> Mapping[str, int]:
         store.put_observations(run_id, [_not_recorded(arm, id_) for id_ in lacking[start : start + _BATCH]])
     if lacking:
         endings["skipped, not recorded"] = len(lacking)
-    session.reporter.finish(task, ", ".join(f"{n:,} {ending}" for ending, n in endings.items()))
+    session.reporter.finish(task, ", ".join(f"{n:,} {ending}" for ending, n in endings.items()) or "no record joined")
+    counts = responses.counts
+    for n, what in (
+        (counts.unmatched, "answer requests that are not in the sample"),
+        (counts.ambiguous, "fit several requests and were left out; give them the ids of the export"),
+        (counts.duplicate, "are further answers to a request that has one"),
+        (counts.unusable, "hold no answer to a request"),
+    ):
+        if n:
+            session.reporter.warn(f"{arm.name}: {n:,} of {counts.read:,} records {what}")
     return endings
 
 
