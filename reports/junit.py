@@ -36,7 +36,9 @@ def setup_failures(funnel: Funnel) -> dict[str, int]:
 
 
 def _suite(root: ET.Element, report: EvaluationReport, candidate: CandidateReport) -> None:
-    suite = ET.SubElement(root, "testsuite", {"name": visible(candidate.arm), "timestamp": report.decided_at.isoformat()})
+    suite = ET.SubElement(
+        root, "testsuite", {"name": visible(candidate.arm), "timestamp": report.decided_at.isoformat()}
+    )
     _properties(
         suite,
         {

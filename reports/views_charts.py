@@ -278,7 +278,10 @@ def _histogram(distribution: Distribution, chart_id: str, series: Sequence[Serie
 
     bars = tuple(
         BarView(
-            x=across(left), y=up(mass), width=round(across(right) - across(left) - 1, 1), height=round(bottom - up(mass), 1)
+            x=across(left),
+            y=up(mass),
+            width=round(across(right) - across(left) - 1, 1),
+            height=round(bottom - up(mass), 1),
         )
         for left, right, mass in zip(edges, edges[1:], masses["candidate"], strict=False)
         if mass > 0
@@ -426,6 +429,7 @@ def _ticks(low: float, high: float) -> list[float]:
 def _log_ticks(low: float, high: float) -> list[float]:
     """Powers of ten inside the range with 2 and 5 between them when there is room; at least the two ends."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    inside: list[float] = []
     for factors in ((1, 2, 5), (1, 3), (1,)):
         ticks = [factor * 10.0**power for power in powers for factor in factors]
         first = max((tick for tick in ticks if tick <= low * 1.0001), default=ticks[0])

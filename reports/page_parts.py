@@ -1,0 +1,48 @@
+"""Small view parts several sections share."""
+
+from collections.abc import Collection, Sequence
+
+from harness.domain.decision import Outcome, Verdict
+from harness.domain.estimate import Estimate, Unit
+from harness.domain.formatting import format_interval
+from reports.views import Badge, Cell, Column, Table
+
+NONE = "\N{EN DASH}"
+"""Stands where a value does not apply; a value that applies and is missing is ``unknown``."""
+
+VERDICT_BADGES = {
+    Verdict.GO: Badge(word="GO", tone="good", icon="check"),
+    Verdict.NO_GO: Badge(word="NO-GO", tone="bad", icon="cross"),
+    Verdict.INCONCLUSIVE: Badge(word="INCONCLUSIVE", tone="open", icon="question"),
+}
+OUTCOME_BADGES = {
+    Outcome.PASS: Badge(word="pass", tone="good", icon="check"),
+    Outcome.FAIL: Badge(word="fail", tone="bad", icon="cross"),
+    Outcome.INCONCLUSIVE: Badge(word="inconclusive", tone="open", icon="question"),
+    Outcome.NO_DATA: Badge(word="no data", tone="none", icon="dash"),
+}
+
+
+def table(
+    caption: str,
+    columns: Sequence[str],
+    rows: Sequence[tuple[Cell, ...]],
+    *,
+    numeric: Collection[int] = (),
+    note: str = "",
+) -> Table:
+    """A table; ``numeric`` are the columns set flush right."""
+    heads = tuple(Column(title=title, numeric=index in numeric) for index, title in enumerate(columns))
+    return Table(caption=caption, columns=heads, rows=tuple(rows), note=note)
+
+
+def interval(estimate: Estimate, unit: Unit) -> str:
+    """The interval as text; empty when the estimate has none."""
+    if estimate.low is None and estimate.high is None:
+        return ""
+    return format_interval(estimate.low, estimate.high, unit)
+
+
+def words(name: str) -> str:
+    """A reason or kind as words: ``rate_limit`` is ``rate limit``."""
+    return name.replace("_", " ")

@@ -1,0 +1,426 @@
+"""Reports to render: a realistic one with every verdict, an empty one, and one whose every text is hostile."""
+
+import math
+from dataclasses import fields, is_dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.domain.decision import Bound, Criterion, CriterionResult, Decision, Outcome, Verdict
+from harness.domain.estimate import Direction, Estimate, Metric, Unit
+from harness.domain.judgment import Judgment, JudgmentState, Label, Order, UnscoredReason
+from harness.domain.observation import CallError, Completion, ErrorKind, Observation, Status, ToolCall, Usage
+from harness.domain.report import (
+    CandidateReport,
+    CostReport,
+    Distribution,
+    EvaluationReport,
+    Example,
+    Funnel,
+    JudgeReport,
+    NoiseFloor,
+    SliceReport,
+)
+from harness.domain.run import IngestReport, Summary
+
+HOSTILE = (
+    "</script></style><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    "<svg onload=alert(1)><iframe src=https://evil.example></iframe>{{ 7 * 7 }} `x` | a | \u202egnp.exe\u202c \u2066x\u2069"
+    "\x1b[31mred\x1b]0;owned\x07\x00\x9b \ud83d lone \udc00 @everyone #1 [a](javascript:alert(1)) ]]> <!-- -- &amp; '\"\ufeff"
+)
+PROBABILITIES = tuple(round(i / 100, 3) for i in range(90)) + tuple(round(0.9 + i / 1000, 4) for i in range(101))
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(name="latency_p50_ratio", title="P50 latency", unit=Unit.RATIO, direction=Direction.LOWER_IS_BETTER,
+               help="The candidate's median latency over production's."),
+        Metric(name="latency_p95_ratio", title="P95 latency", unit=Unit.RATIO, direction=Direction.LOWER_IS_BETTER,
+               help="The latency 95 of 100 requests stay within, the candidate's over production's."),
+        Metric(name="latency_p99_ratio", title="P99 latency", unit=Unit.RATIO, direction=Direction.LOWER_IS_BETTER),
+        Metric(name="ttft_p50_ratio", title="P50 time to first token", unit=Unit.RATIO,
+               direction=Direction.LOWER_IS_BETTER),
+        Metric(name="error_rate_difference", title="Error rate", unit=Unit.POINTS, direction=Direction.LOWER_IS_BETTER,
+               help="The candidate's share of failed requests minus production's."),
+        Metric(name="win_rate", title="Win rate", unit=Unit.SHARE, direction=Direction.HIGHER_IS_BETTER,
+               help="Share of pairs where the judge prefers the candidate; a tie counts half."),
+        Metric(name="similarity", title="Similarity", unit=Unit.SCORE, direction=Direction.HIGHER_IS_BETTER,
+               help="Cosine similarity of the two answers' embeddings; 1 means the same meaning."),
+        Metric(name="exact_match", title="Exact match", unit=Unit.SHARE, direction=Direction.HIGHER_IS_BETTER),
+        Metric(name="coverage", title="Coverage", unit=Unit.COUNT, direction=Direction.HIGHER_IS_BETTER,
+               help="Requests both sides completed."),
+        Metric(name="cost_per_1k_usd", title="Cost of 1,000 requests", unit=Unit.USD,
+               direction=Direction.LOWER_IS_BETTER),
+        Metric(name="cost_ratio", title="Cost", unit=Unit.RATIO, direction=Direction.LOWER_IS_BETTER),
+        Metric(name="tokens_out_ratio", title="Tokens written", unit=Unit.RATIO, direction=Direction.NEUTRAL),
+    )
+}  # fmt: skip
+
+
+def estimate(metric: str, value: float | None, low: float | None = None, high: float | None = None, **more: Any) -> Estimate:
+    """An Estimate on 1,182 pairs."""
+    defaults: dict[str, Any] = {"n": 1182, "n_clusters": 731, "method": "clustered bootstrap, percentile"}
+    return Estimate(metric=metric, value=value, low=low, high=high, **(defaults | more))
+
+
+def result(
+    metric: str,
+    bound: Bound,
+    threshold: float,
+    outcome: Outcome,
+    reason: str,
+    of: Estimate,
+    *,
+    n_needed: int | None = None,
+    required: bool = True,
+) -> CriterionResult:
+    """A Criterion held against an Estimate."""
+    criterion = Criterion(metric=metric, bound=bound, threshold=threshold, required=required)
+    return CriterionResult(criterion=criterion, estimate=of, outcome=outcome, reason=reason, n_needed=n_needed)
+
+
+def quantiles(median: float, spread: float) -> tuple[float, ...]:
+    """Quantiles of something like a log-normal latency."""
+    return tuple(median * math.exp(spread * _normal_quantile(min(max(p, 0.002), 0.9985))) for p in PROBABILITIES)
+
+
+def _normal_quantile(p: float) -> float:
+    # The logistic's quantile scaled to unit variance: close enough for a drawing.
+    return math.log(p / (1 - p)) * math.sqrt(3) / math.pi
+
+
+def scores(lift: float) -> tuple[float, ...]:
+    """Quantiles of similarity scores piled up near one."""
+    return tuple(min(1.0, 0.42 + 0.58 * p ** (0.28 - lift) + lift / 8) for p in PROBABILITIES)
+
+
+def observation(arm: str, text: str | None, *, id: str = "e1", latency: float = 812.0, **more: Any) -> Observation:
+    """A completed call."""
+    defaults: dict[str, Any] = {
+        "status": Status.COMPLETED,
+        "completion": Completion(text=text, finish_reason="stop", model=f"{arm}-model"),
+        "latency_ms": latency,
+        "ttft_ms": latency / 3,
+        "usage": Usage(tokens_in=212, tokens_out=64),
+        "cost_usd": 0.00042,
+        "attempts": 1,
+    }
+    return Observation(exchange_id=id, arm=arm, **(defaults | more))
+
+
+def judgment(order: Order, label: Label | None, why: str | None, *, arm: str, id: str = "e1", **more: Any) -> Judgment:
+    """One reading by the pairwise judge."""
+    value = {Label.WIN: 1.0, Label.TIE: 0.5, Label.LOSS: 0.0}[label] if label else None
+    defaults: dict[str, Any] = {
+        "judge": "pairwise", "judge_fingerprint": "ab12cd34ef56ab12", "observation_fingerprint": "f1", "model": "openai/gpt-4.1",
+        "cost_usd": 0.0013, "tokens_in": 900, "tokens_out": 40,
+    }  # fmt: skip
+    return Judgment(exchange_id=id, arm=arm, order=order, label=label, value=value, explanation=why, **(defaults | more))
+
+
+_ASK = "Our invoice from March lists the same seat twice. Can you refund the second one and tell me how long it takes?"
+_GOOD = (
+    "I'm sorry about the double charge. I have refunded the second seat ($49.00) on your March invoice. The amount reaches your "
+    "card within 5 to 10 business days, and you will get a corrected invoice by e-mail today.\n\nIs there anything else I can help with?"
+)
+_BAD = (
+    "I'm sorry about the double charge. Please contact the billing team to request a refund for the second seat on your March "
+    "invoice. Refunds usually take 2 to 3 weeks.\n\nIs there anything else I can help with?"
+)
+_SYSTEM = "You are the support assistant of a project planning tool. Be brief, be exact, use the tools for anything about accounts."
+
+
+def examples(arm: str, *, each: int = 3) -> tuple[Example, ...]:
+    """Worst, failed and best pairs."""
+    made = []
+    for why, score, left, right, label in (
+        ("worst", 0.0, _GOOD, _BAD, Label.LOSS),
+        ("best", 1.0, _BAD, _GOOD, Label.WIN),
+    ):
+        for number in range(each):
+            id = f"req-{why}-{number:04d}"
+            made.append(
+                Example(
+                    exchange_id=id,
+                    why=why,
+                    score=score,
+                    score_metric="win_rate",
+                    messages=(
+                        {"role": "system", "content": _SYSTEM},
+                        {"role": "user", "content": [{"type": "text", "text": _ASK}, {"type": "image_url", "image_url": {"url": "x"}}]},
+                        {"role": "assistant", "content": None, "tool_calls": [
+                            {"id": "t1", "type": "function",
+                             "function": {"name": "find_invoice", "arguments": '{"month": "2026-03", "lines": true}'}}]},
+                        {"role": "tool", "tool_call_id": "t1", "content": '{"total": 98.0, "seats": 2}'},
+                        {"role": "user", "content": f"{_ASK} (ticket {4100 + number})"},
+                    ),
+                    production=observation("production", left, id=id),
+                    candidate=observation(arm, right, id=id, latency=655.0, cost_usd=None,
+                                          dropped_params=("frequency_penalty",)),
+                    judgments=(
+                        judgment(Order.PRODUCTION_FIRST, label, "One answer solves the problem, the other only points elsewhere.",
+                                 arm=arm, id=id),
+                        judgment(Order.CANDIDATE_FIRST, Label.TIE if number == 1 else label,
+                                 "The refund was done and the time is stated.", arm=arm, id=id),
+                        Judgment(exchange_id=id, arm=arm, judge="schema", judge_fingerprint="s1", observation_fingerprint="f1",
+                                 state=JudgmentState.UNSCORED, reason=UnscoredReason.NOT_APPLICABLE),
+                    ),
+                    tags=("plan=team", "locale=en"),
+                )
+            )  # fmt: skip
+    call = ToolCall(name="refund", arguments={"invoice": "2026-03", "amount": 49.0}, id="t2")
+    made.append(
+        Example(
+            exchange_id="req-failed-0001",
+            why="failed",
+            score=None,
+            score_metric="win_rate",
+            messages=({"role": "user", "content": "Cancel seat 4 and refund it."},),
+            production=observation("production", None, completion=Completion(text=None, tool_calls=(call,), finish_reason="tool_calls")),
+            candidate=observation(
+                arm, None, status=Status.FAILED, completion=None, attempts=4, ttft_ms=None, usage=Usage(), cost_usd=None,
+                latency=30_000.0,
+                error=CallError(kind=ErrorKind.TIMEOUT, message="30 s elapsed without a complete answer", http_status=504),
+            ),
+        )
+    )  # fmt: skip
+    return tuple(made)
+
+
+def judges() -> tuple[JudgeReport, ...]:
+    """A pairwise judge, an embedding judge and one with little to say."""
+    return (
+        JudgeReport(
+            judge="pairwise", kind="pairwise", metric="win_rate", fingerprint="ab12cd34ef56ab12", model="openai/gpt-4.1",
+            prompt="pairwise/v1", prompt_sha256="9f" * 32, pairs=1182, scored=1168, unscored={"parse_failed": 9, "timeout": 5},
+            wins=402, ties=391, losses=375, flips=97, both_orders=1168, first_slot_share=0.536, cost_usd=3.07,
+            tokens_in=2_100_000, tokens_out=94_000,
+        ),
+        JudgeReport(judge="similarity", kind="similarity", metric="similarity", fingerprint="5555aaaa5555aaaa", pairs=1182,
+                    scored=1182),
+        JudgeReport(judge="exact", kind="exact", metric="exact_match", fingerprint="1111aaaa1111aaaa", pairs=1182, scored=1182),
+        JudgeReport(judge="schema", kind="structure", metric="structure", fingerprint="2222aaaa2222aaaa", pairs=1182, scored=240,
+                    unscored={"not_applicable": 942}),
+    )  # fmt: skip
+
+
+def distributions(speed: float, lift: float) -> tuple[Distribution, ...]:
+    """Latency, time to first token and similarity."""
+    return (
+        Distribution(metric="latency_ms", title="Latency", unit="ms", production=quantiles(820, 0.5),
+                     candidate=quantiles(820 * speed, 0.55), probabilities=PROBABILITIES, log_scale=True),
+        Distribution(metric="ttft_ms", title="Time to first token", unit="ms", production=quantiles(260, 0.4),
+                     candidate=quantiles(260 * speed, 0.5), probabilities=PROBABILITIES, log_scale=True),
+        Distribution(metric="similarity", title="Similarity", unit="score", candidate=scores(lift), replica=scores(lift + 0.08),
+                     probabilities=PROBABILITIES),
+    )  # fmt: skip
+
+
+def slices() -> tuple[SliceReport, ...]:
+    """Two attributes, one value too small."""
+    def of(value: float, n: int) -> tuple[Estimate, ...]:
+        return (
+            estimate("win_rate", value, value - 0.05, value + 0.05, n=n),
+            estimate("similarity", 0.9 + value / 10, 0.88 + value / 10, 0.92 + value / 10, n=n),
+            estimate("latency_p95_ratio", 1.4 - value, 1.3 - value, 1.5 - value, n=n),
+        )  # fmt: skip
+
+    return (
+        SliceReport(attribute="metadata.plan", value="free", n=611, estimates=of(0.54, 611)),
+        SliceReport(attribute="metadata.plan", value="team", n=402, estimates=of(0.39, 402)),
+        SliceReport(attribute="metadata.plan", value="enterprise", n=156, estimates=of(0.51, 156)),
+        SliceReport(attribute="metadata.plan", value="trial", n=13, estimates=(), too_small=True),
+        SliceReport(attribute="has_tools", value="yes", n=240, estimates=of(0.47, 240)),
+        SliceReport(attribute="has_tools", value="no", n=942, estimates=of(0.52, 942)),
+    )
+
+
+def criteria(verdict: Verdict) -> tuple[CriterionResult, ...]:
+    """The default criteria with numbers that lead to the verdict."""
+    p95 = estimate("latency_p95_ratio", 0.83, 0.78, 0.88, production=2140.0, candidate=1776.0)
+    go, no = verdict is Verdict.GO, verdict is Verdict.NO_GO
+    win = estimate("win_rate", *((0.571, 0.545, 0.597) if go else (0.418, 0.391, 0.446) if no else (0.512, 0.486, 0.538)),
+                   n=1168, n_missing=14)  # fmt: skip
+    outcome = Outcome.PASS if go else Outcome.FAIL if no else Outcome.INCONCLUSIVE
+    words = {
+        Outcome.PASS: "The whole interval (54.5 % to 59.7 %) lies above 50 %.",
+        Outcome.FAIL: "The whole interval (39.1 % to 44.6 %) lies below 50 %.",
+        Outcome.INCONCLUSIVE: "The interval (48.6 % to 53.8 %) contains 50 %.",
+    }[outcome]
+    return (
+        result("latency_p95_ratio", Bound.BELOW, 1.2, Outcome.PASS,
+               "The whole interval (0.78 to 0.88 times production) lies below 1.20.", p95),
+        result("error_rate_difference", Bound.BELOW, 0.0, Outcome.PASS if go else Outcome.INCONCLUSIVE,
+               "The whole interval lies below zero." if go else "The interval (-0.6 to +0.4 points) contains zero.",
+               estimate("error_rate_difference", -0.009 if go else -0.001, -0.014 if go else -0.006, -0.004 if go else 0.004,
+                        production=0.016, candidate=0.007 if go else 0.015), n_needed=None if go else 4100),
+        result("win_rate", Bound.ABOVE, 0.5, outcome, words, win,
+               n_needed=5100 if outcome is Outcome.INCONCLUSIVE else None),
+        result("similarity", Bound.ABOVE, 0.95, Outcome.FAIL if no else Outcome.INCONCLUSIVE,
+               "The whole interval lies below 0.95." if no else "The interval contains 0.95.",
+               estimate("similarity", 0.89 if no else 0.951, 0.884 if no else 0.946, 0.896 if no else 0.956), required=False),
+        result("coverage", Bound.ABOVE, 1000, Outcome.PASS, "1,182 requests were completed by both sides.",
+               estimate("coverage", 1182.0, method="count")),
+        result("structure", Bound.AT_LEAST, 0.98, Outcome.NO_DATA, "No request asked for structured output.",
+               estimate("structure", None, n=0, n_clusters=0, method=""), required=False),
+    )  # fmt: skip
+
+
+_SENTENCES = {
+    Verdict.GO: "GO: P95 latency is 0.83 times production's (0.78 to 0.88), answers are preferred in 57.1 % of 1,168 pairs "
+    "(54.5 % to 59.7 %), and fewer requests fail.",
+    Verdict.NO_GO: "NO-GO: answers are preferred in only 41.8 % of 1,168 pairs (39.1 % to 44.6 %), below the 50 % that was asked for.",
+    Verdict.INCONCLUSIVE: "INCONCLUSIVE: the win rate of 51.2 % (48.6 % to 53.8 %) over 1,168 pairs may lie on either side of 50 %.",
+}
+
+
+def candidate(arm: str = "small-model", verdict: Verdict = Verdict.INCONCLUSIVE, **more: Any) -> CandidateReport:
+    """A candidate with every section filled."""
+    results = criteria(verdict)
+    open_ = verdict is Verdict.INCONCLUSIVE
+    speed = {Verdict.GO: 0.8, Verdict.NO_GO: 0.55, Verdict.INCONCLUSIVE: 0.9}[verdict]
+    defaults: dict[str, Any] = {
+        "model": f"openai/{arm}-2026-09",
+        "decision": Decision(
+            arm=arm,
+            verdict=verdict,
+            sentence=_SENTENCES[verdict],
+            reasons=tuple(item.reason for item in results if item.outcome is not Outcome.PASS or verdict is Verdict.GO),
+            results=results,
+            n_needed=5100 if open_ else None,
+            binding="win_rate" if open_ else None,
+        ),
+        "estimates": (
+            estimate("latency_p50_ratio", 0.81, 0.79, 0.84, production=820.0, candidate=664.0),
+            estimate("latency_p95_ratio", 0.83, 0.78, 0.88, production=2140.0, candidate=1776.0),
+            estimate("latency_p99_ratio", 0.94, 0.80, 1.12, production=3950.0, candidate=3713.0),
+            estimate("ttft_p50_ratio", 0.72, 0.70, 0.75, production=260.0, candidate=187.0, n=1100, n_missing=82),
+            estimate("error_rate_difference", -0.001, -0.006, 0.004, production=0.016, candidate=0.015),
+            estimate("win_rate", 0.512, 0.486, 0.538, n=1168, n_missing=14),
+            estimate("similarity", 0.951, 0.946, 0.956),
+            estimate("exact_match", 0.113, 0.095, 0.131),
+            estimate("cost_per_1k_usd", 0.61, 0.58, 0.64, production=4.12, candidate=0.61),
+            estimate("tokens_out_ratio", 1.08, 1.05, 1.12, production=171.0, candidate=185.0),
+        ),
+        "funnel": Funnel(sampled=1200, completed=1188, failed={"timeout": 7, "rate_limit": 3}, skipped={"budget": 2}, comparable=1182),
+        "judges": judges(),
+        "errors": {"timeout": (2, 7), "rate_limit": (0, 3), "server_error": (4, 0)},
+        "distributions": distributions(speed, {Verdict.GO: 0.12, Verdict.NO_GO: 0.0, Verdict.INCONCLUSIVE: 0.06}[verdict]),
+        "cost": CostReport(
+            candidate_usd=0.72, unpriced_calls=3, judges_usd=3.07, production_per_1k_usd=4.12, candidate_per_1k_usd=0.61,
+            requests_per_month=1_250_000, requests_per_month_source="configured", production_month_usd=5150.0,
+            candidate_month_usd=762.0, candidate_month_low_usd=725.0, candidate_month_high_usd=800.0,
+        ),
+        "slices": slices(),
+        "examples": examples(arm),
+        "dropped_params": {"frequency_penalty": 310, "logit_bias": 4},
+        "answered_models": {f"{arm}-2026-09-12": 1188},
+    }  # fmt: skip
+    return CandidateReport(arm=arm, **(defaults | more))
+
+
+def ingest(**more: Any) -> IngestReport:
+    """An export of 12,411 records."""
+    first, last = datetime(2026, 10, 1, 6, tzinfo=UTC), datetime(2026, 10, 14, 22, 30, tzinfo=UTC)
+    population = Summary(
+        n=11_020, models={"gpt-4o": 9800, "gpt-4o-mini": 1220}, strata={"plan=free": 6000, "plan=team": 5020}, errors=176,
+        with_tools=2200, mean_turns=3.4, mean_prompt_chars=1810.5, mean_answer_chars=640.2, latency_p50_ms=818.0,
+        latency_p95_ms=2133.0, mean_tokens_in=520.0, mean_tokens_out=171.0, total_cost_usd=45.4, first=first, last=last,
+    )  # fmt: skip
+    sample = replace(population, n=1200, models={"gpt-4o": 1068, "gpt-4o-mini": 132}, strata={"plan=free": 652, "plan=team": 548},
+                     errors=19, with_tools=243, total_cost_usd=None)  # fmt: skip
+    defaults: dict[str, Any] = {
+        "files": ("exports/2026-10-01.jsonl.gz", "exports/2026-10-08.jsonl.gz"),
+        "dialects": {"exports/2026-10-01.jsonl.gz": "openai_chat (detected)", "exports/2026-10-08.jsonl.gz": "openai_chat (detected)"},
+        "read": 12_411, "rejected": 31, "ignored": 12, "skipped": {"no_answer": 148}, "deduplicated": 1200, "kept": 11_020,
+        "out_of_window": 620, "sampled_out": 9200, "sampled": 1200, "redactions": {"email": 812, "phone": 97, "card": 4},
+        "rejects_file": "runs/support-3fa9c1d2/rejects.jsonl", "population": population, "sample": sample,
+    }  # fmt: skip
+    return IngestReport(**(defaults | more))
+
+
+def report(*candidates: CandidateReport, **more: Any) -> EvaluationReport:
+    """One run; one inconclusive candidate unless told."""
+    defaults: dict[str, Any] = {
+        "run_id": "support-3fa9c1d2",
+        "name": "support",
+        "harness_version": "0.1.0",
+        "created_at": datetime(2026, 11, 20, 9, 3, tzinfo=UTC),
+        "decided_at": datetime(2026, 11, 20, 9, 41, tzinfo=UTC),
+        "metrics": METRICS,
+        "production_models": {"gpt-4o": 1068, "gpt-4o-mini": 132},
+        "ingest": ingest(),
+        "noise_floor": NoiseFloor(
+            n=120, share=0.1,
+            estimates=(estimate("similarity", 0.962, 0.955, 0.969, n=120), estimate("exact_match", 0.21, 0.14, 0.29, n=120),
+                       estimate("win_rate", 0.495, 0.46, 0.53, n=120)),
+        ),
+        "experiment_yaml": "name: support\ntraffic:\n  source: exports/*.jsonl.gz\n  sample: {size: 1200, seed: 7}\n",
+        "seed": 7,
+        "versions": {"shadow-harness": "0.1.0", "python": "3.11.9", "litellm": "1.106.2"},
+        "prompts": {"pairwise/v1": "9f" * 32},
+        "command": "harness run experiment.yaml",
+    }  # fmt: skip
+    return EvaluationReport(candidates=candidates or (candidate(),), **(defaults | more))
+
+
+def three() -> EvaluationReport:
+    """Every verdict side by side."""
+    return report(
+        candidate("small-model", Verdict.GO),
+        candidate("cheap-model", Verdict.NO_GO),
+        candidate("new-prompt", Verdict.INCONCLUSIVE, warnings=("The judge and the candidate are of the same family.",)),
+        stop_reason="budget",
+    )
+
+
+def empty() -> EvaluationReport:
+    """A run in which nothing is known."""
+    bare = CandidateReport(
+        arm="empty",
+        model="file",
+        decision=Decision(arm="empty", verdict=Verdict.INCONCLUSIVE, sentence="Nothing was measured.", reasons=(), results=()),
+        estimates=(),
+        funnel=Funnel(sampled=0, completed=0),
+        judges=(),
+        errors={},
+        distributions=(),
+        cost=CostReport(
+            candidate_usd=None, unpriced_calls=0, judges_usd=None, production_per_1k_usd=None, candidate_per_1k_usd=None,
+            requests_per_month=None, requests_per_month_source="unknown: the export has no times", production_month_usd=None,
+            candidate_month_usd=None,
+        ),
+        slices=(),
+        examples=(),
+    )  # fmt: skip
+    return report(
+        bare, ingest=IngestReport(files=()), metrics={}, production_models={}, noise_floor=None, versions={}, prompts={},
+        experiment_yaml="", command="",
+    )  # fmt: skip
+
+
+def hostile() -> EvaluationReport:
+    """Every text of the realistic report replaced by one that attacks page, terminal, parser and reader."""
+    poisoned = _poison(report(candidate(), candidate("other", Verdict.NO_GO)))
+    assert isinstance(poisoned, EvaluationReport)
+    return poisoned
+
+
+_CLOSED = {"unit", "requests_per_month_source", "why", "kind"}
+
+
+def _poison(value: Any) -> Any:
+    """The value with hostile text in every free string, keys included; names of metrics stay joined to their metrics."""
+    if type(value) is str:
+        return HOSTILE + value
+    if is_dataclass(value) and not isinstance(value, type):
+        changed = {
+            item.name: _poison(getattr(value, item.name)) if item.name not in _CLOSED else getattr(value, item.name)
+            for item in fields(value)
+        }
+        return type(value)(**changed)
+    if isinstance(value, dict):
+        return {_poison(key) if key not in {"role", "content", "type", "text", "function", "arguments", "tool_calls", "name"} else key: _poison(item)
+                for key, item in value.items()}  # fmt: skip
+    if isinstance(value, tuple | list):
+        return type(value)(_poison(item) for item in value)
+    return value
