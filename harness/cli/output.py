@@ -5,6 +5,7 @@ from typing import Any
 
 _VISIBLE = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)} | {0x7F: 0x2421}
 _VISIBLE |= dict.fromkeys((*range(128, 160), *range(8234, 8239), *range(8294, 8298)), 65533)
+_ESCAPED = {code: f"\\u{code:04x}" for code in _VISIBLE if code > 0x20}
 
 
 def safe(text: str) -> str:
@@ -25,15 +26,12 @@ def err(text: str) -> None:
 
 
 def out_json(value: Any) -> None:
-    """One JSON document, to stdout; times as ISO 8601, NaN as null."""
+    """One JSON document, to stdout; times as ISO 8601, NaN as null, whatever could drive a terminal escaped."""
     import orjson
 
-    sys.stdout.write(
-        orjson.dumps(
-            value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str
-        ).decode()
-        + "\n"
-    )
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    text = orjson.dumps(value, option=options, default=str).decode()
+    sys.stdout.write(text.translate(_ESCAPED) + "\n")
     sys.stdout.flush()
 
 
