@@ -3,9 +3,12 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from harness.cli.output import safe
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 _LINE_EVERY_S = 15.0
 
@@ -38,7 +41,7 @@ class TerminalReporter:
             transient=True,
             disable=not self._live,
         )
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
         self._printed: dict[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -69,7 +72,7 @@ class TerminalReporter:
     def finish(self, task: str, note: str) -> None:
         """Replace the bar by one line that stays."""
         if task in self._tasks:
-            self._progress.remove_task(self._tasks.pop(task))  # type: ignore[arg-type]
+            self._progress.remove_task(self._tasks.pop(task))
         self._print(f"✓ {task}: {note}")
 
     def warn(self, text: str) -> None:

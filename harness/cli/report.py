@@ -38,7 +38,7 @@ def report(
         from harness.pipeline import stages
 
         with stored_session(source, store=store, runs_dir=runs_dir, quiet=quiet) as session:
-            files = run_until_stopped(lambda: stages.report_stage(session, folder=output), session.stop)
+            files = dict(run_until_stopped(lambda: stages.report_stage(session, folder=output), session.stop))
     if as_json:
         out_json({name: str(path) for name, path in files.items()})
     else:

@@ -16,7 +16,7 @@ async def opened_client(experiment: Experiment, purse: Purse, specs: Sequence[Mo
     Raises:
         ConfigurationError: a key is missing, a provider unknown, or a budget is set for a model without a price.
     """
-    preflight(specs)
+    preflight(specs, purse=purse, allow_unpriced=experiment.budget.allow_unpriced)
     client = build_client(
         replay=experiment.replay,
         purse=purse,

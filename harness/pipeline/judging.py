@@ -87,9 +87,16 @@ async def _judge_arm(
     session: Session, arm: Arm, seat: SeatedJudge, *, client: ModelClient, embedder: Embedder, stop: StopSignal
 ) -> PanelResult:
     store, run_id, reporter = session.store, session.run_id, session.reporter
-    key = {"judge_fingerprint": seat.fingerprint, "orders": orders_of(seat.judge)}
+    orders = orders_of(seat.judge)
     task = f"judge {arm.name} · {seat.name}"
-    total = await asyncio.to_thread(store.count_pending_pairs, run_id, arm.name, arm.fingerprint, **key)
+    total = await asyncio.to_thread(
+        store.count_pending_pairs,
+        run_id,
+        arm.name,
+        arm.fingerprint,
+        judge_fingerprint=seat.fingerprint,
+        orders=orders,
+    )
     reporter.start(task, total=total)
     context = JudgeContext(
         judge=seat.name,
@@ -101,7 +108,7 @@ async def _judge_arm(
     result = await run_judge(
         seat.judge,
         context,
-        store.pending_pairs(run_id, arm.name, arm.fingerprint, **key),
+        store.pending_pairs(run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint, orders=orders),
         lambda judgments: store.put_judgments(run_id, judgments),
         concurrency=session.experiment.replay.concurrency,
         stop=stop,

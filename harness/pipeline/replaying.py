@@ -45,9 +45,13 @@ async def replay_arms(session: Session) -> StageCounts:
     for arm in arms:
         if arm.recorded is not None:
             found[arm.name] = await asyncio.to_thread(_take_recorded, session, arm)
-    asked = [arm for arm in arms if arm.spec is not None and await asyncio.to_thread(_pending, session, arm)]
+    asked: list[Arm] = []
     for arm in arms:
-        if arm.spec is not None and arm not in asked:
+        if arm.spec is None:
+            continue
+        if await asyncio.to_thread(_pending, session, arm):
+            asked.append(arm)
+        else:
             found[arm.name] = {}
             session.reporter.finish(f"replay {arm.name}", "nothing to ask")
     if asked:
