@@ -33,53 +33,50 @@ class ArmCost:
 
 
 async def replay_arms(session: Session) -> StageCounts:
-    """Ask every arm what it has not answered yet.
-
-    Arms of different providers are asked at the same time, arms of one provider after each other: they would only
-    compete for the same limits and blur each other's latency.
-    """
-    arms = arms_of(session.experiment)
+    """Ask every arm what it has not answered yet."""
     stop = session.stage_stop()
     found: dict[str, Mapping[str, int]] = {}
-    reasons: list[str] = []
-    for arm in arms:
-        if arm.recorded is not None:
-            found[arm.name] = await asyncio.to_thread(_take_recorded, session, arm)
-    asked: list[Arm] = []
-    for arm in arms:
+    asked: list[tuple[Arm, ModelSpec]] = []
+    for arm in arms_of(session.experiment):
         if arm.spec is None:
-            continue
-        if await asyncio.to_thread(_pending, session, arm):
-            asked.append(arm)
+            found[arm.name] = await asyncio.to_thread(_take_recorded, session, arm)
+        elif await asyncio.to_thread(_pending, session, arm):
+            asked.append((arm, arm.spec))
         else:
             found[arm.name] = {}
             session.reporter.finish(f"replay {arm.name}", "nothing to ask")
-    if asked:
-        _show_estimates(session, asked)
-        purse = candidates_purse(session)
-        async with opened_client(session.experiment, purse, [arm.spec for arm in asked if arm.spec]) as client:
-            by_provider: dict[str, list[Arm]] = defaultdict(list)
-            for arm in asked:
-                assert arm.spec is not None  # noqa: S101  filtered above
-                by_provider[arm.spec.provider].append(arm)
+    results = await _ask(session, asked, stop) if asked else {}
+    found |= {name: _endings(result) for name, result in results.items()}
+    reasons = [result.stop_reason for result in results.values() if result.stop_reason is not None]
+    return StageCounts(counts=found, stop_reason=reasons[0] if reasons else stop.reason)
 
-            async def one_provider(group: Sequence[Arm]) -> None:
-                for arm in group:
-                    result = await _replay_arm(session, arm, client, stop)
-                    found[arm.name] = _endings(result)
-                    if result.stop_reason is not None:
-                        reasons.append(result.stop_reason)
 
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    for group in by_provider.values():
-                        tasks.create_task(one_provider(group))
-            except BaseExceptionGroup as failure:
-                raise _first(failure) from None
-    return StageCounts(
-        counts={arm.name: found[arm.name] for arm in arms if arm.name in found},
-        stop_reason=reasons[0] if reasons else stop.reason,
-    )
+async def _ask(
+    session: Session, asked: Sequence[tuple[Arm, ModelSpec]], stop: StopSignal
+) -> Mapping[str, ReplayResult]:
+    """Arms of different providers at the same time, arms of one provider after each other.
+
+    Two arms of one provider would only compete for the same limits and blur each other's latency.
+    """
+    await asyncio.to_thread(_show_estimates, session, [arm for arm, _ in asked])
+    results: dict[str, ReplayResult] = {}
+    by_provider: dict[str, list[tuple[Arm, ModelSpec]]] = defaultdict(list)
+    for arm, spec in asked:
+        by_provider[spec.provider].append((arm, spec))
+
+    async with opened_client(session.experiment, candidates_purse(session), [spec for _, spec in asked]) as client:
+
+        async def one_provider(group: Sequence[tuple[Arm, ModelSpec]]) -> None:
+            for arm, spec in group:
+                results[arm.name] = await _replay_arm(session, arm, spec, client, stop)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for group in by_provider.values():
+                    tasks.create_task(one_provider(group))
+        except BaseExceptionGroup as failure:
+            raise _first(failure) from None
+    return results
 
 
 def candidates_purse(session: Session) -> Purse:
@@ -127,8 +124,9 @@ def describe(item: ArmCost) -> str:
     )
 
 
-async def _replay_arm(session: Session, arm: Arm, client: ModelClient, stop: StopSignal) -> ReplayResult:
-    assert arm.spec is not None  # noqa: S101  recorded arms are not asked
+async def _replay_arm(
+    session: Session, arm: Arm, spec: ModelSpec, client: ModelClient, stop: StopSignal
+) -> ReplayResult:
     settings = session.experiment.replay
     task = f"replay {arm.name}"
     total = await asyncio.to_thread(_pending, session, arm)
@@ -142,7 +140,7 @@ async def _replay_arm(session: Session, arm: Arm, client: ModelClient, stop: Sto
     result = await replay(
         _pending_exchanges(session, arm),
         client=client,
-        spec=arm.spec,
+        spec=spec,
         arm=arm.name,
         fingerprint=arm.fingerprint,
         write=lambda observations: session.store.put_observations(session.run_id, observations),
