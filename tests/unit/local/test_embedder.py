@@ -1,0 +1,117 @@
+"""The default embedder, with the real model: it is installed, small, and what users get."""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from harness.errors import ConfigurationError
+from harness.local import weights
+from harness.local.embedder import MiniLMEmbedder, SentenceTransformerEmbedder
+
+PARAGRAPH = "Our boots carry a two-year warranty and can be returned within sixty days of delivery. "
+LONG = PARAGRAPH * 60
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    return MiniLMEmbedder()
+
+
+def test_identical_texts_are_exactly_one(embedder):
+    texts = ["Paris.", LONG, "", "日本語", " \n"]
+    assert embedder.similarity(texts, texts) == [1.0] * 5
+
+
+def test_a_paraphrase_is_closer_than_another_subject(embedder):
+    question = "The capital of France is Paris."
+    near, far = embedder.similarity(
+        [question] * 2, ["Paris is France's capital city.", "Wash the jacket at thirty degrees."]
+    )
+    assert near > 0.8
+    assert far < 0.3
+
+
+def test_an_empty_answer_is_like_no_other_text(embedder):
+    assert embedder.similarity(["", "   "], ["Paris.", "Paris."]) == [0.0, 0.0]
+
+
+def test_the_end_of_a_long_answer_counts(embedder):
+    start = PARAGRAPH * 25  # about 450 tokens: the model alone reads 256 and would see no difference below
+    kept = start + "Your refund was sent to your bank account this morning. " * 3
+    turned = start + "The wolf howls at night while the river freezes over. " * 3
+    assert embedder.similarity([kept], [turned])[0] < 0.99
+
+
+def test_a_replaced_half_of_a_long_answer_counts_much(embedder):
+    other_half = "The wolf howls at night while the river freezes and the stars go out. " * 40
+    [similarity] = embedder.similarity([LONG + LONG], [LONG + other_half])
+    assert similarity < 0.9
+
+
+def test_vectors_have_length_one_however_long_the_text(embedder):
+    vectors = embedder.embed(["short", PARAGRAPH * 20, LONG])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+
+
+def test_the_neighbours_in_a_batch_change_nothing(embedder):
+    alone = embedder.similarity(["Do you ship to Norway?"], ["We ship to all of Europe."])
+    among = embedder.similarity(["Do you ship to Norway?", LONG, "a"], ["We ship to all of Europe.", PARAGRAPH, "b"])
+    assert among[0] == pytest.approx(alone[0], abs=1e-5)
+
+
+def test_no_pairs_need_no_model():
+    assert SentenceTransformerEmbedder("no-such-model").similarity([], []) == []
+
+
+def test_sides_of_different_length_are_refused(embedder):
+    with pytest.raises(ValueError, match="argument"):
+        embedder.similarity(["a"], [])
+
+
+def test_many_threads_share_one_model():
+    fresh = MiniLMEmbedder()
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: fresh.similarity(["Paris."], ["Rome."])[0], range(8)))
+    assert len(set(results)) == 1
+
+
+def test_no_text_is_lost_between_windows(embedder):
+    from harness.local.embedder import _windows
+
+    embedder.embed(["load"])
+    tokenizer = embedder._model.tokenizer
+    words = [f"item{number}" for number in range(900)]
+    text = " ".join(words)
+    windows = _windows(tokenizer, text, 256)
+    assert len(windows) > 5
+    assert {word for part, _ in windows for word in part.split()} >= set(words)
+    for part, _ in windows:
+        assert len(tokenizer(part, truncation=False, verbose=False)["input_ids"]) <= 256
+    # Neighbours overlap, and the last window reaches the end.
+    assert windows[-1][0].endswith("item899")
+    assert all(set(a.split()) & set(b.split()) for (a, _), (b, _) in pairwise(windows))
+
+
+def test_the_name_of_an_own_model_follows_its_files(tmp_path):
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    before = SentenceTransformerEmbedder(folder).name
+    assert before.startswith("ours@")
+    assert SentenceTransformerEmbedder(folder).name == before
+    (folder / "config.json").write_text('{"changed": true}')
+    assert SentenceTransformerEmbedder(folder).name != before
+
+
+def test_an_own_model_folder_works_like_the_bundled_one(embedder):
+    own = SentenceTransformerEmbedder(weights.MINILM.require())
+    assert own.name != embedder.name
+    left, right = ["Where is my parcel?"], ["When does my order arrive?"]
+    assert own.similarity(left, right) == embedder.similarity(left, right)
+
+
+def test_a_folder_that_is_no_model_is_a_configuration_error(tmp_path):
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
+        SentenceTransformerEmbedder(tmp_path).similarity(["a"], ["b"])
