@@ -41,7 +41,7 @@ def test_the_end_of_a_long_answer_counts(embedder):
     start = PARAGRAPH * 25  # about 450 tokens: the model alone reads 256 and would see no difference below
     kept = start + "Your refund was sent to your bank account this morning. " * 3
     turned = start + "The wolf howls at night while the river freezes over. " * 3
-    assert embedder.similarity([kept], [turned])[0] < 0.99
+    assert embedder.similarity([kept], [turned])[0] < 0.999
 
 
 def test_a_replaced_half_of_a_long_answer_counts_much(embedder):
