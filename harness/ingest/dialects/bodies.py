@@ -1,0 +1,134 @@
+"""Telling vendors' request and response bodies apart, wherever an export keeps them."""
+
+from dataclasses import replace
+
+from harness.domain.exchange import ChatRequest
+from harness.domain.json import Json
+from harness.domain.observation import Completion, Usage
+from harness.ingest import folding, values
+from harness.ingest.dialects import anthropic_body, chat_body, converse_body, failures, gemini_body, responses_body
+from harness.ingest.dialects.calls import Answer, JsonObject
+
+
+def request(stored: Json, model: str | None = None, *, known_only: bool = False) -> ChatRequest | None:
+    """The chat request in a body of any vendor, a list of messages or a plain prompt; ``None`` when there is none."""
+    stored = values.decoded(stored)
+    if isinstance(stored, list):
+        stored = {"messages": stored}
+    if isinstance(stored, str):
+        stored = {"messages": [{"role": "user", "content": stored}]} if stored else {}
+    if not isinstance(stored, dict):
+        return None
+    if isinstance(stored.get("messages"), str):
+        stored = stored | {"messages": values.decoded(stored["messages"])}
+    if gemini_body.is_request(stored):
+        return gemini_body.request(stored, model)
+    if "messages" not in stored and "role" in stored:
+        return chat_body.request({"messages": [stored]}, model)
+    if "messages" not in stored and isinstance(stored.get("prompt"), str):
+        stored = dict(stored) | {"messages": [{"role": "user", "content": stored["prompt"]}]}
+    if responses_body.is_request(stored):
+        return responses_body.request(stored, model)
+    if converse_body.is_request(stored):
+        return converse_body.request(stored, model)
+    if anthropic_body.is_request(stored):
+        return anthropic_body.request(stored, model, known_only=known_only)
+    return chat_body.request(stored, model, known_only=known_only)
+
+
+def answer(stored: Json) -> Answer | None:
+    """The answer in a body of any vendor, folded if it is a stream, or in plain text; ``None`` when there is none."""
+    plain = isinstance(stored, str)
+    stored = values.decoded(stored) if _holds_body(stored) else stored
+    if folding.is_stream(stored):
+        stored = folding.fold(stored)
+    if not values.is_stored(stored):
+        return Answer(completion=Completion(text="")) if plain and stored == "" else None
+    if isinstance(stored, list):
+        # A list that is no stream: messages (the last is the answer) or content blocks.
+        blocks = [item for item in stored if isinstance(item, dict)]
+        if blocks and "role" in blocks[-1]:
+            return answer(blocks[-1])
+        return Answer(completion=Completion(text=chat_body.answer_text(stored)))
+    if not isinstance(stored, dict):
+        return Answer(completion=Completion(text=values.text(stored)))
+    return _body(stored)
+
+
+def _holds_body(stored: Json) -> bool:
+    """Whether a text is the JSON of a body and not an answer that happens to be JSON."""
+    inner = values.decoded(stored)
+    if isinstance(inner, dict):
+        return bool(_BODY_KEYS & inner.keys()) or not inner
+    return isinstance(inner, list) and (not inner or folding.is_stream(inner) or _are_messages(inner))
+
+
+_BODY_KEYS = frozenset(["choices", "output", "candidates", "role", "error", "stop_reason", "message", "promptFeedback"])
+
+
+def _are_messages(stored: list[Json]) -> bool:
+    return all(isinstance(item, dict) and "role" in item for item in stored)
+
+
+def _body(stored: JsonObject) -> Answer:
+    error = stored.get("error")
+    if error and "choices" not in stored:
+        return failed(error)
+    if "choices" in stored:
+        choices = values.as_list(stored.get("choices"))
+        inner = values.as_object(choices[0]).get("error") if choices else None
+        if (error or inner) and not _has_content(stored):
+            return failed(error or inner)
+        return chat_body.answer(stored)
+    if responses_body.is_answer(stored):
+        return _responses(stored)
+    if gemini_body.is_answer(stored):
+        return gemini_body.answer(stored)
+    if converse_body.is_answer(stored):
+        return converse_body.answer(stored)
+    if anthropic_body.is_answer(stored):
+        return anthropic_body.answer(stored)
+    if stored.get("type") == "error":
+        return failed(stored)
+    return _loose(stored)
+
+
+def _responses(stored: JsonObject) -> Answer:
+    found = responses_body.answer(stored)
+    return failed(stored["error"]) if stored.get("status") == "failed" and stored.get("error") else found
+
+
+def _loose(stored: JsonObject) -> Answer:
+    """A message on its own, or an object that wraps one; any other object is a structured answer, kept as text."""
+    for key in ("message", "completion", "response"):
+        if isinstance(stored.get(key), dict | list):
+            return answer(stored[key]) or Answer()
+    if not {"role", "content", "tool_calls", "function_call", "refusal"} & stored.keys():
+        return Answer(completion=Completion(text=values.text(dict(stored))))
+    finish = values.label(values.pick(stored, "finish_reason", "stop_reason"))
+    completion = chat_body.message_completion(stored, finish_reason=finish, model=values.label(stored.get("model")))
+    return Answer(completion=completion, usage=chat_body.usage(values.as_object(stored.get("usage"))))
+
+
+def _has_content(stored: JsonObject) -> bool:
+    completion = chat_body.answer(stored).completion
+    return completion is not None and not completion.is_empty
+
+
+def failed(error: Json, *, status: Json = None, code: Json = None, message: Json = None) -> Answer:
+    """A failed call; its usage is unknown, whatever zeros the export holds."""
+    return Answer(error=failures.call_error(error, status=status, code=code, message=message))
+
+
+def with_usage(found: Answer, usage: Usage) -> Answer:
+    """The answer with usage the export keeps apart, where the body does not tell."""
+    if found.error is not None:
+        return found
+    own = found.usage
+    merged = Usage(
+        tokens_in=own.tokens_in if usage.tokens_in is None else usage.tokens_in,
+        tokens_out=own.tokens_out if usage.tokens_out is None else usage.tokens_out,
+        tokens_cached=own.tokens_cached if usage.tokens_cached is None else usage.tokens_cached,
+        tokens_reasoning=own.tokens_reasoning if usage.tokens_reasoning is None else usage.tokens_reasoning,
+    )
+    return replace(found, usage=merged)

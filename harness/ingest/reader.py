@@ -1,0 +1,170 @@
+"""Reading exports of production traffic, whatever wrote them, in constant memory."""
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+from harness.config import Mapping_
+from harness.errors import ConfigurationError
+from harness.ingest import detect, files
+from harness.ingest.dialects.calls import Call, Context, Ignore, Outcome, Repeat, Skip, UnreadableRecord
+from harness.ingest.dialects.spool import Spool
+from harness.ingest.records import RAW_LIMIT, Ending, Item, Record
+from harness.ingest.units import UnitWatch
+
+_LOOK_AHEAD = 20
+"""Records looked at to find out the dialect."""
+
+
+class ExportReader:
+    """Every record of one export, as a stream of Records; iterate once.
+
+    Files are read in the order of their names. Halves of calls that stand apart (batches, telemetry logs) wait in a
+    temporary file, so those come last.
+
+    Raises:
+        InputError: nothing matches a source, the format cannot be told, a dialect is unknown, or a file is UTF-16.
+    """
+
+    def __init__(self, sources: Sequence[str], *, dialect: str = "auto", mapping: Mapping_ | None = None) -> None:
+        self.dialects: dict[str, str] = {}
+        """File to the dialect it was read as and how that was found; filled while reading."""
+        self.warnings: list[str] = []
+        self._configured = None if dialect == "auto" else detect.dialect_named(dialect)
+        if self._configured is not None and self._configured.name == "mapping" and mapping is None:
+            raise ConfigurationError("`dialect: mapping` needs `mapping:`, which names the columns")
+        self._mapping = mapping
+        self._files = files.expand(sources)
+        self._meter = files.Meter()
+        self._seen: set[int] = set()
+        self._units = UnitWatch()
+
+    @property
+    def bytes_total(self) -> int | None:
+        """Bytes on disk of all files; ``None`` when a file system does not tell."""
+        sizes = [file.size for file in self._files]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes on disk read so far."""
+        return self._meter.count
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Names of the files, in reading order."""
+        return tuple(file.name for file in self._files)
+
+    def __iter__(self) -> Iterator[Record]:
+        """Records in reading order."""
+        with Spool() as spool:
+            used: dict[str, detect.Dialect] = {}
+            for file in self._files:
+                dialect, items = self._identify(file)
+                if dialect is not None:
+                    used[dialect.name] = dialect
+                for item in items:
+                    yield from self._convert(item, dialect, spool)
+            for dialect in used.values():
+                if dialect.finish is not None:
+                    context = Context(file="", line=None, mapping=self._mapping, spool=spool, warn=self._warn)
+                    yield from self._records(dialect.finish(context), context)
+        self.warnings.extend(self._units.warnings())
+
+    def _identify(self, file: files.ExportFile) -> tuple[detect.Dialect | None, Iterator[Item]]:
+        items = files.read(file, self._meter)
+        if self._configured is not None:
+            self.dialects[file.name] = f"{self._configured.name} (configured)"
+            return self._configured, items
+        head: list[Item] = []
+        sound: list[Item] = []
+        for item in items:
+            head.append(item)
+            if item.value is not None:
+                sound.append(item)
+            if len(sound) >= _LOOK_AHEAD or len(head) >= 50 * _LOOK_AHEAD:
+                break
+        found = detect.detect(sound)
+        if found is not None:
+            self.dialects[file.name] = f"{found.name} (detected)"
+        return found, itertools.chain(head, items)
+
+    def _convert(self, item: Item, dialect: detect.Dialect | None, spool: Spool) -> Iterator[Record]:
+        if item.value is None or dialect is None:
+            yield _unread(item)
+            return
+        context = Context(
+            file=item.file,
+            line=item.line,
+            sha256=hashlib.sha256(item.raw).hexdigest(),
+            mapping=self._mapping,
+            spool=spool,
+            warn=self._warn,
+        )
+        if self._configured is None and not dialect.accepts(item.value):
+            detail = f"is not a record of {dialect.name}, which this file was read as; read it apart, or set `dialect`"
+            yield _rejected(item, "other_dialect", detail)
+            return
+        try:
+            yield from self._records(dialect.read(item.value, context), context)
+        except UnreadableRecord as error:
+            yield _rejected(item, error.code, str(error))
+
+    def _records(self, outcomes: Iterable[Outcome], context: Context) -> Iterator[Record]:
+        for outcome in outcomes:
+            yield self._record(outcome, context)
+
+    def _record(self, outcome: Outcome, context: Context) -> Record:
+        place = outcome.context or context
+        match outcome:
+            case Call():
+                exchange = outcome.exchange(place)
+                key = int.from_bytes(hashlib.blake2b(exchange.id.encode(), digest_size=8).digest(), "little")
+                if key in self._seen:
+                    message = f"{place.place}: the call {exchange.id!r} was read before; the first is kept"
+                    return Record(
+                        ending=Ending.DUPLICATE, file=place.file, line=place.line, reason="duplicate", message=message
+                    )
+                self._seen.add(key)
+                self._units.watch(place.file, exchange.production.latency_ms)
+                return Record(ending=Ending.EXCHANGE, file=place.file, line=place.line, exchange=exchange)
+            case Skip():
+                return Record(
+                    ending=Ending.SKIPPED,
+                    file=place.file,
+                    line=place.line,
+                    reason=outcome.reason,
+                    message=outcome.message,
+                    facts=outcome.facts,
+                )
+            case Repeat():
+                return Record(
+                    ending=Ending.DUPLICATE,
+                    file=place.file,
+                    line=place.line,
+                    reason="duplicate",
+                    message=outcome.message,
+                )
+            case Ignore():
+                return Record(ending=Ending.IGNORED, file=place.file, line=place.line)
+
+    def _warn(self, message: str) -> None:
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+
+def _unread(item: Item) -> Record:
+    if item.problem is None:
+        return Record(ending=Ending.IGNORED, file=item.file, line=item.line)
+    return _rejected(item, item.problem, item.detail)
+
+
+def _rejected(item: Item, code: str, detail: str) -> Record:
+    return Record(
+        ending=Ending.REJECTED,
+        file=item.file,
+        line=item.line,
+        reason=code,
+        message=f"{item.place}: {detail}",
+        raw=item.raw[:RAW_LIMIT],
+    )
