@@ -41,15 +41,15 @@ def _emails(text: str) -> Iterator[Span]:
 _KEY = re.compile(
     _EDGE
     + r"""(?:
-      sk-(?=[A-Za-z_-]*[0-9]|[A-Za-z0-9_]{20})[A-Za-z0-9_-]{16,}
+      sk-(?=[A-Za-z_-]{0,200}[0-9]|[A-Za-z0-9_]{20})[A-Za-z0-9_-]{16,}
     | (?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Za-z])
     | gh[pousr]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,} | glpat-[A-Za-z0-9_-]{16,}
     | xox[a-z]-[A-Za-z0-9-]{10,} | xapp-[A-Za-z0-9-]{10,}
     | AIza[0-9A-Za-z_-]{30,} | ya29\.[\w-]{20,} | GOCSPX-[\w-]{20,}
     | (?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,} | whsec_[A-Za-z0-9+/=]{16,}
-    | (?:hf|gsk|npm|r8|tgp_v1|dop_v1|nvapi|pplx|xai|fw|csk)[_-](?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{24,}
-    | SG\.[\w-]{16,}\.[\w-]{16,} | pypi-[\w-]{50,}
-    | eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]+)*
+    | (?:hf|gsk|npm|r8|tgp_v1|dop_v1|nvapi|pplx|xai|fw|csk)[_-](?=[A-Za-z_-]{0,200}[0-9])[A-Za-z0-9_-]{24,}
+    | SG\.[\w-]{16,200}\.[\w-]{16,} | pypi-[\w-]{50,}
+    | eyJ[\w-]{8,4096}\.[\w-]{8,}(?:\.[\w-]+)*
     )"""
     + r"|-----BEGIN[ A-Z0-9]{0,30}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----.*?(?:-----END[ A-Z0-9]{0,30}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----|\Z)",
     re.VERBOSE | re.DOTALL,
@@ -59,7 +59,7 @@ _ASSIGNED = re.compile(
     r"""(?ix)
     (?: key (?:[_-]?id)? | secret | token | (?P<password> password | passwd | passphrase | pwd ) )
     \\?["']? \s{0,3} (?: => | [:=] ) \s{0,3} \\?["']?
-    (?P<value> (?(password) [^\s"'<>,;\\(){}\[\]]{6,} | [A-Za-z0-9_+/=.~-]{12,} ) )
+    (?P<value> (?(password) [^\s"'<>,;\\(){}\[\]]{6,4096} | [A-Za-z0-9_+/=.~-]{12,4096} ) )
     (?! [(\[] )""",
 )
 _MIXED = re.compile(r"(?=[^0-9]*[0-9])(?=.*[A-Za-z])")
@@ -68,16 +68,20 @@ _MIXED = re.compile(r"(?=[^0-9]*[0-9])(?=.*[A-Za-z])")
 def _api_keys(text: str) -> Iterator[Span]:
     """Vendor keys by their prefix, JWTs, PEM private keys, then values assigned to a name that says secret."""
     for mark in _KEY_MARKS:
+        done = 0
         for start in _places(text, mark):
-            match = _KEY.match(text, start)
+            match = _KEY.match(text, start) if start >= done else None
             if match is not None:
+                done = match.end()
                 yield match.span()
     lowered = _ascii_lower(text)
     for word in _SECRET_WORDS:
+        done = 0
         for start in _places(lowered, word):
-            match = _ASSIGNED.match(text, start)
+            match = _ASSIGNED.match(text, start) if start >= done else None
             if match is None or (word == "key" and not _SECRET_PREFIX.search(text[max(0, start - 14) : start])):
                 continue
+            done = match.end()
             # Code assigns variables and calls to such names; a secret mixes letters and digits.
             if _MIXED.match(match["value"]):
                 yield match.span("value")
@@ -100,16 +104,18 @@ def _ascii_lower(text: str) -> str:
 
 _BEARER = re.compile(
     r"(?i)(?:bearer\s{1,3}|authorization\\?[\"']?\s{0,3}[:=]\s{0,3}\\?[\"']?(?:(?:basic|token|bearer|digest)\s{1,3})?)"
-    r"(?P<value>(?=[A-Za-z._~+/-]*[0-9=])[A-Za-z0-9._~+/-]{12,}={0,2})"
+    r"(?P<value>(?=[A-Za-z._~+/-]{0,200}[0-9=])[A-Za-z0-9._~+/-]{12,}={0,2})"
 )
 
 
 def _bearer_tokens(text: str) -> Iterator[Span]:
     lowered = _ascii_lower(text)
     for word in ("bearer", "authorization"):
+        done = 0
         for start in _places(lowered, word):
-            match = _BEARER.match(text, start)
+            match = _BEARER.match(text, start) if start >= done else None
             if match is not None:
+                done = match.end()
                 yield match.span("value")
 
 

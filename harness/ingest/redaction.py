@@ -1,5 +1,6 @@
 """Replacing personal data and secrets by placeholders, before anything is stored."""
 
+import copy
 import hashlib
 import json
 import re
@@ -59,6 +60,12 @@ class Redactor:
         self._own = {name: _compiled(name, pattern) for name, pattern in config.patterns.items()}
         names = "|".join(name.upper() for name in (*patterns.FINDERS, *self._own))
         self._protected = re.compile(rf"(<(?:{names})_(?:[0-9a-f]{{12}}|[0-9a-f]{{4}})>|{_DATA_URL})")
+
+    def twin(self) -> "Redactor":
+        """A Redactor that replaces the same values by the same placeholders and counts apart."""
+        twin = copy.copy(self)
+        twin.counts = Counter()
+        return twin
 
     def exchange(self, exchange: Exchange) -> Exchange:
         """The exchange with every sensitive value replaced; the same object when there is nothing to do."""

@@ -83,8 +83,8 @@ def ingest(
     redactor = redactor or Redactor(traffic.redaction)
     sampler = Sampler(traffic.sample)
     reader = reader or ExportReader(traffic.source, dialect=traffic.dialect, mapping=traffic.mapping)
-    with _Rejects(rejects_path, redactor) as rejects:
-        intake = _Intake(traffic, sampler, redactor, sink, rejects)
+    with _Rejects(rejects_path, redactor.twin()) as rejects:
+        intake = _Intake(traffic, sampler, redactor.twin(), redactor.twin(), sink, rejects)
         for record in reader:
             intake.take(record)
             if on_progress is not None and intake.read % BATCH == 0:
@@ -105,7 +105,7 @@ class _Rejects(AbstractContextManager["_Rejects"]):
     def __init__(self, path: Path, redactor: Redactor) -> None:
         self.path = path
         self.count = 0
-        self._redactor = redactor
+        self.redactor = redactor
         self._stream: BinaryIO | None = None
 
     def __enter__(self) -> Self:
@@ -123,12 +123,12 @@ class _Rejects(AbstractContextManager["_Rejects"]):
         if self._stream is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self.path.open("wb")
-        raw = None if record.raw is None else self._redactor.text(record.raw.decode("utf-8", "backslashreplace"))
+        raw = None if record.raw is None else self.redactor.text(record.raw.decode("utf-8", "backslashreplace"))
         row = {
             "file": record.file,
             "line": record.line,
             "reason": record.reason,
-            "message": None if record.message is None else self._redactor.text(record.message),
+            "message": None if record.message is None else self.redactor.text(record.message),
             "raw": None if raw is None else raw[:_RAW_SHOWN],
         }
         self._stream.write(orjson.dumps(row) + b"\n")
@@ -148,6 +148,8 @@ class _Intake:
     traffic: Traffic
     sampler: Sampler
     redactor: Redactor
+    labels: Redactor
+    """Redacts names of strata and messages, which are not counted as traffic."""
     sink: ExchangeSink
     rejects: _Rejects
     read: int = 0
@@ -194,7 +196,7 @@ class _Intake:
         for member in self._members.values():
             self._count(member)
         self._members.clear()
-        self.redactions.update(self.redactor.counts if self.rejects.count else {})
+        self.redactions.update(self.rejects.redactor.counts)
 
     def progress(self, reader: ExportReader) -> Progress:
         """Where the stage stands."""
@@ -237,7 +239,7 @@ class _Intake:
         if offer.admission is Admission.OUT_OF_WINDOW:
             self.out_of_window += 1
             return
-        stratum = self.redactor.identifier(stratum_of(exchange, self.traffic.sample.stratify_by)) or ""
+        stratum = self.labels.identifier(stratum_of(exchange, self.traffic.sample.stratify_by)) or ""
         features = Features.of(exchange, stratum)
         self.population.add(features)
         self._evict(offer.evicted)
@@ -245,10 +247,9 @@ class _Intake:
             self._admit(exchange, features, offer.priority)
 
     def _admit(self, exchange: Exchange, features: Features, priority: float) -> None:
-        before = self.redactor.counts.copy()
+        self.redactor.counts.clear()
         redacted = self.redactor.exchange(exchange)
-        member = _Member(features, self.redactor.counts - before)
-        self.redactor.counts = before
+        member = _Member(features, self.redactor.counts.copy())
         self.sampled += 1
         if self.traffic.sample.size is None:
             self._count(member)
@@ -279,13 +280,11 @@ class _Intake:
 
     def _explain(self, record: Record, reason: str) -> None:
         if record.message and reason not in self.first_messages:
-            before = self.redactor.counts.copy()
-            self.first_messages[reason] = self.redactor.text(record.message)
-            self.redactor.counts = before
+            self.first_messages[reason] = self.labels.text(record.message)
 
     def _warnings(self, reader: ExportReader) -> Iterator[str]:
         for warning in reader.warnings:
-            yield self.redactor.text(warning)
+            yield self.labels.text(warning)
         if self.sampler.undated:
             yield f"{self.sampler.undated} exchanges have no timestamp; the time window left them out"
         if not self.redactor.enabled:
