@@ -324,7 +324,8 @@ def _examples(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudg
     wanted = session.experiment.report.examples
     if not session.experiment.report.show_text or wanted == 0:
         return ()
-    picked, metric = _pick(item.evidence, judges, wanted)
+    scores, metric = _ranking(item.evidence, judges)
+    picked = pick_examples(item.evidence, scores, wanted=wanted)
     ids = [exchange_id for exchange_id, _, _ in picked]
     store, run_id, arm = session.store, session.run_id, item.arm
     pairs = {pair.exchange_id: pair for pair in store.pairs(run_id, arm.name, arm.fingerprint, ids=ids)}
@@ -356,22 +357,20 @@ def _examples(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudg
     return tuple(examples)
 
 
-def _pick(
-    evidence: Evidence, judges: Sequence[SeatedJudge], wanted: int
-) -> tuple[list[tuple[str, str, float | None]], str]:
-    scores, metric = _ranking(evidence, judges)
+def pick_examples(evidence: Evidence, scores: Floats, *, wanted: int) -> list[tuple[str, str, float | None]]:
+    """Exchange id, why and score of the ``wanted`` worst and best pairs and some failed ones; none twice."""
     ids = evidence.exchange_ids
     # Ties are broken by exchange id, so that the same store always shows the same examples.
     ranked = sorted(
         (i for i in range(evidence.n) if np.isfinite(scores[i])), key=lambda i: (float(scores[i]), str(ids[i]))
     )
     worst = ranked[: min(wanted, (len(ranked) + 1) // 2)]
-    best = [i for i in reversed(ranked) if i not in set(worst)][:wanted]
-    failed = [i for i in range(evidence.n) if evidence.candidate.failed[i]][: max(3, wanted // 2)]
+    best = ranked[len(worst) :][::-1][:wanted]
+    failed = [i for i in range(evidence.n) if evidence.candidate.failed[i] and i not in {*worst, *best}]
     picked: list[tuple[str, str, float | None]] = [(str(ids[i]), "worst", float(scores[i])) for i in worst]
     picked += [(str(ids[i]), "best", float(scores[i])) for i in best]
-    picked += [(str(ids[i]), "failed", None) for i in failed if i not in {*worst, *best}]
-    return picked, metric
+    picked += [(str(ids[i]), "failed", None) for i in failed[: max(3, wanted // 2)]]
+    return picked
 
 
 def _ranking(evidence: Evidence, judges: Sequence[SeatedJudge]) -> tuple[Floats, str]:
