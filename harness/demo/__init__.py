@@ -1,0 +1,1 @@
+"""The sample export and the experiment that ``harness demo`` runs."""
