@@ -48,7 +48,8 @@ _DIALECTS = (
 )  # fmt: skip
 _BY_NAME = {dialect.name: dialect for dialect in _DIALECTS}
 _ALIASES = {
-    "litellm_spend_log": "litellm_spend", "litellm_standard_logging_payload": "litellm_standard", "langfuse_otel": "langfuse",
+    "litellm_spend_log": "litellm_spend", "litellm_standard_logging_payload": "litellm_standard",
+    "langfuse_otel": "langfuse",
     "otel": "otel_genai", "chat": "openai_chat", "conversations": "sharegpt",
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Telling vendors' request and response bodies apart, wherever an export keeps them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from harness.domain.exchange import ChatRequest
@@ -72,30 +73,24 @@ def _are_messages(stored: list[Json]) -> bool:
 
 def _body(stored: JsonObject) -> Answer:
     error = stored.get("error")
-    if error and "choices" not in stored:
-        return failed(error)
     if "choices" in stored:
         choices = values.as_list(stored.get("choices"))
-        inner = values.as_object(choices[0]).get("error") if choices else None
-        if (error or inner) and not _has_content(stored):
-            return failed(error or inner)
-        return chat_body.answer(stored)
-    if responses_body.is_answer(stored):
-        return _responses(stored)
-    if gemini_body.is_answer(stored):
-        return gemini_body.answer(stored)
-    if converse_body.is_answer(stored):
-        return converse_body.answer(stored)
-    if anthropic_body.is_answer(stored):
-        return anthropic_body.answer(stored)
-    if stored.get("type") == "error":
-        return failed(stored)
+        error = error or (values.as_object(choices[0]).get("error") if choices else None)
+        return failed(error) if error and not _has_content(stored) else chat_body.answer(stored)
+    if error or stored.get("type") == "error":
+        return failed(error or stored)
+    for is_answer, read in _VENDORS:
+        if is_answer(stored):
+            return read(stored)
     return _loose(stored)
 
 
-def _responses(stored: JsonObject) -> Answer:
-    found = responses_body.answer(stored)
-    return failed(stored["error"]) if stored.get("status") == "failed" and stored.get("error") else found
+_VENDORS: tuple[tuple[Callable[[JsonObject], bool], Callable[[JsonObject], Answer]], ...] = (
+    (responses_body.is_answer, responses_body.answer),
+    (gemini_body.is_answer, gemini_body.answer),
+    (converse_body.is_answer, converse_body.answer),
+    (anthropic_body.is_answer, anthropic_body.answer),
+)
 
 
 def _loose(stored: JsonObject) -> Answer:

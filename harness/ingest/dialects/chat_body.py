@@ -11,16 +11,20 @@ from harness.ingest import values
 from harness.ingest.dialects.calls import Answer, JsonObject
 
 _NOT_PARAMS = frozenset([
-    "model", "messages", "tools", "functions", "stream", "stream_options", "user", "metadata", "tags", "prompt", "input",
-    "system", "instructions", "store", "api_base", "base_url", "api_version", "timeout", "request_timeout", "num_retries",
-    "max_retries", "client", "custom_llm_provider", "extra_headers", "extra_query", "caching", "fallbacks", "mock_response",
+    "model", "messages", "tools", "functions", "stream", "stream_options", "user", "metadata", "tags", "prompt",
+    "input",
+    "system", "instructions", "store", "api_base", "base_url", "api_version", "timeout", "request_timeout",
+    "num_retries",
+    "max_retries", "client", "custom_llm_provider", "extra_headers", "extra_query", "caching", "fallbacks",
+    "mock_response",
     "proxy_server_request", "logger_fn", "verbose", "max_workers", "user_id", "session_id", "trace_id",
 ])  # fmt: skip
 """Fields of a request body that say who asked or how it was sent, not what is asked."""
 PARAMS = frozenset([
     "temperature", "top_p", "top_k", "min_p", "max_tokens", "max_completion_tokens", "stop", "seed", "n",
     "presence_penalty", "frequency_penalty", "repetition_penalty", "logit_bias", "logprobs", "top_logprobs",
-    "response_format", "tool_choice", "parallel_tool_calls", "function_call", "reasoning_effort", "reasoning", "verbosity",
+    "response_format", "tool_choice", "parallel_tool_calls", "function_call", "reasoning_effort", "reasoning",
+    "verbosity",
     "modalities", "thinking", "stop_sequences",
 ])  # fmt: skip
 """Settings by name, for records where a request's fields stand among other columns."""

@@ -9,11 +9,14 @@ from harness.ingest import values
 from harness.ingest.dialects.calls import Answer, Call, Context, JsonObject, Outcome, Skip
 
 _ROLES = {
-    "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "chatgpt": "assistant", "bing": "assistant",
+    "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "chatgpt": "assistant",
+    "bing": "assistant",
     "bard": "assistant", "model": "assistant", "system": "system", "tool": "tool", "function": "tool",
 }  # fmt: skip
-_DROPPED = frozenset(["conversation", "conversations", "items", "model", "timestamp", "openai_moderation", "detoxify_moderation",
-                      "hashed_ip", "header", "state", "country", "id", "conversation_id", "conversation_hash", "turn"])  # fmt: skip
+_DROPPED = frozenset([
+    "conversation", "conversations", "items", "model", "timestamp", "openai_moderation", "detoxify_moderation",
+    "hashed_ip", "header", "state", "country", "id", "conversation_id", "conversation_hash", "turn",
+])  # fmt: skip
 
 
 def recognises_sharegpt(record: JsonObject) -> bool:

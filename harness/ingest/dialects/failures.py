@@ -29,7 +29,8 @@ _BY_WORDS = (
 )
 _WORDS = tuple((kind, re.compile(words, re.IGNORECASE)) for kind, words in _BY_WORDS)
 _BY_STATUS = {
-    400: ErrorKind.BAD_REQUEST, 401: ErrorKind.AUTHENTICATION, 402: ErrorKind.QUOTA_EXHAUSTED, 403: ErrorKind.PERMISSION,
+    400: ErrorKind.BAD_REQUEST, 401: ErrorKind.AUTHENTICATION, 402: ErrorKind.QUOTA_EXHAUSTED,
+    403: ErrorKind.PERMISSION,
     404: ErrorKind.NOT_FOUND, 408: ErrorKind.TIMEOUT, 413: ErrorKind.CONTEXT_WINDOW, 422: ErrorKind.BAD_REQUEST,
     429: ErrorKind.RATE_LIMIT, 503: ErrorKind.OVERLOADED, 504: ErrorKind.TIMEOUT, 529: ErrorKind.OVERLOADED,
 }  # fmt: skip

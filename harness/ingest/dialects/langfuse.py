@@ -1,4 +1,4 @@
-"""Langfuse: blob exports (tables of observations, older ones beside a table of traces), the API, and span attributes."""
+"""Langfuse: blob exports (observations, older ones beside a table of traces), the API, and span attributes."""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,8 +15,10 @@ _OBSERVATION = "langfuse observation"
 _TRACE = "langfuse trace"
 _NAMES = {
     "traceId": "trace_id", "startTime": "start_time", "endTime": "end_time", "modelParameters": "model_parameters",
-    "completionStartTime": "completion_start_time", "timeToFirstToken": "time_to_first_token", "usageDetails": "usage_details",
-    "costDetails": "cost_details", "totalCost": "total_cost", "calculatedTotalCost": "total_cost", "sessionId": "session_id",
+    "completionStartTime": "completion_start_time", "timeToFirstToken": "time_to_first_token",
+    "usageDetails": "usage_details",
+    "costDetails": "cost_details", "totalCost": "total_cost", "calculatedTotalCost": "total_cost",
+    "sessionId": "session_id",
     "userId": "user_id", "statusMessage": "status_message", "providedModelName": "provided_model_name",
     "toolCalls": "tool_calls", "promptName": "prompt_name",
 }  # fmt: skip
@@ -57,18 +59,23 @@ def read(record: JsonObject, context: Context) -> Iterator[Outcome]:
         attributes = values.as_object(record["attributes"])
         yield from from_attributes(attributes, record, context)
         return
-    row = {_NAMES.get(key, key): value for key, value in record.items()}
+    row = _renamed(record)
     if isinstance(values.decoded(row.get("observations")), list):
+        shared = {key: row.get(key) for key in ("session_id", "user_id", "tags")}
         for item in values.as_list(row["observations"]):
             if isinstance(item, dict):
-                whole = {_NAMES.get(key, key): value for key, value in item.items()}
-                yield from _read_row(whole | {key: row.get(key) for key in ("session_id", "user_id", "tags")}, context)
+                yield from _read_row(_renamed(item) | shared, context)
         return
     if "type" not in row and recognises_trace(record):
         context.spool.put(_TRACE, _part(str(row["id"]), row, context))
         yield Ignore()
         return
     yield from _read_row(row, context)
+
+
+def _renamed(record: JsonObject) -> dict[str, Json]:
+    """The record with the API's names spelled as in the tables."""
+    return {_NAMES.get(key, key): value for key, value in record.items()}
 
 
 def _read_row(row: JsonObject, context: Context) -> Iterator[Outcome]:

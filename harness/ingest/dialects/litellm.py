@@ -1,9 +1,10 @@
 """LiteLLM: rows of its spend log table, and the payloads its callbacks write to object stores and queues."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 
+from harness.domain.exchange import ChatRequest
 from harness.domain.json import Json
 from harness.domain.observation import Usage
 from harness.ingest import values
@@ -89,7 +90,8 @@ def _outcome(
     id_ = values.label(values.pick(record, "request_id", "id"))
     usage = _usage(record)
     facts: dict[str, Json] = {
-        "id": id_, "model": model, "latency_ms": latency_ms, "tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out,
+        "id": id_, "model": model, "latency_ms": latency_ms, "tokens_in": usage.tokens_in,
+        "tokens_out": usage.tokens_out,
         "cost_usd": values.scaled(cost, 1.0), "timestamp": start, "session": values.label(record.get("session_id")),
     }  # fmt: skip
     call_type = values.label(record.get("call_type")) or ""
@@ -125,11 +127,9 @@ def _outcome(
     )
 
 
-def _named(request: bodies.ChatRequest, answer: Answer) -> bodies.ChatRequest:
+def _named(request: ChatRequest, answer: Answer) -> ChatRequest:
     model = answer.completion.model if answer.completion else None
-    return bodies.ChatRequest(
-        model=model or "unknown", messages=request.messages, tools=request.tools, params=request.params
-    )
+    return ChatRequest(model=model or "unknown", messages=request.messages, tools=request.tools, params=request.params)
 
 
 def _usage(record: JsonObject) -> Usage:
@@ -171,7 +171,7 @@ def _answer(record: JsonObject, error: Json) -> Answer | None:
     return bodies.answer(stored) if values.is_stored(stored) else None
 
 
-def _metadata(record: JsonObject, extra: JsonObject) -> Mapping[str, str]:
+def _metadata(record: JsonObject, extra: JsonObject) -> dict[str, str]:
     names = ("model_group", "custom_llm_provider", "team_id", "organization_id", "trace_id", "model_id", "call_type")
     found = values.labels({name: record.get(name) for name in names})
     for name in ("spend_logs_metadata", "requester_metadata"):

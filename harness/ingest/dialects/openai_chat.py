@@ -16,9 +16,12 @@ _IDS = ("id", "request_id", "call_id", "span_id", "trace_id")
 _SESSIONS = ("session_id", "session", "conversation_id", "thread_id")
 _USERS = ("user_id", "user", "end_user")
 _USED = frozenset([
-    *_REQUESTS, *_RESPONSES, *_STARTS, *_ENDS, *_IDS, *_SESSIONS, *_USERS, *chat_body.PARAMS, "messages", "model", "tools",
-    "tags", "metadata", "usage", "error", "latency_ms", "latency", "duration", "duration_ms", "ttft_ms", "cost_usd", "system",
-    "time_to_first_token_ms", "status_code", "status", "choices", "object", "cache_hit", "stream", "instructions", "cost",
+    *_REQUESTS, *_RESPONSES, *_STARTS, *_ENDS, *_IDS, *_SESSIONS, *_USERS, *chat_body.PARAMS, "messages", "model",
+    "tools",
+    "tags", "metadata", "usage", "error", "latency_ms", "latency", "duration", "duration_ms", "ttft_ms", "cost_usd",
+    "system",
+    "time_to_first_token_ms", "status_code", "status", "choices", "object", "cache_hit", "stream", "instructions",
+    "cost",
 ])  # fmt: skip
 _OTHER_CALLS = ("embedding", "/images", "/audio", "moderation", "rerank", "transcri", "/threads", "/files", "speech")
 

@@ -1,6 +1,6 @@
 """OpenTelemetry GenAI: OTLP traces and logs, and spans as back ends dump them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from harness.domain.exchange import ChatRequest
 from harness.domain.json import Json
@@ -9,14 +9,15 @@ from harness.ingest import values
 from harness.ingest.dialects import bodies, chat_body, langfuse, otel_content
 from harness.ingest.dialects.batches import at
 from harness.ingest.dialects.calls import Answer, Call, Context, Ignore, JsonObject, Outcome, Skip
-from harness.ingest.dialects.otel_values import attributes, identifier, logs, spans
+from harness.ingest.dialects.otel_values import attributes, identifier, indexed, logs, spans
 from harness.ingest.dialects.spool import Part
 
 _SPAN = "otel span"
 _LOG = "otel log"
 _CHAT = frozenset(["chat", "text_completion", "generate_content", "completion"])
 _SETTINGS = {
-    "gen_ai.request.max_tokens": "max_tokens", "gen_ai.request.temperature": "temperature", "gen_ai.request.top_p": "top_p",
+    "gen_ai.request.max_tokens": "max_tokens", "gen_ai.request.temperature": "temperature",
+    "gen_ai.request.top_p": "top_p",
     "gen_ai.request.top_k": "top_k", "gen_ai.request.stop_sequences": "stop", "gen_ai.request.seed": "seed",
     "gen_ai.request.frequency_penalty": "frequency_penalty", "gen_ai.request.presence_penalty": "presence_penalty",
     "gen_ai.request.choice.count": "n", "llm.top_k": "top_k", "llm.frequency_penalty": "frequency_penalty",
@@ -24,7 +25,8 @@ _SETTINGS = {
 }  # fmt: skip
 _HINT = (
     "the messages were not recorded, which is the default; set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-    " (true, or span_only in newer versions) in the instrumented service, and export its logs too if content goes there"
+    " (true, or span_only in newer versions) in the instrumented service,"
+    " and export its logs too if content goes there"
 )
 
 
@@ -86,15 +88,10 @@ def _span(span: JsonObject, context: Context) -> Iterator[Outcome]:
     events = [event for event in values.as_list(span.get("events")) if isinstance(event, dict)]
     content = otel_content.find(found, events)
     key = _key(span)
-    if (not content.messages or content.completion is None) and key is not None and not _error(span, found, content):
-        context.spool.put(
-            _SPAN, Part(key=key, file=context.file, line=context.line, sha256=context.sha256, value=dict(span))
-        )
-        return
-    if not content.messages and key is not None:
-        context.spool.put(
-            _SPAN, Part(key=key, file=context.file, line=context.line, sha256=context.sha256, value=dict(span))
-        )
+    answered = content.completion is not None or _error(span, found, content) is not None
+    if key is not None and not (content.messages and answered):
+        part = Part(key=key, file=context.file, line=context.line, sha256=context.sha256, value=dict(span))
+        context.spool.put(_SPAN, part)
         return
     yield _call(span, found, content, context)
 
@@ -216,7 +213,9 @@ def _usage(found: JsonObject) -> Usage:
 
     return Usage(
         tokens_in=counted("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt"),
-        tokens_out=counted("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion"),
+        tokens_out=counted(
+            "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion"
+        ),
         tokens_cached=counted(
             "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
             "llm.token_count.prompt_details.cache_read",
@@ -236,9 +235,7 @@ def _params(found: JsonObject) -> dict[str, Json]:
     return chat_body.params(invocation) | params
 
 
-def _tools(found: JsonObject) -> tuple[chat_body.Mapping[str, Json], ...]:
-    from harness.ingest.dialects.otel_values import indexed
-
+def _tools(found: JsonObject) -> tuple[Mapping[str, Json], ...]:
     stored = values.pick(found, "gen_ai.tool.definitions")
     if stored is None:
         stored = indexed(found, "llm.request.functions")

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import orjson
-
 from harness.domain.json import Json
 from harness.domain.observation import Completion
 from harness.ingest import values
@@ -53,7 +51,7 @@ def structure(stored: Json) -> list[Json]:
     if isinstance(found, str) and found.lstrip()[:1] in {"[", "{"}:
         raise UnreadableRecord(
             "cut_content",
-            "a recorded message list is cut off; raise OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT (and the collector's limits)",
+            "a recorded message list is cut off; raise OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT and a collector's limits",
         )
     if isinstance(found, dict):
         return [found]
@@ -300,8 +298,3 @@ def _pair(prompt: Json, answer: Json) -> Content:
 def finished(completion: Completion, *, reason: str | None, model: str | None) -> Completion:
     """The completion with what the span knows about it where its message does not say."""
     return replace(completion, finish_reason=completion.finish_reason or reason, model=completion.model or model)
-
-
-def dumps(event: JsonObject) -> bytes:
-    """An event as JSON, for setting it aside."""
-    return orjson.dumps(event)
