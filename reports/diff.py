@@ -59,4 +59,10 @@ def words(production: str, candidate: str) -> Difference:
 
 
 def _runs(parts: Sequence[tuple[str, bool]]) -> tuple[Run, ...]:
-    return tuple(Run(text=text, changed=changed) for text, changed in parts if text)
+    """Runs without empty ones; the white space after a change is not part of what is marked."""
+    runs = []
+    for text, changed in parts:
+        core = text.rstrip() if changed else text
+        runs += [Run(text=core, changed=changed)] if core else []
+        runs += [Run(text=text[len(core) :], changed=False)] if core != text else []
+    return tuple(runs)

@@ -21,7 +21,7 @@ WORDS = (
         "Flip",
         "A judge that prefers one answer in one order and the other answer in the other order: it looked at places.",
     ),
-    ("First-slot share", "How often the answer shown first was preferred; 50 % is unbiased."),
+    ("First-slot share", "How often the answer shown first was preferred; 50% is unbiased."),
     (
         "GO, NO-GO, INCONCLUSIVE",
         "Every required criterion passes; at least one fails; neither can be said with the data at hand.",

@@ -32,7 +32,7 @@ def metric_of(report: EvaluationReport, name: str) -> Metric:
 
 def rule(criterion: Criterion, metric: Metric) -> str:
     """The criterion in words: ``below 1.20x``."""
-    return f"{_BOUND_WORDS[criterion.bound]} {format_value(criterion.threshold, metric.unit)}"
+    return f"{_BOUND_WORDS[criterion.bound]} {format_value(criterion.threshold, metric.unit, trim=True)}"
 
 
 def passes_above(criterion: Criterion) -> bool:

@@ -10,7 +10,7 @@ from harness.domain.formatting import format_interval, format_value
 from harness.domain.report import CandidateReport, EvaluationReport
 from reports import page_candidate, page_traffic
 from reports.glossary import WORDS
-from reports.metrics import metric_of
+from reports.metrics import metric_of, rule
 from reports.page_parts import NONE, OUTCOME_BADGES, VERDICT_BADGES, interval, table
 from reports.text import plural
 from reports.views import Cell, Fact, ProvenanceView, ReportView, Table
@@ -105,7 +105,7 @@ def _overview(report: EvaluationReport) -> Table:
         (Cell(text="Verdict"), *(Cell(text="", badge=VERDICT_BADGES[c.decision.verdict]) for c in report.candidates))
     ]
     rows += [
-        (Cell(text=metric_of(report, name).title), *(_overview_cell(report, c, name) for c in report.candidates))
+        (_overview_head(report, name), *(_overview_cell(report, c, name) for c in report.candidates))
         for name in metrics
     ]
     rows.append((Cell(text="Cost of 1,000 requests"), *(_overview_cost(c) for c in report.candidates)))
@@ -116,6 +116,13 @@ def _overview(report: EvaluationReport) -> Table:
         )
     )
     return table("Candidates side by side", ["", *(c.arm for c in report.candidates)], rows)
+
+
+def _overview_head(report: EvaluationReport, name: str) -> Cell:
+    metric = metric_of(report, name)
+    found = [r.criterion for c in report.candidates for r in c.decision.results if r.criterion.metric == name]
+    rules = dict.fromkeys(rule(criterion, metric) + ("" if criterion.required else ", advisory") for criterion in found)
+    return Cell(text=metric.title, sub=" or ".join(rules))
 
 
 def _overview_cell(report: EvaluationReport, candidate: CandidateReport, name: str) -> Cell:
@@ -157,10 +164,10 @@ def _noise_note(report: EvaluationReport) -> str:
     if floor is None:
         return (
             "Production was not asked a second time in this run, so how much it differs from itself is not known. "
-            "Similarity and exact match can look worse than they are. Add a `replica:` section to the experiment to measure it."
+            "Similarity and exact match can look worse than they are. A replica section in the experiment measures it."
         )
     return (
-        f"{plural(floor.n, 'request')} ({100 * floor.share:.0f} % wanted) went to production a second time. A candidate cannot "
+        f"{plural(floor.n, 'request')} ({100 * floor.share:.0f}% wanted) went to production a second time. A candidate cannot "
         "be expected to be closer to production than production is to itself."
     )
 
@@ -174,7 +181,7 @@ def _methods(report: EvaluationReport) -> Table | None:
                 key = (estimate.method, estimate.level)
                 used.setdefault(key, {})[metric_of(report, estimate.metric).title] = None
     rows = [
-        (Cell(text=method), Cell(text=f"{100 * level:g} %"), Cell(text=", ".join(titles)))
+        (Cell(text=method), Cell(text=f"{100 * level:g}%"), Cell(text=", ".join(titles)))
         for (method, level), titles in sorted(used.items())
     ]
     return table("Estimators and intervals", ["Method", "Level", "Used for"], rows) if rows else None
@@ -215,7 +222,7 @@ def _provenance(report: EvaluationReport) -> ProvenanceView:
             Fact(
                 label="Render again",
                 value=f"harness report {shlex.quote(report.run_id)}",
-                note="from the store; `harness report report.json` needs only the saved value. Neither asks a model.",
+                note="from the store. With the path of report.json instead it needs no store. Neither asks a model.",
             ),
         ),
         versions=table("Versions", ["Package", "Version"], [(Cell(text=k), Cell(text=v)) for k, v in versions])

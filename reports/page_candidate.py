@@ -92,12 +92,13 @@ def _answered(candidate: CandidateReport) -> str:
 
 def _needed(report: EvaluationReport, candidate: CandidateReport) -> str:
     decision = candidate.decision
+    binding = metric_of(report, decision.binding).title if decision.binding else ""
     if not decision.n_needed:
-        return ""
+        return f"How many more pairs {binding} would need cannot be projected." if binding else ""
     text = f"About {plural(decision.n_needed, 'pair')} in all would probably settle every open criterion"
     more = decision.n_needed - candidate.funnel.comparable
     text += f", {more:,} more than now" if more > 0 else ""
-    return text + (f"; {metric_of(report, decision.binding).title} needs most." if decision.binding else ".")
+    return text + (f"; {binding} needs most." if binding else ".")
 
 
 def _warnings(candidate: CandidateReport) -> tuple[str, ...]:
@@ -107,7 +108,7 @@ def _warnings(candidate: CandidateReport) -> tuple[str, ...]:
         if judge.pairs and lost / judge.pairs > _UNSCORED_LIMIT:
             found.append(
                 f"Judge {judge.judge} gave no score for {lost:,} of {plural(judge.pairs, 'pair')} "
-                f"({100 * lost / judge.pairs:.1f} %)."
+                f"({100 * lost / judge.pairs:.1f}%)."
             )
     return tuple(found)
 
@@ -120,7 +121,7 @@ def _criterion(report: EvaluationReport, result: CriterionResult, noise: Estimat
         help=metric.help,
         value=format_value(estimate.value, metric.unit),
         interval=interval(estimate, metric.unit),
-        level=f"{100 * estimate.level:g} % interval",
+        level=f"{100 * estimate.level:g}% interval",
         sides=_sides(estimate, metric),
         rule=rule(result.criterion, metric),
         advisory=not result.criterion.required,
@@ -211,12 +212,12 @@ def _preference(judge: JudgeReport) -> PreferenceView:
     if judge.both_orders and judge.flips is not None:
         share = judge.flips / judge.both_orders
         said.append(
-            f"{judge.flips:,} of {plural(judge.both_orders, 'pair')} read in both orders flipped ({100 * share:.1f} %)."
+            f"{judge.flips:,} of {plural(judge.both_orders, 'pair')} read in both orders flipped ({100 * share:.1f}%)."
         )
         if share > _FLIP_LIMIT:
             warnings.append("Many verdicts follow the place of the answer, not the answer.")
     if judge.first_slot_share is not None:
-        said.append(f"The answer shown first was preferred in {100 * judge.first_slot_share:.1f} % (50 % is unbiased).")
+        said.append(f"The answer shown first was preferred in {100 * judge.first_slot_share:.1f}% (50% is unbiased).")
         if abs(judge.first_slot_share - 0.5) > _SLOT_LIMIT:
             warnings.append(
                 "The judge leans to one place. Both orders are averaged, which cancels the lean but not the noise."
@@ -278,12 +279,12 @@ def _errors(report: EvaluationReport, candidate: CandidateReport, anchor: str) -
     else:
         notes.append("Neither production nor the candidate failed on any sampled request.")
     if candidate.dropped_params:
-        rows = [(Cell(text=name), Cell(text=f"{count:,}")) for name, count in sorted(candidate.dropped_params.items())]
+        lost = [(Cell(text=name), Cell(text=f"{count:,}")) for name, count in sorted(candidate.dropped_params.items())]
         tables.append(
             table(
                 "Parameters the candidate's provider does not take",
                 ["Parameter", "Requests that lost it"],
-                rows,
+                lost,
                 numeric=(1,),
                 note="These requests were asked without the parameter, so the comparison is not of the same request.",
             )

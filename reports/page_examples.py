@@ -58,7 +58,7 @@ def groups_of(report: EvaluationReport, examples: Sequence[Example], arm: str, a
     extra = tuple(
         (why, words(why).capitalize(), "", Badge(word=words(why), tone="none", icon="dash")) for why in others
     )
-    groups = []
+    groups: list[ExampleGroup] = []
     for why, title, intro, badge in (*_GROUPS, *extra):
         chosen = [example for example in examples if example.why == why]
         views = tuple(
@@ -89,7 +89,7 @@ def _example(
         title=_title(example.messages) if shown else "Text is left out of this report",
         id=example.exchange_id,
         why=badge,
-        score=f"{metric.title} {format_value(example.score, metric.unit)}" if example.score is not None else "",
+        score=f"{metric.title} score {format_value(example.score, Unit.SCORE)}" if example.score is not None else "",
         tags=tuple(one_line(tag, 80) for tag in example.tags[:8]),
         messages=messages,
         conversation=f"Conversation: {plural(len(example.messages), 'message')}",

@@ -17,7 +17,7 @@ _MANY = 8
 def funnel_of(ingest: IngestReport, candidate: CandidateReport) -> tuple[FunnelStep, ...]:
     """Every stage from the export to a scored pair; what a stage loses is named by reason, and the sums are written out."""
     funnel = candidate.funnel
-    widest = max(ingest.read, 1)
+    read, sampled = max(ingest.read, 1), max(ingest.sampled, 1)
     lost_reading = {
         "rejected as unreadable": ingest.rejected,
         "no model call": ingest.ignored,
@@ -30,28 +30,32 @@ def funnel_of(ingest: IngestReport, candidate: CandidateReport) -> tuple[FunnelS
         **{f"dropped: {kind}": count for kind, count in funnel.dropped.items()},
         **{f"skipped: {kind}": count for kind, count in funnel.skipped.items()},
     }
+    unanswered = {"production had no answer": funnel.completed - funnel.comparable}
     steps = [
-        _step("Records read", ingest.read, ingest.read, {}, widest),
-        _step("Kept", ingest.kept, ingest.read, lost_reading, widest),
-        _step("Sampled", ingest.sampled, ingest.kept, lost_sampling, widest),
-        _step("Completed by the candidate", funnel.completed, ingest.sampled, lost_asking, widest),
-        _step("Comparable: both sides answered", funnel.comparable, funnel.completed,
-              {"production had no answer": funnel.completed - funnel.comparable}, widest),
+        _step("Records read", ingest.read, ingest.read, {}, read, group="In the export"),
+        _step("Kept", ingest.kept, ingest.read, lost_reading, read),
+        _step("Sampled", ingest.sampled, ingest.kept, lost_sampling, read),
+        _step("Completed by the candidate", funnel.completed, ingest.sampled, lost_asking, sampled,
+              group=f"Of the {plural(ingest.sampled, 'sampled request')}"),
+        _step("Comparable: both sides answered", funnel.comparable, funnel.completed, unanswered, sampled),
     ]  # fmt: skip
     steps += [
-        _step(f"Scored by {judge.judge}", judge.scored, judge.pairs, judge.unscored, widest)
+        _step(f"Scored by {judge.judge}", judge.scored, judge.pairs, judge.unscored, sampled)
         for judge in candidate.judges
     ]
     return tuple(steps)
 
 
-def _step(label: str, count: int, before: int, losses: Mapping[str, int], widest: int) -> FunnelStep:
+def _step(  # noqa: PLR0913
+    label: str, count: int, before: int, losses: Mapping[str, int], widest: int, *, group: str = ""
+) -> FunnelStep:
     # Sorted, because a value read back from JSON has its keys in another order and must give the same page.
     lost = {reason: n for reason, n in sorted(losses.items(), key=lambda item: (-item[1], item[0])) if n}
     parts = [f"{count:,}", *(f"{number:,} {words(reason)}" for reason, number in lost.items())]
     adds_up = before == count + sum(lost.values())
     equation = f"{before:,} = {' + '.join(parts)}" if adds_up else f"{before:,} is not {' + '.join(parts)}"
     return FunnelStep(
+        group=group,
         label=label,
         count=f"{count:,}",
         width=round(100 * min(max(count, 0) / widest, 1), 2),
@@ -126,7 +130,7 @@ def _comparison(population: Summary, sample: Summary) -> Table:
         ["", "All usable", "Sample"],
         rows,
         numeric=(1, 2),
-        note="The result holds for the traffic the sample resembles. `unknown` means the export does not say.",
+        note="The result holds for the traffic the sample resembles. Unknown means that the export does not say.",
     )
 
 

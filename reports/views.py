@@ -154,12 +154,14 @@ class MeasureView:
 class FunnelStep:
     """One stage of the way from the export to a scored pair."""
 
+    group: str
+    """What the bars from here on are measured against; empty within a group."""
     label: str
     """What is left."""
     count: str
     """How many."""
     width: float
-    """Share of the widest stage in percent."""
+    """Share of the group's first stage in percent."""
     losses: tuple[Fact, ...]
     """What was lost since the stage before, by reason."""
     equation: str

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from harness.domain.decision import CriterionResult
 from harness.domain.estimate import Estimate, Metric, Unit
@@ -162,7 +163,7 @@ def stack(parts: Sequence[tuple[str, str, int]]) -> tuple[StackPart, ...]:
                 count=count,
                 x=round(100 * before / total, 3),
                 width=round(100 * count / total, 3),
-                text=f"{count:,} ({100 * count / total:.1f} %)",
+                text=f"{count:,} ({100 * count / total:.1f}%)",
             )
         )
         before += count
@@ -195,7 +196,7 @@ def strip(result: CriterionResult, metric: Metric, noise: Estimate | None) -> St
         pass_x=line if above else 0,
         pass_width=round(STRIP_WIDTH - line if above else line, 1),
         threshold=line,
-        threshold_label=format_value(threshold, metric.unit),
+        threshold_label=format_value(threshold, metric.unit, trim=True),
         label_anchor="start" if line < 40 else "end" if line > STRIP_WIDTH - 40 else "middle",
         low=(at(low) if low is not None else 2) if bounded else None,
         high=(at(high) if high is not None else STRIP_WIDTH - 2) if bounded else None,
@@ -243,7 +244,7 @@ def _curves(distribution: Distribution, chart_id: str, series: Sequence[Series],
     )
     medians = [
         f"{label}: half within {format_value(_quantile(values, distribution.probabilities, 0.5), unit)}, "
-        f"95 % within {format_value(_quantile(values, distribution.probabilities, 0.95), unit)}"
+        f"95% within {format_value(_quantile(values, distribution.probabilities, 0.95), unit)}"
         for _, label, values in series
     ]
     return ChartView(
@@ -254,7 +255,7 @@ def _curves(distribution: Distribution, chart_id: str, series: Sequence[Series],
         if unit is Unit.MILLISECONDS
         else "Read across from a height: that share of requests has at most the value below.",
         x_ticks=tuple(TickView(at=across(tick), label=format_value(tick, unit)) for tick in ticks),
-        y_ticks=tuple(TickView(at=_height(p), label=f"{100 * p:.0f} %") for p in (0, 0.25, 0.5, 0.75, 1)),
+        y_ticks=tuple(TickView(at=_height(p), label=f"{100 * p:.0f}%") for p in (0, 0.25, 0.5, 0.75, 1)),
         lines=lines,
         bars=(),
         bars_label="",
@@ -265,8 +266,8 @@ def _curves(distribution: Distribution, chart_id: str, series: Sequence[Series],
 
 def _histogram(distribution: Distribution, chart_id: str, series: Sequence[Series], unit: Unit) -> ChartView:
     finite = [value for _, _, values in series for value in values if math.isfinite(value)]
-    ticks = _ticks(min(0.0, min(finite)) if min(finite) < 0.3 else min(finite), max(max(finite), ticks_top(finite)))
-    low, high = min(ticks[0], min(finite)), max(ticks[-1], max(finite))
+    ticks = _ticks(min(0.0, min(finite)) if min(finite) < 0.3 else min(finite), _scores_top(finite))
+    low, high = min(ticks[0], min(finite)), max(ticks[-1], *finite)
     edges = [low + (high - low) * index / _BINS for index in range(_BINS + 1)]
     masses = {arm: _masses(values, distribution.probabilities, edges) for arm, _, values in series}
     top = _nice_top(max(max(mass) for mass in masses.values()))
@@ -303,7 +304,7 @@ def _histogram(distribution: Distribution, chart_id: str, series: Sequence[Serie
         caption="Height: share of the pairs whose score falls into the step."
         + (" The outline is the noise floor: production against itself." if "replica" in masses else ""),
         x_ticks=tuple(TickView(at=across(tick), label=f"{tick:g}") for tick in ticks),
-        y_ticks=tuple(TickView(at=up(top * part), label=f"{100 * top * part:.0f} %") for part in (0, 0.5, 1)),
+        y_ticks=tuple(TickView(at=up(top * part), label=f"{100 * top * part:.0f}%") for part in (0, 0.5, 1)),
         lines=lines,
         bars=bars,
         bars_label=label,
@@ -312,7 +313,7 @@ def _histogram(distribution: Distribution, chart_id: str, series: Sequence[Serie
     )
 
 
-def ticks_top(values: Sequence[float]) -> float:
+def _scores_top(values: Sequence[float]) -> float:
     """Scores that end near one are drawn up to one."""
     return 1.0 if 0.3 < max(values) <= 1 else max(values)
 
@@ -403,7 +404,7 @@ def _masses(values: Sequence[float], probabilities: Sequence[float], edges: Sequ
         _cumulative(ordered, probabilities[: len(ordered)], edge, inclusive=index == last)
         for index, edge in enumerate(edges)
     ]
-    return [max(0.0, high - low) for low, high in zip(marks, marks[1:], strict=False)]
+    return [max(0.0, high - low) for low, high in pairwise(marks)]
 
 
 def _quantile(values: Sequence[float], probabilities: Sequence[float], wanted: float) -> float:

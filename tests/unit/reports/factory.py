@@ -56,7 +56,9 @@ METRICS = {
 }  # fmt: skip
 
 
-def estimate(metric: str, value: float | None, low: float | None = None, high: float | None = None, **more: Any) -> Estimate:
+def estimate(
+    metric: str, value: float | None, low: float | None = None, high: float | None = None, **more: Any
+) -> Estimate:
     """An Estimate on 1,182 pairs."""
     defaults: dict[str, Any] = {"n": 1182, "n_clusters": 731, "method": "clustered bootstrap, percentile"}
     return Estimate(metric=metric, value=value, low=low, high=high, **(defaults | more))
@@ -114,7 +116,9 @@ def judgment(order: Order, label: Label | None, why: str | None, *, arm: str, id
         "judge": "pairwise", "judge_fingerprint": "ab12cd34ef56ab12", "observation_fingerprint": "f1", "model": "openai/gpt-4.1",
         "cost_usd": 0.0013, "tokens_in": 900, "tokens_out": 40,
     }  # fmt: skip
-    return Judgment(exchange_id=id, arm=arm, order=order, label=label, value=value, explanation=why, **(defaults | more))
+    return Judgment(
+        exchange_id=id, arm=arm, order=order, label=label, value=value, explanation=why, **(defaults | more)
+    )
 
 
 _ASK = "Our invoice from March lists the same seat twice. Can you refund the second one and tell me how long it takes?"
@@ -217,6 +221,7 @@ def distributions(speed: float, lift: float) -> tuple[Distribution, ...]:
 
 def slices() -> tuple[SliceReport, ...]:
     """Two attributes, one value too small."""
+
     def of(value: float, n: int) -> tuple[Estimate, ...]:
         return (
             estimate("win_rate", value, value - 0.05, value + 0.05, n=n),
@@ -242,21 +247,21 @@ def criteria(verdict: Verdict) -> tuple[CriterionResult, ...]:
                    n=1168, n_missing=14)  # fmt: skip
     outcome = Outcome.PASS if go else Outcome.FAIL if no else Outcome.INCONCLUSIVE
     words = {
-        Outcome.PASS: "The whole interval (54.5 % to 59.7 %) lies above 50 %.",
-        Outcome.FAIL: "The whole interval (39.1 % to 44.6 %) lies below 50 %.",
-        Outcome.INCONCLUSIVE: "The interval (48.6 % to 53.8 %) contains 50 %.",
+        Outcome.PASS: "Win rate is 57.1% (95% interval 54.5% to 59.7%), above 50% as required.",
+        Outcome.FAIL: "Win rate is 41.8% (95% interval 39.1% to 44.6%), required is above 50%.",
+        Outcome.INCONCLUSIVE: "Win rate is 51.2% (95% interval 48.6% to 53.8%), which contains 50%.",
     }[outcome]
     return (
         result("latency_p95_ratio", Bound.BELOW, 1.2, Outcome.PASS,
-               "The whole interval (0.78 to 0.88 times production) lies below 1.20.", p95),
+               "P95 latency is 0.83x (95% interval 0.78x to 0.88x), below 1.2x as required.", p95),
         result("error_rate_difference", Bound.BELOW, 0.0, Outcome.PASS if go else Outcome.INCONCLUSIVE,
-               "The whole interval lies below zero." if go else "The interval (-0.6 to +0.4 points) contains zero.",
+               "Error rate is -0.90 points (95% interval -1.40 to -0.40), below 0 points as required." if go else "Error rate is -0.10 points (95% interval -0.60 to +0.40), which contains 0 points.",
                estimate("error_rate_difference", -0.009 if go else -0.001, -0.014 if go else -0.006, -0.004 if go else 0.004,
                         production=0.016, candidate=0.007 if go else 0.015), n_needed=None if go else 4100),
         result("win_rate", Bound.ABOVE, 0.5, outcome, words, win,
                n_needed=5100 if outcome is Outcome.INCONCLUSIVE else None),
         result("similarity", Bound.ABOVE, 0.95, Outcome.FAIL if no else Outcome.INCONCLUSIVE,
-               "The whole interval lies below 0.95." if no else "The interval contains 0.95.",
+               "Similarity is 0.890 (95% interval 0.884 to 0.896), required is above 0.95." if no else "Similarity is 0.951 (95% interval 0.946 to 0.956), which contains 0.95.",
                estimate("similarity", 0.89 if no else 0.951, 0.884 if no else 0.946, 0.896 if no else 0.956), required=False),
         result("coverage", Bound.ABOVE, 1000, Outcome.PASS, "1,182 requests were completed by both sides.",
                estimate("coverage", 1182.0, method="count")),
@@ -266,10 +271,11 @@ def criteria(verdict: Verdict) -> tuple[CriterionResult, ...]:
 
 
 _SENTENCES = {
-    Verdict.GO: "GO: P95 latency is 0.83 times production's (0.78 to 0.88), answers are preferred in 57.1 % of 1,168 pairs "
-    "(54.5 % to 59.7 %), and fewer requests fail.",
-    Verdict.NO_GO: "NO-GO: answers are preferred in only 41.8 % of 1,168 pairs (39.1 % to 44.6 %), below the 50 % that was asked for.",
-    Verdict.INCONCLUSIVE: "INCONCLUSIVE: the win rate of 51.2 % (48.6 % to 53.8 %) over 1,168 pairs may lie on either side of 50 %.",
+    Verdict.GO: "{arm} may take over: it meets all 4 required criteria on 1,182 compared pairs.",
+    Verdict.NO_GO: "{arm} should not take over: it fails 1 of 4 required criteria on 1,182 compared pairs "
+    "(Win rate above 50%).",
+    Verdict.INCONCLUSIVE: "{arm} cannot be decided yet: 2 of 4 required criteria are not settled on 1,182 compared pairs "
+    "(Error rate below 0 points; Win rate above 50%); about 5,100 pairs in all would probably settle them.",
 }
 
 
@@ -283,7 +289,7 @@ def candidate(arm: str = "small-model", verdict: Verdict = Verdict.INCONCLUSIVE,
         "decision": Decision(
             arm=arm,
             verdict=verdict,
-            sentence=_SENTENCES[verdict],
+            sentence=_SENTENCES[verdict].format(arm=arm),
             reasons=tuple(item.reason for item in results if item.outcome is not Outcome.PASS or verdict is Verdict.GO),
             results=results,
             n_needed=5100 if open_ else None,
@@ -368,7 +374,9 @@ def three() -> EvaluationReport:
     return report(
         candidate("small-model", Verdict.GO),
         candidate("cheap-model", Verdict.NO_GO),
-        candidate("new-prompt", Verdict.INCONCLUSIVE, warnings=("The judge and the candidate are of the same family.",)),
+        candidate(
+            "new-prompt", Verdict.INCONCLUSIVE, warnings=("The judge and the candidate are of the same family.",)
+        ),
         stop_reason="budget",
     )
 
