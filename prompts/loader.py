@@ -73,10 +73,10 @@ def load(name: str) -> Prompt:
     Raises:
         PromptError: there is none.
     """
-    file = files("prompts").joinpath(*name.split("/")[:-1], name.split("/")[-1] + ".md")
     if name not in names():
         raise PromptError(f"there is no prompt {name!r}; prompts: {', '.join(names())}")
-    return _parse(file.read_text(encoding="utf-8"), name=name, like=None)
+    text = files("prompts").joinpath(f"{name}.md").read_text(encoding="utf-8")
+    return _parse(text, name=name, like=None)
 
 
 @cache
