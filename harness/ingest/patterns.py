@@ -315,7 +315,9 @@ def _phones(text: str) -> Iterator[Span]:
 
 
 _IPV4 = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w])(?!\.[0-9])")
-_IPV6 = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f:]*[0-9])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3})?(?![\w:])")
+_IPV6 = re.compile(
+    r"(?<![\w:.])(?=[0-9A-Fa-f:]*[0-9])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3})?(?![\w:])"
+)
 _VERSION = re.compile(r"(?i)(?:\b(?:versions?|ver\.?|release|build)\s?[:=]?\s?|[A-Za-z]/)$")
 
 
@@ -387,9 +389,7 @@ def suspects(text: str) -> list[str]:
     found = []
     if "bearer" in lowered or "authorization" in lowered:
         found.append("bearer_token")
-    marked = any(
-        character in text and any(mark in text for mark in marks) for character, marks in _MARKS_BY_CHARACTER
-    )
+    marked = any(character in text and any(mark in text for mark in marks) for character, marks in _MARKS_BY_CHARACTER)
     if marked or any(word in lowered for word in _SECRET_WORDS):
         found.append("api_key")
     if "@" in text:

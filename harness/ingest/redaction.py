@@ -20,10 +20,10 @@ _DEFAULT_KEY = b"shadow-harness"
 _IN_TEXT = 4
 _IN_IDENTIFIER = 12
 _SHORTEST = 5
-_BLOB = re.compile(
-    r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.+-]+){0,4};base64,[A-Za-z0-9+/=_-]*|[A-Za-z0-9+/]{512,}={0,2}"
+_BLOB = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.+-]+){0,4};base64,[A-Za-z0-9+/=_-]*|[A-Za-z0-9+/]{512,}={0,2}")
+_DATA_URL = (
+    r"data:(?:image|audio|video|font|application)/[\w.+-]{1,80}(?:;[\w=.+-]{1,80}){0,4};base64,[A-Za-z0-9+/=_-]+"
 )
-_DATA_URL = r"data:(?:image|audio|video|font|application)/[\w.+-]{1,80}(?:;[\w=.+-]{1,80}){0,4};base64,[A-Za-z0-9+/=_-]+"
 _STRUCTURE = frozenset({"role", "type", "id", "tool_call_id"})
 _PAYLOADS = frozenset({"arguments", "input", "output", "response"})
 _IDENTIFIERS = frozenset({"user", "metadata", "safety_identifier", "prompt_cache_key"})
@@ -132,9 +132,7 @@ class Redactor:
     def _optional(self, text: str | None) -> str | None:
         return self._string(text, _IN_TEXT) if text else text
 
-    def _json(
-        self, value: Json, *, width: int = _IN_TEXT, key: str = "", keep: frozenset[str] = frozenset()
-    ) -> Json:
+    def _json(self, value: Json, *, width: int = _IN_TEXT, key: str = "", keep: frozenset[str] = frozenset()) -> Json:
         """A JSON value of the same shape. ``keep`` names fields of the chat format, which payloads in it do not have."""
         if isinstance(value, str):
             return value if key in keep else self._field(key, value, width)
@@ -196,7 +194,9 @@ class Redactor:
 
     def _once(self, text: str, width: int) -> str:
         for name, pattern in self._own.items():
-            text = self._replace(text, name, lambda part, pattern=pattern: (m.span() for m in pattern.finditer(part)), width)
+            text = self._replace(
+                text, name, lambda part, pattern=pattern: (m.span() for m in pattern.finditer(part)), width
+            )
         suspected = patterns.suspects(text)
         for kind, finder in patterns.FINDERS.items():
             if kind in self._kinds and kind in suspected:
@@ -256,5 +256,7 @@ def _compiled(name: str, pattern: str) -> re.Pattern[str]:
             f"traffic.redaction.patterns.{name}: {pattern!r} is not a regular expression: {error}"
         ) from error
     if compiled.fullmatch(""):
-        raise ConfigurationError(f"traffic.redaction.patterns.{name}: {pattern!r} matches the empty text; nothing to replace")
+        raise ConfigurationError(
+            f"traffic.redaction.patterns.{name}: {pattern!r} matches the empty text; nothing to replace"
+        )
     return compiled

@@ -82,10 +82,14 @@ class RecordedResponses:
     """
 
     def __init__(
-        self, sources: Sequence[str], *, dialect: str = "auto", mapping: Mapping_ | None = None
+        self,
+        sources: Sequence[str],
+        *,
+        dialect: str = "auto",
+        mapping: Mapping_ | None = None,
+        reader: Iterable[Record] | None = None,
     ) -> None:
-        self.sources = tuple(sources)
-        self.reader: Iterable[Record] = ExportReader(list(sources), dialect=dialect, mapping=mapping)
+        self.reader = reader if reader is not None else ExportReader(list(sources), dialect=dialect, mapping=mapping)
         self.counts = JoinCounts()
 
     @property

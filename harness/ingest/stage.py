@@ -310,6 +310,4 @@ def _nothing_usable(report: IngestReport, intake: _Intake, traffic: Traffic) -> 
         hint = _HINTS.get(reason, _IGNORED_HINT if reason == "not a model call" else "see the message of the first one")
     first = f"; the first one: {intake.first_messages[reason]}" if reason in intake.first_messages else ""
     where = f"; rejected records are in {report.rejects_file}" if report.rejects_file else ""
-    return (
-        f"no usable exchange among {report.read} records; {count} ended as {reason}: {hint}{first}{where}"
-    )
+    return f"no usable exchange among {report.read} records; {count} ended as {reason}: {hint}{first}{where}"

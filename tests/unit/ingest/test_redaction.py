@@ -142,13 +142,18 @@ def test_an_exchange_is_redacted_in_every_place_that_holds_content():
     production = observation(
         completion=Completion(
             text=f"Sent to {value}",
-            tool_calls=(ToolCall(name="send", arguments={"to": [value], "id": value}), ToolCall(name="x", arguments=value)),
+            tool_calls=(
+                ToolCall(name="send", arguments={"to": [value], "id": value}),
+                ToolCall(name="x", arguments=value),
+            ),
             refusal=f"no, {value}",
         ),
     )
     subject = redactor()
     result = subject.exchange(
-        exchange(request=request, production=production, user=value, session=value, tags=(value,), metadata={"who": value})
+        exchange(
+            request=request, production=production, user=value, session=value, tags=(value,), metadata={"who": value}
+        )
     )
     assert value not in repr(replace_tools(result))
     assert result.request.tools == request.tools
@@ -224,7 +229,15 @@ def test_hostile_text_takes_linear_time():
     import time
 
     subject = redactor()
-    for text in ("a" * 100_000 + "@", "1-" * 50_000, "@a." * 30_000, ":" * 100_000, "eyJ" * 30_000, "token=" * 20_000, "+1 " * 30_000):
+    for text in (
+        "a" * 100_000 + "@",
+        "1-" * 50_000,
+        "@a." * 30_000,
+        ":" * 100_000,
+        "eyJ" * 30_000,
+        "token=" * 20_000,
+        "+1 " * 30_000,
+    ):
         started = time.perf_counter()
         subject.text(text)
         assert time.perf_counter() - started < 5

@@ -59,7 +59,14 @@ def test_a_rate_keeps_what_lies_below_it():
 
 @pytest.mark.parametrize(
     ("counts", "size", "share"),
-    [([10, 10], 10, 5), ([2, 100], 10, 8), ([1, 3, 100], 10, 6), ([5, 5, 5], 10, 3), ([1] * 20, 10, 0), ([3, 3], 10, 10)],
+    [
+        ([10, 10], 10, 5),
+        ([2, 100], 10, 8),
+        ([1, 3, 100], 10, 6),
+        ([5, 5, 5], 10, 3),
+        ([1] * 20, 10, 0),
+        ([3, 3], 10, 10),
+    ],
 )
 def test_equal_share_gives_what_small_strata_leave_to_the_others(counts, size, share):
     assert equal_share(counts, size) == share
@@ -111,7 +118,8 @@ def test_the_window_includes_its_start_and_not_its_end_and_counts_the_undated():
     sampler = Sampler(Sampling(since=NOON, until=NOON + timedelta(hours=1)))
     moments = [NOON - timedelta(seconds=1), NOON, NOON.replace(tzinfo=None), NOON + timedelta(hours=1), None]
     answers = [
-        sampler.offer(exchange(id=f"e{i}", prompt=str(i), timestamp=moment)).admission for i, moment in enumerate(moments)
+        sampler.offer(exchange(id=f"e{i}", prompt=str(i), timestamp=moment)).admission
+        for i, moment in enumerate(moments)
     ]
     assert answers == [
         Admission.OUT_OF_WINDOW,
@@ -133,7 +141,13 @@ def test_duplicates_are_told_by_id_and_by_request_and_only_what_is_in_the_window
         sampler.offer(exchange(id="a", prompt="other", timestamp=NOON)),
         sampler.offer(exchange(id="c", prompt="other", timestamp=NOON)),
     ]
-    assert [offer.admission.value for offer in offers] == ["out_of_window", "admitted", "duplicate", "duplicate", "admitted"]
+    assert [offer.admission.value for offer in offers] == [
+        "out_of_window",
+        "admitted",
+        "duplicate",
+        "duplicate",
+        "admitted",
+    ]
     keeping = Sampler(Sampling(deduplicate=False))
     assert [keeping.offer(replace(first, id=i)).admission.value for i in "aab"] == ["admitted", "duplicate", "admitted"]
 
