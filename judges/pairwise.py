@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -49,7 +49,7 @@ class PairwiseJudge:
         "It does what was asked, completely and correctly; what it states is true; "
         "it is clear and leaves out what was not asked for."
     )
-    prompt_file: str | None = None
+    prompt_file: str | None = field(default=None, metadata={"fingerprint": False})
     max_tokens: Tokens = 4096
     """Room for a reply in words, hidden reasoning included; doubled once when it was not enough."""
     max_answer_chars: Characters = 16_000

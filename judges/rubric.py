@@ -1,7 +1,7 @@
 """How well each answer, read alone, meets a rubric."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
@@ -52,7 +52,7 @@ class RubricJudge:
     model: ModelSpec
     mode: Mode = "auto"
     rubric: str = _DEFAULT_RUBRIC
-    prompt_file: str | None = None
+    prompt_file: str | None = field(default=None, metadata={"fingerprint": False})
     score_production: bool = True
     """Whether production's answer is scored too, which doubles the calls."""
     max_tokens: Tokens = 4096

@@ -6,14 +6,14 @@ A third party's judge is a dataclass whose fields are its configuration, imports
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import orjson
 
 from harness.domain.estimate import Metric
 from harness.domain.judgment import Judgment, JudgmentState, Label, Order, UnscoredReason
-from harness.domain.model import ModelClient
+from harness.domain.model import ModelClient, ModelSpec
 from harness.domain.pair import Pair
 
 
@@ -96,8 +96,16 @@ def orders_of(judge: Judge) -> tuple[Order, ...]:
 
 
 def fingerprint(judge: Judge, embedder: Embedder | None = None) -> str:
-    """Hash of class, version, configuration, prompt and embedder: a pair is judged again only when it changes."""
-    configuration = {item.name: getattr(judge, item.name) for item in fields(judge)}  # type: ignore[arg-type]
+    """Hash of class, version, configuration, prompt and embedder: a pair is judged again only when it changes.
+
+    Left out are the price and key variable of a model, and fields with ``metadata={"fingerprint": False}``, such as
+    the path of a file whose content is hashed instead.
+    """
+    configuration = {
+        item.name: _asked(getattr(judge, item.name))
+        for item in fields(judge)  # type: ignore[arg-type]
+        if item.metadata.get("fingerprint", True)
+    }
     parts = {
         "judge": judge.name,
         "version": judge.version,
@@ -107,3 +115,8 @@ def fingerprint(judge: Judge, embedder: Embedder | None = None) -> str:
     }
     canonical = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
     return hashlib.sha256(canonical).hexdigest()[:16]
+
+
+def _asked(value: Any) -> Any:
+    """A model without what changes neither its question nor its answer."""
+    return replace(value, price=None, api_key_env=None) if isinstance(value, ModelSpec) else value
