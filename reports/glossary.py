@@ -1,6 +1,7 @@
 """The words the report uses, in one sentence each."""
 
 WORDS = (
+    ("Advisory", "A criterion that is shown and never decides."),
     ("Candidate", "The model, prompt or setting that wants to take over from production."),
     (
         "Clusters",
@@ -36,7 +37,8 @@ WORDS = (
     ),
     (
         "Noise floor",
-        "What production does to itself when asked the same again; a candidate cannot be expected to be closer than that.",
+        "What production does to itself when asked the same again; a candidate cannot be expected to be closer "
+        "than that.",
     ),
     ("P50, P95, P99", "The time within which 50, 95 or 99 of 100 requests were answered."),
     ("Pair", "Production's and one candidate's answer to the same request."),

@@ -38,7 +38,8 @@ def load_json(text: str) -> EvaluationReport:
         raise InputError("this is not a saved report: it has no schema number; expected what `harness report` writes")
     if raw["schema"] > REPORT_SCHEMA:
         raise InputError(
-            f"the report has schema {raw['schema']} and this version reads up to {REPORT_SCHEMA}; upgrade shadow-harness"
+            f"the report has schema {raw['schema']} and this version reads up to {REPORT_SCHEMA}; upgrade "
+            "shadow-harness"
         )
     _restore_unknown_numbers(raw)
     try:

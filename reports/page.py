@@ -16,12 +16,16 @@ from reports.text import plural
 from reports.views import Cell, Fact, ProvenanceView, ReportView, Table
 
 _METHOD = (
-    "Every number compares the two answers to the same request. Requests of one conversation, or of one user, count as one "
+    "Every number compares the two answers to the same request. Requests of one conversation, or of one user, "
+    "count as one "
     "group, because they are not independent of each other; the interval of a measure is computed over groups.",
-    "A criterion passes when its whole interval lies on the good side of the threshold, fails when the whole interval lies on "
-    "the other side, and is inconclusive when the interval contains the threshold. GO needs every required criterion to "
+    "A criterion passes when its whole interval lies on the good side of the threshold, fails when the whole "
+    "interval lies on "
+    "the other side, and is inconclusive when the interval contains the threshold. GO needs every required "
+    "criterion to "
     "pass; one failed criterion is a NO-GO; anything else is INCONCLUSIVE, never rounded to GO.",
-    "What the intervals do not cover: traffic that differs from this export, models that changed after their answers were "
+    "What the intervals do not cover: traffic that differs from this export, models that changed after their "
+    "answers were "
     "recorded, load that differs from the load of this run, and mistakes of the judges. A judge's preference is not a "
     "user's. Slices are shown one by one without correction for looking at many, so a single bad slice is a lead to "
     "follow, not a verdict.",
@@ -167,7 +171,8 @@ def _noise_note(report: EvaluationReport) -> str:
             "Similarity and exact match can look worse than they are. A replica section in the experiment measures it."
         )
     return (
-        f"{plural(floor.n, 'request')} ({100 * floor.share:.0f}% wanted) went to production a second time. A candidate cannot "
+        f"{plural(floor.n, 'request')} ({100 * floor.share:.0f}% wanted) went to production a second time. A "
+        "candidate cannot "
         "be expected to be closer to production than production is to itself."
     )
 

@@ -95,9 +95,10 @@ def _needed(report: EvaluationReport, candidate: CandidateReport) -> str:
     binding = metric_of(report, decision.binding).title if decision.binding else ""
     if not decision.n_needed:
         return f"How many more pairs {binding} would need cannot be projected." if binding else ""
-    text = f"About {plural(decision.n_needed, 'pair')} in all would probably settle every open criterion"
     more = decision.n_needed - candidate.funnel.comparable
-    text += f", {more:,} more than now" if more > 0 else ""
+    if more <= 0:
+        return ""
+    text = f"Still needed: about {plural(more, 'more pair')}, {decision.n_needed:,} in all"
     return text + (f"; {binding} needs most." if binding else ".")
 
 
@@ -257,7 +258,7 @@ def _judge_coverage(judges: Sequence[JudgeReport]) -> Table | None:
         ["Judge", "Pairs", "Scored", "Unscored", "Error", "Cost"],
         rows,
         numeric=range(1, 6),
-        note="Unscored pairs and errors are left out of the measure and counted here; they are never ties and never zeros.",
+        note="Unscored pairs and errors are left out of the measure and counted here, never as ties or zeros.",
     )
 
 
@@ -315,15 +316,14 @@ def _cost(report: EvaluationReport, candidate: CandidateReport, anchor: str) -> 
         notes = [f"No monthly figure: the monthly volume is {cost.requests_per_month_source}."]
     else:
         notes = [
-            f"The month assumes {cost.requests_per_month:,.0f} requests ({cost.requests_per_month_source}) like the sampled ones "
+            f"The month assumes {cost.requests_per_month:,.0f} requests ({cost.requests_per_month_source}) like "
+            "the sampled ones "
             "at today's prices."
         ]
     if cost.unpriced_calls:
-        notes.append(
-            f"{plural(cost.unpriced_calls, 'call')} had no known price and is missing from every amount; unknown is not free."
-            if cost.unpriced_calls == 1
-            else f"{cost.unpriced_calls:,} calls had no known price and are missing from every amount; unknown is not free."
-        )
+        are = "is" if cost.unpriced_calls == 1 else "are"
+        calls = plural(cost.unpriced_calls, "call")
+        notes.append(f"{calls} without a known price {are} missing from every amount; unknown is not free.")
     return MeasureView(
         facts=facts,
         tables=_estimates(report, candidate, Section.COST, "Cost and tokens"),

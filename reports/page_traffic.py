@@ -15,7 +15,7 @@ _MANY = 8
 
 
 def funnel_of(ingest: IngestReport, candidate: CandidateReport) -> tuple[FunnelStep, ...]:
-    """Every stage from the export to a scored pair; what a stage loses is named by reason, and the sums are written out."""
+    """Every stage from the export to a scored pair, with its losses by reason and the sums written out."""
     funnel = candidate.funnel
     read, sampled = max(ingest.read, 1), max(ingest.sampled, 1)
     lost_reading = {
@@ -46,7 +46,7 @@ def funnel_of(ingest: IngestReport, candidate: CandidateReport) -> tuple[FunnelS
     return tuple(steps)
 
 
-def _step(  # noqa: PLR0913
+def _step(
     label: str, count: int, before: int, losses: Mapping[str, int], widest: int, *, group: str = ""
 ) -> FunnelStep:
     # Sorted, because a value read back from JSON has its keys in another order and must give the same page.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
-# Bidirectional controls reorder what a reader sees, zero-width and tag characters hide text from a reader but not from a
-# model, and the rest is illegal in XML or UTF-8. Zero-width joiners stay: emoji and several scripts need them.
+# Bidirectional controls reorder what a reader sees, zero-width and tag characters hide text from a reader but not from
+# a model, and the rest is illegal in XML or UTF-8. Zero-width joiners stay: emoji and several scripts need them.
 _INVISIBLE = re.compile(
     "[\u0080-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb\ufffe\uffff"
     "\ud800-\udfff\U000e0000-\U000e007f]"

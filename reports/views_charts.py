@@ -266,8 +266,9 @@ def _curves(distribution: Distribution, chart_id: str, series: Sequence[Series],
 
 def _histogram(distribution: Distribution, chart_id: str, series: Sequence[Series], unit: Unit) -> ChartView:
     finite = [value for _, _, values in series for value in values if math.isfinite(value)]
-    ticks = _ticks(min(0.0, min(finite)) if min(finite) < 0.3 else min(finite), _scores_top(finite))
-    low, high = min(ticks[0], min(finite)), max(ticks[-1], *finite)
+    least = min(finite)
+    ticks = _ticks(min(0.0, least) if least < 0.3 else least, _scores_top(finite))
+    low, high = min(ticks[0], least), max(ticks[-1], *finite)
     edges = [low + (high - low) * index / _BINS for index in range(_BINS + 1)]
     masses = {arm: _masses(values, distribution.probabilities, edges) for arm, _, values in series}
     top = _nice_top(max(max(mass) for mass in masses.values()))

@@ -7,53 +7,92 @@ from typing import Any
 
 from harness.domain.decision import Bound, Criterion, CriterionResult, Decision, Outcome, Verdict
 from harness.domain.estimate import Direction, Estimate, Metric, Unit
-from harness.domain.judgment import Judgment, JudgmentState, Label, Order, UnscoredReason
-from harness.domain.observation import CallError, Completion, ErrorKind, Observation, Status, ToolCall, Usage
 from harness.domain.report import (
     CandidateReport,
     CostReport,
     Distribution,
     EvaluationReport,
-    Example,
     Funnel,
     JudgeReport,
     NoiseFloor,
     SliceReport,
 )
 from harness.domain.run import IngestReport, Summary
+from tests.unit.reports.pairs import examples
 
 HOSTILE = (
     "</script></style><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
-    "<svg onload=alert(1)><iframe src=https://evil.example></iframe>{{ 7 * 7 }} `x` | a | \u202egnp.exe\u202c \u2066x\u2069"
-    "\x1b[31mred\x1b]0;owned\x07\x00\x9b \ud83d lone \udc00 @everyone #1 [a](javascript:alert(1)) ]]> <!-- -- &amp; '\"\ufeff"
+    "<svg onload=alert(1)><iframe src=https://evil.example></iframe>{{ 7 * 7 }} `x` | a | \u202egnp.exe\u202c "
+    "\u2066x\u2069"
+    "\x1b[31mred\x1b]0;owned\x07\x00\x9b \ud83d lone \udc00 @everyone #1 [a](javascript:alert(1)) ]]> <!-- -- "
+    "&amp; '\"\ufeff"
 )
 PROBABILITIES = tuple(round(i / 100, 3) for i in range(90)) + tuple(round(0.9 + i / 1000, 4) for i in range(101))
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric(name="latency_p50_ratio", title="P50 latency", unit=Unit.RATIO, direction=Direction.LOWER_IS_BETTER,
-               help="The candidate's median latency over production's."),
-        Metric(name="latency_p95_ratio", title="P95 latency", unit=Unit.RATIO, direction=Direction.LOWER_IS_BETTER,
-               help="The latency 95 of 100 requests stay within, the candidate's over production's."),
+        Metric(
+            name="latency_p50_ratio",
+            title="P50 latency",
+            unit=Unit.RATIO,
+            direction=Direction.LOWER_IS_BETTER,
+            help="The candidate's median latency over production's.",
+        ),
+        Metric(
+            name="latency_p95_ratio",
+            title="P95 latency",
+            unit=Unit.RATIO,
+            direction=Direction.LOWER_IS_BETTER,
+            help="The latency 95 of 100 requests stay within, the candidate's over production's.",
+        ),
         Metric(name="latency_p99_ratio", title="P99 latency", unit=Unit.RATIO, direction=Direction.LOWER_IS_BETTER),
-        Metric(name="ttft_p50_ratio", title="P50 time to first token", unit=Unit.RATIO,
-               direction=Direction.LOWER_IS_BETTER),
-        Metric(name="error_rate_difference", title="Error rate", unit=Unit.POINTS, direction=Direction.LOWER_IS_BETTER,
-               help="The candidate's share of failed requests minus production's."),
-        Metric(name="win_rate", title="Win rate", unit=Unit.SHARE, direction=Direction.HIGHER_IS_BETTER,
-               help="Share of pairs where the judge prefers the candidate; a tie counts half."),
-        Metric(name="similarity", title="Similarity", unit=Unit.SCORE, direction=Direction.HIGHER_IS_BETTER,
-               help="Cosine similarity of the two answers' embeddings; 1 means the same meaning."),
+        Metric(
+            name="ttft_p50_ratio", title="P50 time to first token", unit=Unit.RATIO, direction=Direction.LOWER_IS_BETTER
+        ),
+        Metric(
+            name="error_rate_difference",
+            title="Error rate",
+            unit=Unit.POINTS,
+            direction=Direction.LOWER_IS_BETTER,
+            help="The candidate's share of failed requests minus production's.",
+        ),
+        Metric(
+            name="win_rate",
+            title="Win rate",
+            unit=Unit.SHARE,
+            direction=Direction.HIGHER_IS_BETTER,
+            help="Share of pairs where the judge prefers the candidate; a tie counts half.",
+        ),
+        Metric(
+            name="similarity",
+            title="Similarity",
+            unit=Unit.SCORE,
+            direction=Direction.HIGHER_IS_BETTER,
+            help="Cosine similarity of the two answers' embeddings; 1 means the same meaning.",
+        ),
         Metric(name="exact_match", title="Exact match", unit=Unit.SHARE, direction=Direction.HIGHER_IS_BETTER),
-        Metric(name="coverage", title="Coverage", unit=Unit.COUNT, direction=Direction.HIGHER_IS_BETTER,
-               help="Requests both sides completed."),
-        Metric(name="cost_per_1k_usd", title="Cost of 1,000 requests", unit=Unit.USD,
-               direction=Direction.LOWER_IS_BETTER),
+        Metric(
+            name="coverage",
+            title="Coverage",
+            unit=Unit.COUNT,
+            direction=Direction.HIGHER_IS_BETTER,
+            help="Requests both sides completed.",
+        ),
+        Metric(
+            name="structure",
+            title="Structure",
+            unit=Unit.SHARE,
+            direction=Direction.HIGHER_IS_BETTER,
+            help="Share of structured answers that keep to their schema.",
+        ),
+        Metric(
+            name="cost_per_1k_usd", title="Cost of 1,000 requests", unit=Unit.USD, direction=Direction.LOWER_IS_BETTER
+        ),
         Metric(name="cost_ratio", title="Cost", unit=Unit.RATIO, direction=Direction.LOWER_IS_BETTER),
         Metric(name="tokens_out_ratio", title="Tokens written", unit=Unit.RATIO, direction=Direction.NEUTRAL),
     )
-}  # fmt: skip
+}
 
 
 def estimate(
@@ -95,128 +134,83 @@ def scores(lift: float) -> tuple[float, ...]:
     return tuple(min(1.0, 0.42 + 0.58 * p ** (0.28 - lift) + lift / 8) for p in PROBABILITIES)
 
 
-def observation(arm: str, text: str | None, *, id: str = "e1", latency: float = 812.0, **more: Any) -> Observation:
-    """A completed call."""
-    defaults: dict[str, Any] = {
-        "status": Status.COMPLETED,
-        "completion": Completion(text=text, finish_reason="stop", model=f"{arm}-model"),
-        "latency_ms": latency,
-        "ttft_ms": latency / 3,
-        "usage": Usage(tokens_in=212, tokens_out=64),
-        "cost_usd": 0.00042,
-        "attempts": 1,
-    }
-    return Observation(exchange_id=id, arm=arm, **(defaults | more))
-
-
-def judgment(order: Order, label: Label | None, why: str | None, *, arm: str, id: str = "e1", **more: Any) -> Judgment:
-    """One reading by the pairwise judge."""
-    value = {Label.WIN: 1.0, Label.TIE: 0.5, Label.LOSS: 0.0}[label] if label else None
-    defaults: dict[str, Any] = {
-        "judge": "pairwise", "judge_fingerprint": "ab12cd34ef56ab12", "observation_fingerprint": "f1", "model": "openai/gpt-4.1",
-        "cost_usd": 0.0013, "tokens_in": 900, "tokens_out": 40,
-    }  # fmt: skip
-    return Judgment(
-        exchange_id=id, arm=arm, order=order, label=label, value=value, explanation=why, **(defaults | more)
-    )
-
-
-_ASK = "Our invoice from March lists the same seat twice. Can you refund the second one and tell me how long it takes?"
-_GOOD = (
-    "I'm sorry about the double charge. I have refunded the second seat ($49.00) on your March invoice. The amount reaches your "
-    "card within 5 to 10 business days, and you will get a corrected invoice by e-mail today.\n\nIs there anything else I can help with?"
-)
-_BAD = (
-    "I'm sorry about the double charge. Please contact the billing team to request a refund for the second seat on your March "
-    "invoice. Refunds usually take 2 to 3 weeks.\n\nIs there anything else I can help with?"
-)
-_SYSTEM = "You are the support assistant of a project planning tool. Be brief, be exact, use the tools for anything about accounts."
-
-
-def examples(arm: str, *, each: int = 3) -> tuple[Example, ...]:
-    """Worst, failed and best pairs."""
-    made = []
-    for why, score, left, right, label in (
-        ("worst", 0.0, _GOOD, _BAD, Label.LOSS),
-        ("best", 1.0, _BAD, _GOOD, Label.WIN),
-    ):
-        for number in range(each):
-            id = f"req-{why}-{number:04d}"
-            made.append(
-                Example(
-                    exchange_id=id,
-                    why=why,
-                    score=score,
-                    score_metric="win_rate",
-                    messages=(
-                        {"role": "system", "content": _SYSTEM},
-                        {"role": "user", "content": [{"type": "text", "text": _ASK}, {"type": "image_url", "image_url": {"url": "x"}}]},
-                        {"role": "assistant", "content": None, "tool_calls": [
-                            {"id": "t1", "type": "function",
-                             "function": {"name": "find_invoice", "arguments": '{"month": "2026-03", "lines": true}'}}]},
-                        {"role": "tool", "tool_call_id": "t1", "content": '{"total": 98.0, "seats": 2}'},
-                        {"role": "user", "content": f"{_ASK} (ticket {4100 + number})"},
-                    ),
-                    production=observation("production", left, id=id),
-                    candidate=observation(arm, right, id=id, latency=655.0, cost_usd=None,
-                                          dropped_params=("frequency_penalty",)),
-                    judgments=(
-                        judgment(Order.PRODUCTION_FIRST, label, "One answer solves the problem, the other only points elsewhere.",
-                                 arm=arm, id=id),
-                        judgment(Order.CANDIDATE_FIRST, Label.TIE if number == 1 else label,
-                                 "The refund was done and the time is stated.", arm=arm, id=id),
-                        Judgment(exchange_id=id, arm=arm, judge="schema", judge_fingerprint="s1", observation_fingerprint="f1",
-                                 state=JudgmentState.UNSCORED, reason=UnscoredReason.NOT_APPLICABLE),
-                    ),
-                    tags=("plan=team", "locale=en"),
-                )
-            )  # fmt: skip
-    call = ToolCall(name="refund", arguments={"invoice": "2026-03", "amount": 49.0}, id="t2")
-    made.append(
-        Example(
-            exchange_id="req-failed-0001",
-            why="failed",
-            score=None,
-            score_metric="win_rate",
-            messages=({"role": "user", "content": "Cancel seat 4 and refund it."},),
-            production=observation("production", None, completion=Completion(text=None, tool_calls=(call,), finish_reason="tool_calls")),
-            candidate=observation(
-                arm, None, status=Status.FAILED, completion=None, attempts=4, ttft_ms=None, usage=Usage(), cost_usd=None,
-                latency=30_000.0,
-                error=CallError(kind=ErrorKind.TIMEOUT, message="30 s elapsed without a complete answer", http_status=504),
-            ),
-        )
-    )  # fmt: skip
-    return tuple(made)
-
-
 def judges() -> tuple[JudgeReport, ...]:
     """A pairwise judge, an embedding judge and one with little to say."""
     return (
         JudgeReport(
-            judge="pairwise", kind="pairwise", metric="win_rate", fingerprint="ab12cd34ef56ab12", model="openai/gpt-4.1",
-            prompt="pairwise/v1", prompt_sha256="9f" * 32, pairs=1182, scored=1168, unscored={"parse_failed": 9, "timeout": 5},
-            wins=402, ties=391, losses=375, flips=97, both_orders=1168, first_slot_share=0.536, cost_usd=3.07,
-            tokens_in=2_100_000, tokens_out=94_000,
+            judge="pairwise",
+            kind="pairwise",
+            metric="win_rate",
+            fingerprint="ab12cd34ef56ab12",
+            model="openai/gpt-4.1",
+            prompt="pairwise/v1",
+            prompt_sha256="9f" * 32,
+            pairs=1182,
+            scored=1168,
+            unscored={"parse_failed": 9, "timeout": 5},
+            wins=402,
+            ties=391,
+            losses=375,
+            flips=97,
+            both_orders=1168,
+            first_slot_share=0.536,
+            cost_usd=3.07,
+            tokens_in=2_100_000,
+            tokens_out=94_000,
         ),
-        JudgeReport(judge="similarity", kind="similarity", metric="similarity", fingerprint="5555aaaa5555aaaa", pairs=1182,
-                    scored=1182),
-        JudgeReport(judge="exact", kind="exact", metric="exact_match", fingerprint="1111aaaa1111aaaa", pairs=1182, scored=1182),
-        JudgeReport(judge="schema", kind="structure", metric="structure", fingerprint="2222aaaa2222aaaa", pairs=1182, scored=240,
-                    unscored={"not_applicable": 942}),
-    )  # fmt: skip
+        JudgeReport(
+            judge="similarity",
+            kind="similarity",
+            metric="similarity",
+            fingerprint="5555aaaa5555aaaa",
+            pairs=1182,
+            scored=1182,
+        ),
+        JudgeReport(
+            judge="exact", kind="exact", metric="exact_match", fingerprint="1111aaaa1111aaaa", pairs=1182, scored=1182
+        ),
+        JudgeReport(
+            judge="schema",
+            kind="structure",
+            metric="structure",
+            fingerprint="2222aaaa2222aaaa",
+            pairs=1182,
+            scored=240,
+            unscored={"not_applicable": 942},
+        ),
+    )
 
 
 def distributions(speed: float, lift: float) -> tuple[Distribution, ...]:
     """Latency, time to first token and similarity."""
     return (
-        Distribution(metric="latency_ms", title="Latency", unit="ms", production=quantiles(820, 0.5),
-                     candidate=quantiles(820 * speed, 0.55), probabilities=PROBABILITIES, log_scale=True),
-        Distribution(metric="ttft_ms", title="Time to first token", unit="ms", production=quantiles(260, 0.4),
-                     candidate=quantiles(260 * speed, 0.5), probabilities=PROBABILITIES, log_scale=True),
-        Distribution(metric="similarity", title="Similarity", unit="score", candidate=scores(lift), replica=scores(lift + 0.08),
-                     probabilities=PROBABILITIES),
-    )  # fmt: skip
+        Distribution(
+            metric="latency_ms",
+            title="Latency",
+            unit="ms",
+            production=quantiles(820, 0.5),
+            candidate=quantiles(820 * speed, 0.55),
+            probabilities=PROBABILITIES,
+            log_scale=True,
+        ),
+        Distribution(
+            metric="ttft_ms",
+            title="Time to first token",
+            unit="ms",
+            production=quantiles(260, 0.4),
+            candidate=quantiles(260 * speed, 0.5),
+            probabilities=PROBABILITIES,
+            log_scale=True,
+        ),
+        Distribution(
+            metric="similarity",
+            title="Similarity",
+            unit="score",
+            candidate=scores(lift),
+            replica=scores(lift + 0.08),
+            probabilities=PROBABILITIES,
+        ),
+    )
 
 
 def slices() -> tuple[SliceReport, ...]:
@@ -227,7 +221,7 @@ def slices() -> tuple[SliceReport, ...]:
             estimate("win_rate", value, value - 0.05, value + 0.05, n=n),
             estimate("similarity", 0.9 + value / 10, 0.88 + value / 10, 0.92 + value / 10, n=n),
             estimate("latency_p95_ratio", 1.4 - value, 1.3 - value, 1.5 - value, n=n),
-        )  # fmt: skip
+        )
 
     return (
         SliceReport(attribute="metadata.plan", value="free", n=611, estimates=of(0.54, 611)),
@@ -243,8 +237,12 @@ def criteria(verdict: Verdict) -> tuple[CriterionResult, ...]:
     """The default criteria with numbers that lead to the verdict."""
     p95 = estimate("latency_p95_ratio", 0.83, 0.78, 0.88, production=2140.0, candidate=1776.0)
     go, no = verdict is Verdict.GO, verdict is Verdict.NO_GO
-    win = estimate("win_rate", *((0.571, 0.545, 0.597) if go else (0.418, 0.391, 0.446) if no else (0.512, 0.486, 0.538)),
-                   n=1168, n_missing=14)  # fmt: skip
+    win = estimate(
+        "win_rate",
+        *((0.571, 0.545, 0.597) if go else (0.418, 0.391, 0.446) if no else (0.512, 0.486, 0.538)),
+        n=1168,
+        n_missing=14,
+    )
     outcome = Outcome.PASS if go else Outcome.FAIL if no else Outcome.INCONCLUSIVE
     words = {
         Outcome.PASS: "Win rate is 57.1% (95% interval 54.5% to 59.7%), above 50% as required.",
@@ -252,30 +250,78 @@ def criteria(verdict: Verdict) -> tuple[CriterionResult, ...]:
         Outcome.INCONCLUSIVE: "Win rate is 51.2% (95% interval 48.6% to 53.8%), which contains 50%.",
     }[outcome]
     return (
-        result("latency_p95_ratio", Bound.BELOW, 1.2, Outcome.PASS,
-               "P95 latency is 0.83x (95% interval 0.78x to 0.88x), below 1.2x as required.", p95),
-        result("error_rate_difference", Bound.BELOW, 0.0, Outcome.PASS if go else Outcome.INCONCLUSIVE,
-               "Error rate is -0.90 points (95% interval -1.40 to -0.40), below 0 points as required." if go else "Error rate is -0.10 points (95% interval -0.60 to +0.40), which contains 0 points.",
-               estimate("error_rate_difference", -0.009 if go else -0.001, -0.014 if go else -0.006, -0.004 if go else 0.004,
-                        production=0.016, candidate=0.007 if go else 0.015), n_needed=None if go else 4100),
-        result("win_rate", Bound.ABOVE, 0.5, outcome, words, win,
-               n_needed=5100 if outcome is Outcome.INCONCLUSIVE else None),
-        result("similarity", Bound.ABOVE, 0.95, Outcome.FAIL if no else Outcome.INCONCLUSIVE,
-               "Similarity is 0.890 (95% interval 0.884 to 0.896), required is above 0.95." if no else "Similarity is 0.951 (95% interval 0.946 to 0.956), which contains 0.95.",
-               estimate("similarity", 0.89 if no else 0.951, 0.884 if no else 0.946, 0.896 if no else 0.956), required=False),
-        result("coverage", Bound.ABOVE, 1000, Outcome.PASS, "1,182 requests were completed by both sides.",
-               estimate("coverage", 1182.0, method="count")),
-        result("structure", Bound.AT_LEAST, 0.98, Outcome.NO_DATA, "No request asked for structured output.",
-               estimate("structure", None, n=0, n_clusters=0, method=""), required=False),
-    )  # fmt: skip
+        result(
+            "latency_p95_ratio",
+            Bound.BELOW,
+            1.2,
+            Outcome.PASS,
+            "P95 latency is 0.83x (95% interval 0.78x to 0.88x), below 1.2x as required.",
+            p95,
+        ),
+        result(
+            "error_rate_difference",
+            Bound.BELOW,
+            0.0,
+            Outcome.PASS if go else Outcome.INCONCLUSIVE,
+            "Error rate is -0.90 points (95% interval -1.40 to -0.40), below 0 points as required."
+            if go
+            else "Error rate is -0.10 points (95% interval -0.60 to +0.40), which contains 0 points.",
+            estimate(
+                "error_rate_difference",
+                -0.009 if go else -0.001,
+                -0.014 if go else -0.006,
+                -0.004 if go else 0.004,
+                production=0.016,
+                candidate=0.007 if go else 0.015,
+            ),
+            n_needed=None if go else 4100,
+        ),
+        result(
+            "win_rate",
+            Bound.ABOVE,
+            0.5,
+            outcome,
+            words,
+            win,
+            n_needed=5100 if outcome is Outcome.INCONCLUSIVE else None,
+        ),
+        result(
+            "similarity",
+            Bound.ABOVE,
+            0.95,
+            Outcome.FAIL if no else Outcome.INCONCLUSIVE,
+            "Similarity is 0.890 (95% interval 0.884 to 0.896), required is above 0.95."
+            if no
+            else "Similarity is 0.951 (95% interval 0.946 to 0.956), which contains 0.95.",
+            estimate("similarity", 0.89 if no else 0.951, 0.884 if no else 0.946, 0.896 if no else 0.956),
+            required=False,
+        ),
+        result(
+            "coverage",
+            Bound.ABOVE,
+            1000,
+            Outcome.PASS,
+            "1,182 requests were completed by both sides.",
+            estimate("coverage", 1182.0, method="count"),
+        ),
+        result(
+            "structure",
+            Bound.AT_LEAST,
+            0.98,
+            Outcome.NO_DATA,
+            "No request asked for structured output.",
+            estimate("structure", None, n=0, n_clusters=0, method=""),
+            required=False,
+        ),
+    )
 
 
 _SENTENCES = {
     Verdict.GO: "{arm} may take over: it meets all 4 required criteria on 1,182 compared pairs.",
     Verdict.NO_GO: "{arm} should not take over: it fails 1 of 4 required criteria on 1,182 compared pairs "
     "(Win rate above 50%).",
-    Verdict.INCONCLUSIVE: "{arm} cannot be decided yet: 2 of 4 required criteria are not settled on 1,182 compared pairs "
-    "(Error rate below 0 points; Win rate above 50%); about 5,100 pairs in all would probably settle them.",
+    Verdict.INCONCLUSIVE: "{arm} cannot be decided yet: 2 of 4 required criteria are not settled on 1,182 compared "
+    "pairs (Error rate below 0 points; Win rate above 50%); about 5,100 pairs in all would probably settle them.",
 }
 
 
@@ -307,20 +353,32 @@ def candidate(arm: str = "small-model", verdict: Verdict = Verdict.INCONCLUSIVE,
             estimate("cost_per_1k_usd", 0.61, 0.58, 0.64, production=4.12, candidate=0.61),
             estimate("tokens_out_ratio", 1.08, 1.05, 1.12, production=171.0, candidate=185.0),
         ),
-        "funnel": Funnel(sampled=1200, completed=1188, failed={"timeout": 7, "rate_limit": 3}, skipped={"budget": 2}, comparable=1182),
+        "funnel": Funnel(
+            sampled=1200, completed=1188, failed={"timeout": 7, "rate_limit": 3}, skipped={"budget": 2}, comparable=1182
+        ),
         "judges": judges(),
         "errors": {"timeout": (2, 7), "rate_limit": (0, 3), "server_error": (4, 0)},
-        "distributions": distributions(speed, {Verdict.GO: 0.12, Verdict.NO_GO: 0.0, Verdict.INCONCLUSIVE: 0.06}[verdict]),
+        "distributions": distributions(
+            speed, {Verdict.GO: 0.12, Verdict.NO_GO: 0.0, Verdict.INCONCLUSIVE: 0.06}[verdict]
+        ),
         "cost": CostReport(
-            candidate_usd=0.72, unpriced_calls=3, judges_usd=3.07, production_per_1k_usd=4.12, candidate_per_1k_usd=0.61,
-            requests_per_month=1_250_000, requests_per_month_source="configured", production_month_usd=5150.0,
-            candidate_month_usd=762.0, candidate_month_low_usd=725.0, candidate_month_high_usd=800.0,
+            candidate_usd=0.72,
+            unpriced_calls=3,
+            judges_usd=3.07,
+            production_per_1k_usd=4.12,
+            candidate_per_1k_usd=0.61,
+            requests_per_month=1_250_000,
+            requests_per_month_source="configured",
+            production_month_usd=5150.0,
+            candidate_month_usd=762.0,
+            candidate_month_low_usd=725.0,
+            candidate_month_high_usd=800.0,
         ),
         "slices": slices(),
         "examples": examples(arm),
         "dropped_params": {"frequency_penalty": 310, "logit_bias": 4},
         "answered_models": {f"{arm}-2026-09-12": 1188},
-    }  # fmt: skip
+    }
     return CandidateReport(arm=arm, **(defaults | more))
 
 
@@ -328,19 +386,51 @@ def ingest(**more: Any) -> IngestReport:
     """An export of 12,411 records."""
     first, last = datetime(2026, 10, 1, 6, tzinfo=UTC), datetime(2026, 10, 14, 22, 30, tzinfo=UTC)
     population = Summary(
-        n=11_020, models={"gpt-4o": 9800, "gpt-4o-mini": 1220}, strata={"plan=free": 6000, "plan=team": 5020}, errors=176,
-        with_tools=2200, mean_turns=3.4, mean_prompt_chars=1810.5, mean_answer_chars=640.2, latency_p50_ms=818.0,
-        latency_p95_ms=2133.0, mean_tokens_in=520.0, mean_tokens_out=171.0, total_cost_usd=45.4, first=first, last=last,
-    )  # fmt: skip
-    sample = replace(population, n=1200, models={"gpt-4o": 1068, "gpt-4o-mini": 132}, strata={"plan=free": 652, "plan=team": 548},
-                     errors=19, with_tools=243, total_cost_usd=None)  # fmt: skip
+        n=11_020,
+        models={"gpt-4o": 9800, "gpt-4o-mini": 1220},
+        strata={"plan=free": 6000, "plan=team": 5020},
+        errors=176,
+        with_tools=2200,
+        mean_turns=3.4,
+        mean_prompt_chars=1810.5,
+        mean_answer_chars=640.2,
+        latency_p50_ms=818.0,
+        latency_p95_ms=2133.0,
+        mean_tokens_in=520.0,
+        mean_tokens_out=171.0,
+        total_cost_usd=45.4,
+        first=first,
+        last=last,
+    )
+    sample = replace(
+        population,
+        n=1200,
+        models={"gpt-4o": 1068, "gpt-4o-mini": 132},
+        strata={"plan=free": 652, "plan=team": 548},
+        errors=19,
+        with_tools=243,
+        total_cost_usd=None,
+    )
     defaults: dict[str, Any] = {
         "files": ("exports/2026-10-01.jsonl.gz", "exports/2026-10-08.jsonl.gz"),
-        "dialects": {"exports/2026-10-01.jsonl.gz": "openai_chat (detected)", "exports/2026-10-08.jsonl.gz": "openai_chat (detected)"},
-        "read": 12_411, "rejected": 31, "ignored": 12, "skipped": {"no_answer": 148}, "deduplicated": 1200, "kept": 11_020,
-        "out_of_window": 620, "sampled_out": 9200, "sampled": 1200, "redactions": {"email": 812, "phone": 97, "card": 4},
-        "rejects_file": "runs/support-3fa9c1d2/rejects.jsonl", "population": population, "sample": sample,
-    }  # fmt: skip
+        "dialects": {
+            "exports/2026-10-01.jsonl.gz": "openai_chat (detected)",
+            "exports/2026-10-08.jsonl.gz": "openai_chat (detected)",
+        },
+        "read": 12_411,
+        "rejected": 31,
+        "ignored": 12,
+        "skipped": {"no_answer": 148},
+        "deduplicated": 1200,
+        "kept": 11_020,
+        "out_of_window": 620,
+        "sampled_out": 9200,
+        "sampled": 1200,
+        "redactions": {"email": 812, "phone": 97, "card": 4},
+        "rejects_file": "runs/support-3fa9c1d2/rejects.jsonl",
+        "population": population,
+        "sample": sample,
+    }
     return IngestReport(**(defaults | more))
 
 
@@ -356,16 +446,20 @@ def report(*candidates: CandidateReport, **more: Any) -> EvaluationReport:
         "production_models": {"gpt-4o": 1068, "gpt-4o-mini": 132},
         "ingest": ingest(),
         "noise_floor": NoiseFloor(
-            n=120, share=0.1,
-            estimates=(estimate("similarity", 0.962, 0.955, 0.969, n=120), estimate("exact_match", 0.21, 0.14, 0.29, n=120),
-                       estimate("win_rate", 0.495, 0.46, 0.53, n=120)),
+            n=120,
+            share=0.1,
+            estimates=(
+                estimate("similarity", 0.962, 0.955, 0.969, n=120),
+                estimate("exact_match", 0.21, 0.14, 0.29, n=120),
+                estimate("win_rate", 0.495, 0.46, 0.53, n=120),
+            ),
         ),
         "experiment_yaml": "name: support\ntraffic:\n  source: exports/*.jsonl.gz\n  sample: {size: 1200, seed: 7}\n",
         "seed": 7,
         "versions": {"shadow-harness": "0.1.0", "python": "3.11.9", "litellm": "1.106.2"},
         "prompts": {"pairwise/v1": "9f" * 32},
         "command": "harness run experiment.yaml",
-    }  # fmt: skip
+    }
     return EvaluationReport(candidates=candidates or (candidate(),), **(defaults | more))
 
 
@@ -386,24 +480,39 @@ def empty() -> EvaluationReport:
     bare = CandidateReport(
         arm="empty",
         model="file",
-        decision=Decision(arm="empty", verdict=Verdict.INCONCLUSIVE, sentence="Nothing was measured.", reasons=(), results=()),
+        decision=Decision(
+            arm="empty", verdict=Verdict.INCONCLUSIVE, sentence="Nothing was measured.", reasons=(), results=()
+        ),
         estimates=(),
         funnel=Funnel(sampled=0, completed=0),
         judges=(),
         errors={},
         distributions=(),
         cost=CostReport(
-            candidate_usd=None, unpriced_calls=0, judges_usd=None, production_per_1k_usd=None, candidate_per_1k_usd=None,
-            requests_per_month=None, requests_per_month_source="unknown: the export has no times", production_month_usd=None,
+            candidate_usd=None,
+            unpriced_calls=0,
+            judges_usd=None,
+            production_per_1k_usd=None,
+            candidate_per_1k_usd=None,
+            requests_per_month=None,
+            requests_per_month_source="unknown: the export has no times",
+            production_month_usd=None,
             candidate_month_usd=None,
         ),
         slices=(),
         examples=(),
-    )  # fmt: skip
+    )
     return report(
-        bare, ingest=IngestReport(files=()), metrics={}, production_models={}, noise_floor=None, versions={}, prompts={},
-        experiment_yaml="", command="",
-    )  # fmt: skip
+        bare,
+        ingest=IngestReport(files=()),
+        metrics={},
+        production_models={},
+        noise_floor=None,
+        versions={},
+        prompts={},
+        experiment_yaml="",
+        command="",
+    )
 
 
 def hostile() -> EvaluationReport:
@@ -417,7 +526,7 @@ _CLOSED = {"unit", "requests_per_month_source", "why", "kind"}
 
 
 def _poison(value: Any) -> Any:
-    """The value with hostile text in every free string, keys included; names of metrics stay joined to their metrics."""
+    """The value with hostile text in every free string, keys included; metrics stay joined to their names."""
     if type(value) is str:
         return HOSTILE + value
     if is_dataclass(value) and not isinstance(value, type):
@@ -427,8 +536,12 @@ def _poison(value: Any) -> Any:
         }
         return type(value)(**changed)
     if isinstance(value, dict):
-        return {_poison(key) if key not in {"role", "content", "type", "text", "function", "arguments", "tool_calls", "name"} else key: _poison(item)
-                for key, item in value.items()}  # fmt: skip
+        return {
+            _poison(key)
+            if key not in {"role", "content", "type", "text", "function", "arguments", "tool_calls", "name"}
+            else key: _poison(item)
+            for key, item in value.items()
+        }
     if isinstance(value, tuple | list):
         return type(value)(_poison(item) for item in value)
     return value
