@@ -24,7 +24,7 @@ class Dialect:
 
     def accepts(self, record: JsonObject) -> bool:
         """Whether a record in a file of this format is one."""
-        return self.recognises(record) or (self.belongs is not None and self.belongs(record))
+        return (self.belongs is not None and self.belongs(record)) or self.recognises(record)
 
 
 # Most particular first: a telemetry span may also hold `messages`.

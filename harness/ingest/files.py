@@ -83,7 +83,7 @@ def _local(source: str) -> list[tuple[str, int | None]]:
         paths = [path]
     else:
         pattern = str(path.relative_to(path.anchor)) if path.anchor else str(path)
-        paths = [file for file in Path(path.anchor or ".").glob(pattern) if file.is_file()]
+        paths = [file for file in Path(path.anchor or ".").glob(pattern) if file.is_file() and file.name[0] != "."]
     return [(str(file), file.stat().st_size) for file in sorted(paths)]
 
 
@@ -106,7 +106,7 @@ def _remote(source: str) -> list[tuple[str, int | None]]:
 
 
 def _is_export(name: str) -> bool:
-    return bool(ExportFile(url=name, name=name).suffix) and not Path(name).name.startswith((".", "EXPECTED"))
+    return bool(ExportFile(url=name, name=name).suffix) and not Path(name).name.startswith(".")
 
 
 def _names(urls: list[str]) -> dict[str, str]:

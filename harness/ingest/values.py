@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -31,6 +32,8 @@ def decoded(value: Json) -> Json:
 
     For places where structure must stand; never for message text, where JSON is just text.
     """
+    if not isinstance(value, str):
+        return value
     for _ in range(8):
         if not isinstance(value, str) or value.lstrip()[:1] not in {"[", "{", '"'}:
             return value
@@ -62,6 +65,8 @@ def text(value: Json) -> str | None:
 
 def label(value: Json) -> str | None:
     """A name or id as text, ``None`` when there is nothing to see in it."""
+    if value is None:
+        return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     found = value.isoformat() if isinstance(value, datetime) else text(value)
@@ -203,6 +208,7 @@ _PRIVATE = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def is_private(name: str) -> bool:
     """Whether a field of this name holds keys, their hashes, addresses or headers, which are never stored."""
     return _PRIVATE.search(name) is not None

@@ -23,6 +23,7 @@ _USED = frozenset([
     "time_to_first_token_ms", "status_code", "status", "choices", "object", "cache_hit", "stream", "instructions",
     "cost",
 ])  # fmt: skip
+_PATHS = ("url", "path", "endpoint", "call_type")
 _OTHER_CALLS = ("embedding", "/images", "/audio", "moderation", "rerank", "transcri", "/threads", "/files", "speech")
 
 
@@ -120,7 +121,7 @@ def _call(record: JsonObject, request: ChatRequest, answer: Answer, context: Con
             " or `dialect: mapping` with `latency_unit`"
         )
     tags, metadata = values.tags_and_metadata(record.get("tags"))
-    body = next((item for key in _REQUESTS if (item := values.as_object(record.get(key)))), {})
+    body: dict[str, Json] = next((item for key in _REQUESTS if (item := values.as_object(record.get(key)))), {})
     metadata |= values.labels(values.as_object(body.get("metadata"))) | values.labels(
         values.as_object(record.get("metadata"))
     )
@@ -146,8 +147,8 @@ def _call(record: JsonObject, request: ChatRequest, answer: Answer, context: Con
 
 
 def _is_other_call(record: JsonObject) -> bool:
-    where = " ".join(str(record.get(key)) for key in ("url", "path", "endpoint", "call_type") if record.get(key))
-    if any(sign in where.lower() for sign in _OTHER_CALLS):
+    where = [str(record[key]).lower() for key in _PATHS if key in record]
+    if any(sign in path for path in where for sign in _OTHER_CALLS):
         return True
     response: Json = values.pick(record, *_RESPONSES)
     response = values.decoded(response) if isinstance(response, str) and len(response) < 100_000 else response
