@@ -1,8 +1,8 @@
 """How each kind of sensitive value is recognised in text.
 
-A finder yields the spans of the values it is sure enough of. Checksums (Luhn, mod 97, national check digits) decide wherever
-a kind has one; bare digit runs without one count only beside a word that names them. Every finder is linear in the text: each
-repetition is bounded or cannot be entered twice at one place.
+A finder yields the spans of the values it is sure enough of. Checksums (Luhn, mod 97, national check digits) decide
+wherever a kind has one; bare digit runs without one count only beside a word that names them. Every finder is linear
+in the text: each repetition is bounded or cannot be entered twice at one place.
 """
 
 import ipaddress
@@ -51,7 +51,8 @@ _KEY = re.compile(
     | SG\.[\w-]{16,200}\.[\w-]{16,} | pypi-[\w-]{50,}
     | eyJ[\w-]{8,4096}\.[\w-]{8,}(?:\.[\w-]+)*
     )"""
-    + r"|-----BEGIN[ A-Z0-9]{0,30}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----.*?(?:-----END[ A-Z0-9]{0,30}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----|\Z)",
+    + r"|-----BEGIN[ A-Z0-9]{0,30}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----.*?"
+    + r"(?:-----END[ A-Z0-9]{0,30}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----|\Z)",
     re.VERBOSE | re.DOTALL,
 )
 _SECRET_PREFIX = re.compile(r"(?i)(?:api|access|secret|private|account|subscription|encryption|signing)[_ -]?$")
@@ -119,19 +120,27 @@ def _bearer_tokens(text: str) -> Iterator[Span]:
                 yield match.span("value")
 
 
-IBAN_LENGTHS = {
-    code: int(length)
-    for code, length in (
-        entry.split(":")
-        for entry in (
-            "AD:24 AE:23 AL:28 AT:20 AZ:28 BA:20 BE:16 BG:22 BH:22 BI:27 BR:29 BY:28 CH:21 CR:22 CY:28 CZ:24 DE:22 DJ:27 "
-            "DK:18 DO:28 EE:20 EG:29 ES:24 FI:18 FK:18 FO:18 FR:27 GB:22 GE:22 GI:23 GL:18 GR:27 GT:28 HN:28 HR:21 HU:28 "
-            "IE:22 IL:23 IQ:23 IS:26 IT:27 JO:30 KW:30 KZ:20 LB:28 LC:32 LI:21 LT:20 LU:20 LV:21 LY:25 MC:27 MD:24 ME:22 "
-            "MK:19 MN:20 MR:27 MT:31 MU:30 NI:28 NL:18 NO:15 OM:23 PK:24 PL:28 PS:29 PT:25 QA:29 RO:24 RS:22 RU:33 SA:24 "
-            "SC:31 SD:18 SE:24 SI:19 SK:24 SM:27 SO:23 ST:25 SV:28 TL:23 TN:24 TR:26 UA:29 VA:22 VG:24 XK:20 YE:30"
-        ).split()
-    )
+_COUNTRIES_BY_LENGTH = {
+    15: "NO",
+    16: "BE",
+    18: "DK FI FK FO GL NL SD",
+    19: "MK SI",
+    20: "AT BA EE KZ LT LU MN XK",
+    21: "CH HR LI LV",
+    22: "BG BH CR DE GB GE IE ME RS VA",
+    23: "AE GI IL IQ OM SO TL",
+    24: "AD CZ ES MD PK RO SA SE SK TN VG",
+    25: "LY PT ST",
+    26: "IS TR",
+    27: "BI DJ FR GR IT MC MR SM",
+    28: "AL AZ BY CY DO GT HN HU LB NI PL SV",
+    29: "BR EG PS QA UA",
+    30: "JO KW MU YE",
+    31: "MT SC",
+    32: "LC",
+    33: "RU",
 }
+IBAN_LENGTHS = {country: length for length, codes in _COUNTRIES_BY_LENGTH.items() for country in codes.split()}
 """Country to length, SWIFT IBAN registry."""
 _IBAN = re.compile(r"[0-9]{2}(?<=[A-Za-z]{2}[0-9]{2})(?=[ \u00a0-]?[A-Za-z0-9]{2})")
 _ALNUM = re.compile(r"[ \u00a0-]?[A-Za-z0-9]")
@@ -201,7 +210,7 @@ def _cards(text: str) -> Iterator[Span]:
 
 
 def _is_grouped_card(text: str, groups: list[Span]) -> bool:
-    """Whether groups make a card number: one separator throughout, and groups of at most 6 digits when there are several."""
+    """Whether groups make a card number: one separator throughout, and at most 6 digits in each of several."""
     if len(groups) > 1:
         separators = {text[groups[i][1]] for i in range(len(groups) - 1)}
         if len(separators) > 1 or max(end - start for start, end in groups) > 6:
@@ -231,8 +240,8 @@ _LETTERED = re.compile(
     r")(?![A-Za-z0-9])"
 )
 _NAMED_ID = re.compile(
-    r"(?i)(?:\bbsn\b|burger\s?service|sofi|\bssn\b|social\s?(?:security|insurance)|\bpesel\b|rijksregister|num[eé]ro national"
-    r"|\bcpf\b|national\s?(?:id|number)|identity\s?(?:card|number)|steuer)"
+    r"(?i)(?:\bbsn\b|burger\s?service|sofi|\bssn\b|social\s?(?:security|insurance)|\bpesel\b|rijksregister"
+    r"|num[eé]ro national|\bcpf\b|national\s?(?:id|number)|identity\s?(?:card|number)|steuer)"
 )
 
 
@@ -289,12 +298,14 @@ _PHONE = re.compile(
     r"(?<![\w+])(?:"
     rf"(?:\+|00(?=[1-9]))[1-9](?:{_SEP}?[()/]?{_SEP}?[0-9]){{7,14}}"
     rf"|(?:1{_SEP})?(?:\([0-9]{{3}}\){_SEP}?|[0-9]{{3}}{_SEP})[0-9]{{3}}{_SEP}[0-9]{{4}}"
-    r"|\(?(?![0-9]{2}[-/ .][0-9]{2}[-/ .][0-9]{4})0[1-9][0-9]{0,4}\)?[ \u00a0/-]{0,2}[0-9]{2,8}(?:[ \u00a0.-]?[0-9]{2,4}){0,4}"
+    # The trunk prefix 0, an area code and the rest in groups; not a date.
+    r"|\(?(?![0-9]{2}[-/ .][0-9]{2}[-/ .][0-9]{4})0[1-9][0-9]{0,4}\)?[ \u00a0/-]{0,2}"
+    r"[0-9]{2,8}(?:[ \u00a0.-]?[0-9]{2,4}){0,4}"
     r")(?![\w])(?!\.[0-9])"
 )
 _NUMBER_ROW = re.compile("[0-9](?:[ ().+/\u00a0\u202f\u2011-]{0,3}[0-9]){5,}")
 _PHONE_NAME = re.compile(
-    r"(?i)(?:\b(?:tele?|phone|telephone|telefoon|telefon|t[ée]l[ée]phone|mobile|mobiel|mobil|cell|call|fax|whatsapp|sms)\b)"
+    r"(?i)\b(?:tele?|phone|telephone|telefoon|telefon|t[ée]l[ée]phone|mobile|mobiel|mobil|cell|call|fax|whatsapp|sms)\b"
     r"[^\n0-9]{0,20}(?P<value>[0-9](?:[ .-]?[0-9]){6,14})(?![\w])"
 )
 
@@ -316,7 +327,8 @@ def _phones(text: str) -> Iterator[Span]:
 
 _IPV4 = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w])(?!\.[0-9])")
 _IPV6 = re.compile(
-    r"(?<![\w:.])(?=[0-9A-Fa-f:]*[0-9])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3})?(?![\w:])"
+    r"(?<![\w:.])(?=[0-9A-Fa-f:]{0,40}[0-9])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}"
+    r"(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3})?(?![\w:])"
 )
 _VERSION = re.compile(r"(?i)(?:\b(?:versions?|ver\.?|release|build)\s?[:=]?\s?|[A-Za-z]/)$")
 
@@ -352,19 +364,22 @@ FINDERS: dict[str, Finder] = {
 """Kind to finder, in the order they are applied: the surest first, so that a card is not taken for a telephone."""
 
 SECRET_NAME = re.compile(
-    r"(?i)(?:x[-_])?api[-_]?key|(?:proxy[-_])?authorization|password|passwd|passphrase|(?:client[-_])?secret|secret[-_]key"
-    r"|(?:access|refresh|auth|id)[-_]token|private[-_]key|(?:set[-_])?cookie"
+    r"(?i)(?:x[-_])?api[-_]?key|(?:proxy[-_])?authorization|password|passwd|passphrase"
+    r"|(?:client[-_])?secret|secret[-_]key|(?:access|refresh|auth|id)[-_]token|private[-_]key|(?:set[-_])?cookie"
 )
 """Names of fields whose text is a secret whatever it looks like."""
 
 _KEY_MARKS = (
-    "sk-", "AKIA", "ASIA", "AIza", "eyJ", "-----BEGIN", "xox", "xapp-", "glpat-", "ya29.", "GOCSPX-", "SG.", "pypi-", "ghp_",
-    "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "sk_live_", "sk_test_", "rk_live_", "rk_test_", "pk_live_", "pk_test_",
-    "whsec_", "hf_", "gsk_", "npm_", "r8_", "tgp_v1_", "dop_v1_", "nvapi-", "pplx-", "xai-", "fw_", "csk-",
+    "sk-", "AKIA", "ASIA", "AIza", "eyJ", "-----BEGIN", "xox", "xapp-", "glpat-", "ya29.", "GOCSPX-", "SG.",
+    "pypi-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "sk_live_", "sk_test_", "rk_live_", "rk_test_",
+    "pk_live_", "pk_test_", "whsec_", "hf_", "gsk_", "npm_", "r8_", "tgp_v1_", "dop_v1_", "nvapi-", "pplx-", "xai-",
+    "fw_", "csk-",
 )  # fmt: skip
-_MARKS_BY_CHARACTER = tuple(
-    (character, tuple(mark for mark in _KEY_MARKS if character in mark)) for character in ("-", "_")
-) + (("", tuple(mark for mark in _KEY_MARKS if "-" not in mark and "_" not in mark)),)
+_MARKS_BY_CHARACTER = (
+    ("-", tuple(mark for mark in _KEY_MARKS if "-" in mark)),
+    ("_", tuple(mark for mark in _KEY_MARKS if "_" in mark)),
+    ("", tuple(mark for mark in _KEY_MARKS if "-" not in mark and "_" not in mark)),
+)
 _SECRET_WORDS = ("key", "secret", "token", "passw", "passphrase", "pwd")
 _IPV4_MARK = re.compile(r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 _IPV6_MARK = re.compile(r":[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}")

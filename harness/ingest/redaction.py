@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from harness.config import Redaction
@@ -20,6 +21,8 @@ _DEFAULT_KEY = b"shadow-harness"
 _IN_TEXT = 4
 _IN_IDENTIFIER = 12
 _SHORTEST = 5
+_SMALLEST_NUMBER = 10**6
+_LARGEST_NUMBER = 10**19
 _BLOB = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.+-]+){0,4};base64,[A-Za-z0-9+/=_-]*|[A-Za-z0-9+/]{512,}={0,2}")
 _DATA_URL = (
     r"data:(?:image|audio|video|font|application)/[\w.+-]{1,80}(?:;[\w=.+-]{1,80}){0,4};base64,[A-Za-z0-9+/=_-]+"
@@ -33,17 +36,18 @@ _SEPARATED = frozenset({"card", "iban", "phone", "national_id"})
 class Redactor:
     """Replaces sensitive values in everything an Exchange says, consistently and idempotently.
 
-    A value becomes ``<KIND_xxxx>``, where ``xxxx`` is a keyed hash of the value: the same value has the same placeholder in
-    every message, answer, exchange and import, without any state, so a conversation still makes sense, exact match still
-    compares equal values, and recorded responses redacted later agree with the traffic. Numbers in order of appearance
-    would need either memory for every session or make two arms' different new values look equal. The hash is kept to 16
-    bits in text, so that it cannot be turned back by trying all telephone numbers; two values share a placeholder once in
-    65,536. Users, sessions, tags and metadata identify clusters and slices and get 48 bits instead. Those can be confirmed by guessing
-    unless ``key`` is secret.
+    A value becomes ``<KIND_xxxx>``, where ``xxxx`` is a keyed hash of the value: the same value has the same
+    placeholder in every message, answer, exchange and import, without any state, so a conversation still makes sense,
+    exact match still compares equal values, and recorded responses redacted later agree with the traffic. Numbers in
+    order of appearance would need either memory for every session or make two arms' different new values look equal.
+    The hash is kept to 16 bits in text, so that it cannot be turned back by trying all telephone numbers; two values
+    share a placeholder once in 65,536. Users, sessions, tags and metadata identify clusters and slices and get 48
+    bits instead. Those can be confirmed by guessing unless ``key`` is secret.
 
     Messages, content parts, tool-call arguments (also inside JSON), answers, refusals, error messages, settings, users,
-    sessions, tags and metadata are redacted. Ids, roles, model names and tool definitions are not. Inline base64 media are
-    left alone. An own pattern must be linear: Python's engine can take exponential time on nested repetitions such as ``(a+)+``.
+    sessions, tags and metadata are redacted. Ids, roles, model names and tool definitions are not. Inline base64
+    media are left alone. An own pattern must be linear: Python's engine can take exponential time on nested
+    repetitions such as ``(a+)+``.
 
     Attributes:
         counts: replacements by kind since the Redactor was made.
@@ -133,7 +137,7 @@ class Redactor:
         return self._string(text, _IN_TEXT) if text else text
 
     def _json(self, value: Json, *, width: int = _IN_TEXT, key: str = "", keep: frozenset[str] = frozenset()) -> Json:
-        """A JSON value of the same shape. ``keep`` names fields of the chat format, which payloads in it do not have."""
+        """A JSON value of the same shape; ``keep`` names fields of the chat format, which payloads do not have."""
         if isinstance(value, str):
             return value if key in keep else self._field(key, value, width)
         if isinstance(value, Mapping):
@@ -144,16 +148,22 @@ class Redactor:
             }
         if isinstance(value, list | tuple):
             return [self._json(item, width=width, key=key, keep=keep) for item in value]
-        if isinstance(value, int) and not isinstance(value, bool) and "card" in self._kinds:
-            return self._number(value)
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _SMALLEST_NUMBER:
+            return self._number(key, value)
         return value
 
-    def _number(self, value: int) -> int:
-        """A card number typed as a number stays a number: the hash, too short to be taken for a card again."""
-        if value < 10**12 or not patterns.is_card(str(value)):
+    def _number(self, name: str, value: int) -> int:
+        """A card, or what its field's name says is a telephone or national id, typed as a number stays a number.
+
+        It becomes its hash, which is too short to be taken for anything again.
+        """
+        if abs(value) >= _LARGEST_NUMBER:
             return value
-        self.counts["card"] += 1
-        return int(self._hash("card", str(value), _IN_TEXT), 16)
+        digits = str(abs(value))
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_-]", " ", name)
+        if self._string(f"{words[-40:]}: {digits}", _IN_TEXT).endswith(digits):
+            return value
+        return int(self._hash("number", digits, _IN_TEXT), 16)
 
     def _field(self, name: str, value: str, width: int) -> str:
         """A named text; under a name such as ``password`` the whole of it is a secret whatever it looks like."""
@@ -171,15 +181,20 @@ class Redactor:
         if not own and self._kinds.isdisjoint(patterns.suspects(text)):
             return text
         if text.lstrip()[:1] in {"{", "["}:
-            text = self._json_text(text, width)
-        # What a replacement leaves behind can be recognisable on its own (`a@b.nl06-12345678`), so go on until nothing is
-        # found: that makes a second redaction change nothing. Each round consumes raw characters, so it ends.
+            document = self._json_text(text, width)
+            if document is not None:
+                return document
+        # What a replacement leaves behind can be recognisable on its own (`a@b.nl06-12345678`), so go on until nothing
+        # is found: that makes a second redaction change nothing. Each round consumes raw characters, so it ends.
         while (redacted := self._once(text, width)) != text:
             text = redacted
         return text
 
-    def _json_text(self, text: str, width: int) -> str:
-        """JSON inside a string is redacted value by value: escapes hide where words begin, and it must stay parsable."""
+    def _json_text(self, text: str, width: int) -> str | None:
+        """JSON in a string is redacted value by value: escapes hide where words begin, and it must still parse.
+
+        ``None`` when the text is no JSON after all.
+        """
         try:
             value = json.loads(text)
             redacted = self._json(value, width=width)
@@ -190,13 +205,11 @@ class Redactor:
                 layout = {"separators": (",", ":")}
             return json.dumps(redacted, ensure_ascii=False, **layout)
         except (ValueError, RecursionError):
-            return text
+            return None
 
     def _once(self, text: str, width: int) -> str:
         for name, pattern in self._own.items():
-            text = self._replace(
-                text, name, lambda part, pattern=pattern: (m.span() for m in pattern.finditer(part)), width
-            )
+            text = self._replace(text, name, partial(_matches, pattern), width)
         suspected = patterns.suspects(text)
         for kind, finder in patterns.FINDERS.items():
             if kind in self._kinds and kind in suspected:
@@ -231,6 +244,10 @@ class Redactor:
     def _hash(self, kind: str, value: str, width: int) -> str:
         data = f"{kind}\0{value}".encode("utf-8", "surrogatepass")
         return hashlib.blake2b(data, key=self._key, digest_size=8).hexdigest()[:width]
+
+
+def _matches(pattern: re.Pattern[str], text: str) -> Iterable[patterns.Span]:
+    return (match.span() for match in pattern.finditer(text))
 
 
 def _known(kinds: Iterable[str]) -> list[str]:

@@ -37,9 +37,9 @@ class JoinCounts:
 class JoinIndex:
     """Which sampled exchange an answer belongs to; holds hashes and ids, no text.
 
-    Tried in order: the exchange's id; ``metadata["trace_id"]``; exactly equal messages; equal messages apart from system
-    prompts; equal texts of all user messages, in order. The last two let a candidate have its own system prompt or its own
-    earlier answers. A key that fits several exchanges joins nothing.
+    Tried in order: the exchange's id; ``metadata["trace_id"]``; exactly equal messages; equal messages apart from
+    system prompts; equal texts of all user messages, in order. The last two let a candidate have its own system
+    prompt or its own earlier answers. A key that fits several exchanges joins nothing.
     """
 
     ids: set[str] = field(default_factory=set)
@@ -58,7 +58,7 @@ class JoinIndex:
         return index
 
     def find(self, exchange: Exchange) -> tuple[str | None, str | None]:
-        """The id of the sampled exchange and the key that joined; (None, "ambiguous") when several fit, (None, None) when none."""
+        """The id of the sampled exchange and the key that joined; (None, "ambiguous") when several fit."""
         if exchange.id in self.ids:
             return exchange.id, "id"
         ambiguous = False

@@ -1,14 +1,15 @@
-"""Which exchanges are used: one pass, deterministic in the seed and the exchange ids, independent of the order of the ids.
+"""Which exchanges are used: one pass, deterministic in the seed and the exchange ids, independent of their order.
 
-Every exchange has a priority in [0, 1), a hash of the seed and its id. A rate keeps priorities below it; a size keeps the
-smallest ones (bottom-k), so any prefix of the sample in ascending priority is a random sample too, and a larger size with
-the same seed contains the smaller. Order matters in one place: of several exchanges with the same id or the same request,
-the first one read stands for all.
+Every exchange has a priority in [0, 1), a hash of the seed and its id. A rate keeps priorities below it; a size keeps
+the smallest ones (bottom-k), so any prefix of the sample in ascending priority is a random sample too, and a larger
+size with the same seed contains the smaller. Order matters in one place: of several exchanges with the same id or the
+same request, the first one read stands for all.
 
 Stratified, every stratum gets the same number of places. What a small stratum cannot fill is shared equally among the
-others; places left over by the division go one each to the strata whose next exchange has the smallest priority. With more strata than
-places, the strata whose best exchange has the smallest priority get one place each. The inverse of a stratum's
-sampling fraction, population over sample count, is the weight that makes a stratified estimate speak for the traffic.
+others; places left over by the division go one each to the strata whose next exchange has the smallest priority. With
+more strata than places, the strata whose best exchange has the smallest priority get one place each. The inverse of a
+stratum's sampling fraction, population over sample count, is the weight that makes a stratified estimate speak for
+the traffic.
 """
 
 import hashlib
@@ -81,7 +82,7 @@ class Sampler:
         self._held = 0
 
     def offer(self, exchange: Exchange) -> Offer:
-        """Admit, refuse or evict. Duplicates are found before sampling, so a popular request is not likelier to be drawn."""
+        """Admit, refuse or evict; duplicates go first, so a popular request is not likelier to be drawn."""
         identity = _hash64(exchange.id.encode("utf-8", "surrogatepass"))
         if identity in self._ids:
             return Offer(Admission.DUPLICATE)

@@ -23,10 +23,10 @@ from harness.ingest.summary import Features, Tally
 BATCH = 500
 _RAW_SHOWN = 1 << 16
 _HINTS = {
-    "no_prompt_stored": "the gateway kept no prompts: set `store_prompts_in_spend_logs: true` under general_settings in "
-    "LiteLLM's configuration and export again",
-    "no_content_recorded": "the export has no message text: set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true in the "
-    "traced service, or export from Helicone with --include-body",
+    "no_prompt_stored": "the gateway kept no prompts: set `store_prompts_in_spend_logs: true` under general_settings "
+    "in LiteLLM's configuration and export again",
+    "no_content_recorded": "there is no message text: set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true "
+    "in the traced service, or export from Helicone with --include-body",
     "no_request": "these are results without their requests: name the request file (a batch's input file) in "
     "traffic.source as well",
     "no_result": "these are requests without their results: name the output and error files of the batch in "
@@ -298,7 +298,7 @@ def _nothing_usable(report: IngestReport, intake: _Intake, traffic: Traffic) -> 
     if report.kept:
         if report.out_of_window == report.kept:
             hint = f" ({intake.sampler.undated} of them have no timestamp)" if intake.sampler.undated else ""
-            return f"all {report.kept} exchanges lie outside of the time window{hint}; widen traffic.sample.since and until"
+            return f"all {report.kept} exchanges are out of the time window{hint}; widen traffic.sample.since and until"
         return f"none of {report.kept} exchanges was sampled; raise traffic.sample.rate, or give a size instead"
     endings = Counter(intake.skipped) + intake.reject_reasons
     if report.ignored:

@@ -78,8 +78,8 @@ class Mean:
 class LogHistogram:
     """Quantiles of positive numbers from counts in bins that grow by 2 %.
 
-    A quantile is the geometric middle of its bin, so it is within 1 % of the nearest-rank quantile at any n; a range from
-    a microsecond to a day takes fewer than 1,300 bins.
+    A quantile is the geometric middle of its bin, so it is within 1 % of the nearest-rank quantile at any n; a range
+    from a microsecond to a day takes fewer than 1,300 bins.
     """
 
     bins: Counter[int] = field(default_factory=Counter)

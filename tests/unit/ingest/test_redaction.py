@@ -178,6 +178,16 @@ def replace_tools(value):
     return replace(value, request=replace(value.request, tools=()))
 
 
+def test_numbers_in_json_stay_numbers():
+    text = json.dumps({"phone_number": 4155550133, "bsn": 111222333, "total": 4155550133, "pan": -4111111111111111})
+    subject = redactor()
+    result = json.loads(subject.text(text))
+    assert result["total"] == 4155550133
+    assert all(0 <= result[name] < 2**16 for name in ("phone_number", "bsn", "pan"))
+    assert subject.counts == {"phone": 1, "national_id": 1, "card": 1}
+    assert subject.text(json.dumps(result)) == json.dumps(result)
+
+
 def test_errors_are_redacted():
     failed = observation(error=CallError(kind=ErrorKind.AUTHENTICATION, message="bad key sk-abcdefghijklmnop1234"))
     result = redactor().observation(failed)
