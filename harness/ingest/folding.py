@@ -23,7 +23,7 @@ def is_stream(value: Json) -> bool:
 
 def _is_event(item: Json) -> bool:
     if isinstance(item, str):
-        return item.lstrip().startswith(("data:", "event:")) or item.strip() == _END
+        return item.strip() == _END or is_stream(item) or any(map(_is_event, _parsed(item)))
     if not isinstance(item, Mapping):
         return False
     kind = item.get("type")
