@@ -305,8 +305,8 @@ _PHONE = re.compile(
 )
 _NUMBER_ROW = re.compile("[0-9](?:[ ().+/\u00a0\u202f\u2011-]{0,3}[0-9]){5,}")
 _PHONE_NAME = re.compile(
-    r"(?i)\b(?:tele?|phone|telephone|telefoon|telefon|t[ée]l[ée]phone|mobile|mobiel|mobil|cell|call|fax|whatsapp|sms)\b"
-    r"[^\n0-9]{0,20}(?P<value>[0-9](?:[ .-]?[0-9]){6,14})(?![\w])"
+    r"(?i)\b(?:tele?|phone|telephone|telefoon|telefon|t[ée]l[ée]phone|mobile|mobiel|mobil|cell|call (?:me|us|him|her|them)|fax|whatsapp|sms)\b"
+    r"[^\n0-9]{0,16}(?P<value>(?!(?:19|20)[0-9]{2}[-.][0-9]{2}[-.])[0-9](?:[ .-]?[0-9]){6,14})(?![\w])"
 )
 
 
@@ -393,6 +393,18 @@ def _shape(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass").translate(_SHAPE, _DROPPED)
 
 
+def _says_key(text: str, lowered: str) -> bool:
+    for word in _SECRET_WORDS:
+        if word in lowered:
+            return True
+    for character, marks in _MARKS_BY_CHARACTER:
+        if character in text:
+            for mark in marks:
+                if mark in text:
+                    return True
+    return False
+
+
 def suspects(text: str) -> list[str]:
     """Kinds that may occur in ``text``, by substring search alone; never misses one that its finder would find.
 
@@ -404,8 +416,7 @@ def suspects(text: str) -> list[str]:
     found = []
     if "bearer" in lowered or "authorization" in lowered:
         found.append("bearer_token")
-    marked = any(character in text and any(mark in text for mark in marks) for character, marks in _MARKS_BY_CHARACTER)
-    if marked or any(word in lowered for word in _SECRET_WORDS):
+    if _says_key(text, lowered):
         found.append("api_key")
     if "@" in text:
         found.append("email")

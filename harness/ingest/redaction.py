@@ -72,7 +72,7 @@ class Redactor:
         return twin
 
     def exchange(self, exchange: Exchange) -> Exchange:
-        """The exchange with every sensitive value replaced; the same object when there is nothing to do."""
+        """The exchange with every sensitive value replaced."""
         if not self.enabled:
             return exchange
         return replace(
@@ -178,7 +178,8 @@ class Redactor:
         own = [name for name, pattern in self._own.items() if pattern.search(text)]
         if not own and (len(text) < _SHORTEST or _BLOB.fullmatch(text)):
             return text
-        if not own and self._kinds.isdisjoint(patterns.suspects(text)):
+        suspected = patterns.suspects(text)
+        if not own and self._kinds.isdisjoint(suspected):
             return text
         if text.lstrip()[:1] in {"{", "["}:
             document = self._json_text(text, width)
@@ -186,8 +187,8 @@ class Redactor:
                 return document
         # What a replacement leaves behind can be recognisable on its own (`a@b.nl06-12345678`), so go on until nothing
         # is found: that makes a second redaction change nothing. Each round consumes raw characters, so it ends.
-        while (redacted := self._once(text, width)) != text:
-            text = redacted
+        while (redacted := self._once(text, suspected, width)) != text:
+            text, suspected = redacted, patterns.suspects(redacted)
         return text
 
     def _json_text(self, text: str, width: int) -> str | None:
@@ -207,10 +208,9 @@ class Redactor:
         except (ValueError, RecursionError):
             return None
 
-    def _once(self, text: str, width: int) -> str:
+    def _once(self, text: str, suspected: list[str], width: int) -> str:
         for name, pattern in self._own.items():
             text = self._replace(text, name, partial(_matches, pattern), width)
-        suspected = patterns.suspects(text)
         for kind, finder in patterns.FINDERS.items():
             if kind in self._kinds and kind in suspected:
                 text = self._replace(text, kind, finder, width)
@@ -218,6 +218,8 @@ class Redactor:
 
     def _replace(self, text: str, kind: str, find: Callable[[str], Iterable[patterns.Span]], width: int) -> str:
         """One kind's values replaced, outside of placeholders and inline media."""
+        if next(iter(find(text)), None) is None:
+            return text
         parts = self._protected.split(text)
         for index in range(0, len(parts), 2):
             part = parts[index]

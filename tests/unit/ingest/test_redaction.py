@@ -106,7 +106,7 @@ def test_only_the_value_beside_a_telling_word_is_replaced(before, secret, after)
         "max_tokens: 1000, token = tokenizer.encode2(text), api_key=os.environ['OPENAI_API_KEY'], the secret: patience",
         "@app.route npm i @angular/core@17.0.1 user@localhost a @ b",
         "scikit-learn risk-averse desk-bound-but-happy-people sk-short",
-        "987654321 and 12345678901 are numbers",
+        "987654321 and 12345678901 are numbers, a call took 12345678 ns; the mobile app of 2023-01-15",
         "",
     ],
 )
