@@ -305,7 +305,8 @@ _PHONE = re.compile(
 )
 _NUMBER_ROW = re.compile("[0-9](?:[ ().+/\u00a0\u202f\u2011-]{0,3}[0-9]){5,}")
 _PHONE_NAME = re.compile(
-    r"(?i)\b(?:tele?|phone|telephone|telefoon|telefon|t[ée]l[ée]phone|mobile|mobiel|mobil|cell|call (?:me|us|him|her|them)|fax|whatsapp|sms)\b"
+    r"(?i)\b(?:tele?|phone|telephone|telefoon|telefon|t[ée]l[ée]phone|mobile|mobiel"
+    r"|mobil|cell|call (?:me|us|him|her|them)|fax|whatsapp|sms)\b"
     r"[^\n0-9]{0,16}(?P<value>(?!(?:19|20)[0-9]{2}[-.][0-9]{2}[-.])[0-9](?:[ .-]?[0-9]){6,14})(?![\w])"
 )
 
