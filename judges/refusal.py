@@ -26,7 +26,8 @@ _PATTERNS = (
     # English
     rf"\bI(?:['’]m| am)?(?: really| truly| very| so)?(?: sorry| afraid)?[,.]?(?: but| that)?(?: I)?(?: simply| just)?"
     rf" (?:can(?:no|['’])t|can not|won['’]t(?: be able to)?|will not(?: be able to)?|am not able to|am unable to|"
-    rf"must decline to|have to decline to|refuse to)(?: really| simply| just| directly| ethically| legally| in good conscience)? {_EN_DO}\b",
+    rf"must decline to|have to decline to|refuse to)"
+    rf"(?: really| simply| just| directly| ethically| legally| in good conscience)? {_EN_DO}\b",
     rf"\bI['’]m (?:not able|unable|not allowed|not permitted|not comfortable|not going) (?:to )?{_EN_DO}",
     r"\b(?:I['’]m|I am)(?: very| really| so)? sorry,? (?:but )?(?:that['’]s (?:not )?something I can(?:no|['’])t|"
     r"I can(?:no|['’])t(?:[.!]| do\b))",
