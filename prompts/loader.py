@@ -79,7 +79,6 @@ def load(name: str) -> Prompt:
     return _parse(text, name=name, like=None)
 
 
-@cache
 def load_file(path: str, like: str) -> Prompt:
     """A user's own prompt for a judge whose own prompt is ``like``.
 
@@ -140,7 +139,7 @@ def _front_matter(text: str, name: str) -> dict[str, Any]:
 
 def _parts(body: str) -> dict[str, str]:
     headings = list(_HEADING.finditer(body))
-    ends = [heading.start() for heading in headings[1:]] + [len(body)]
+    ends = [*(heading.start() for heading in headings), len(body)][1:]
     return {
         heading.group(1).replace(": ", ":"): body[heading.end() : end].strip()
         for heading, end in zip(headings, ends, strict=True)

@@ -246,7 +246,7 @@ class _Asker:
                 raise _RungMissing
             note = "the provider returned no token probabilities; use `mode: auto`"
             return self._answer(Reading(problem=UnscoredReason.PARSE_FAILED, note=note))
-        if found.mass < min_mass:
+        if found.mass < min_mass or not found.shares:
             note = f"only {found.mass:.3f} of the probability is on {', '.join(self.question.menu.tokens)}"
             return self._answer(Reading(problem=UnscoredReason.OFF_MENU, note=note), found)
         best = max(found.shares, key=lambda choice: found.shares[choice])

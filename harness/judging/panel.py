@@ -10,7 +10,7 @@ from itertools import islice
 from time import monotonic
 from typing import cast
 
-from harness.domain.judgment import Judgment, JudgmentState, UnscoredReason
+from harness.domain.judgment import Judgment, JudgmentState, Order, UnscoredReason
 from harness.domain.model import BudgetExhausted
 from harness.domain.pair import Pair
 from harness.domain.stop import StopSignal
@@ -243,7 +243,10 @@ class _Panel:
         return [self._ctx.unscored(pair, reason, order=order, explanation=note) for order in orders]
 
     def _checked(self, pair: Pair, found: Sequence[Judgment]) -> list[Judgment]:
-        """What belongs to the pair, one per order; a number that is none is unscored, a missing order is said."""
+        """What belongs to the pair, one per order or one for all; a number that is none is unscored.
+
+        An order the judge left out becomes a judgment that says so.
+        """
         orders = orders_of(self._judge)
         by_order: dict[str, Judgment] = {}
         for judgment in found:
@@ -251,9 +254,13 @@ class _Panel:
                 raise TypeError(f"the judge returned {type(judgment).__name__}, not Judgment")
             if (judgment.exchange_id, judgment.arm) != (pair.exchange_id, pair.arm):
                 raise ValueError(f"the judge returned a judgment of {judgment.exchange_id!r}, arm {judgment.arm!r}")
-            if judgment.order not in orders or judgment.order in by_order:
+            if judgment.order not in {*orders, Order.NONE} or judgment.order in by_order:
                 raise ValueError(f"the judge returned order {judgment.order} twice or unasked")
             by_order[judgment.order] = _finite(judgment)
+        if Order.NONE in by_order:
+            if len(by_order) > 1:
+                raise ValueError("the judge returned judgments both in an order and in none")
+            return [*by_order.values()]
         missing = [order for order in orders if order not in by_order]
         return [*by_order.values()] + [
             self._ctx.unscored(pair, UnscoredReason.MISSING_ORDER, order=order) for order in missing

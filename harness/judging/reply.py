@@ -23,7 +23,7 @@ Choice = str | int
 _INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MAX_REPLY = 200_000
-_MAX_STEPS = 2_000_000
+_MAX_STEPS = 500_000
 """Characters the tolerant reader may look at in one reply, so that a hostile one costs milliseconds, not minutes."""
 _MAX_EXPLANATION = 2_000
 _DISAGREE = "several verdicts that disagree"
