@@ -42,11 +42,11 @@ def render_markdown(report: EvaluationReport) -> str:
 
 def escape(text: str, limit: int = 200) -> str:
     """Untrusted text as literal Markdown on one line: no HTML, no link, no mention, no table cell of its own."""
-    line = one_line(text, limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # Forges turn mentions, issue numbers and bare addresses into links even when their punctuation is escaped.
+    line = re.sub(r"([@#])(?=[\w\[])", "\\1\N{ZERO WIDTH SPACE}", one_line(text, limit))
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = _PUNCTUATION.sub(r"\\\1", line)
-    # Forges turn bare addresses, mentions and issue numbers into links even when their punctuation is escaped.
-    line = line.replace("://", "&#58;//").replace("www.", "www&#46;")
-    return re.sub(r"([@#])(?=[\w\[])", "\\1\N{ZERO WIDTH SPACE}", line)
+    return line.replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
 def _candidate(report: EvaluationReport, candidate: CandidateReport) -> list[str]:

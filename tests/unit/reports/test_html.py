@@ -1,0 +1,231 @@
+import base64
+import hashlib
+import re
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from harness.domain.decision import Verdict
+from harness.domain.observation import Completion
+from reports import render_html
+from tests.unit.reports import factory
+from tests.unit.reports.page_reader import Page
+from tests.unit.reports.pairs import examples, observation
+
+SAMPLES = ("report", "three", "empty", "hostile")
+
+
+@pytest.fixture(scope="module", params=SAMPLES)
+def html(request) -> str:
+    return render_html(getattr(factory, request.param)())
+
+
+@pytest.fixture(scope="module")
+def page(html) -> Page:
+    return Page.of(html)
+
+
+def test_same_value_same_bytes():
+    assert render_html(factory.three()) == render_html(factory.three())
+
+
+def test_every_tag_is_closed_where_it_belongs(page):
+    assert page.open == []
+
+
+def test_nothing_runs_and_nothing_is_loaded(html, page):
+    assert not page.named(
+        "script", "img", "iframe", "link", "object", "embed", "base", "form", "video", "audio", "image"
+    )
+    for tag in page.tags:
+        assert not [name for name in tag.attributes if name.startswith("on") or name in {"src", "srcset", "style"}], tag
+        for name in ("href", "xlink:href"):
+            assert tag.attributes.get(name, "#").startswith("#"), tag
+    assert re.search(r"@import|url\((?!#)", page.style) is None
+    assert [tag.attributes["fill"] for tag in page.tags if "url(" in tag.attributes.get("fill", "")] == [
+        "url(#hatch)" for tag in page.tags if tag.attributes.get("fill") == "url(#hatch)"
+    ]
+
+
+def test_policy_allows_this_style_sheet_and_nothing_else(page):
+    [policy] = [t.attributes["content"] for t in page.named("meta") if "http-equiv" in t.attributes]
+    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def test_ids_are_unique_and_every_anchor_leads_somewhere(page):
+    ids = Counter(tag.attributes["id"] for tag in page.tags if "id" in tag.attributes)
+    assert [name for name, count in ids.items() if count > 1] == []
+    assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in ids)
+    targets = {tag.attributes["href"][1:] for tag in page.tags if tag.attributes.get("href", "").startswith("#")}
+    labels = {name for tag in page.tags for name in tag.attributes.get("aria-labelledby", "").split()}
+    assert targets | labels <= set(ids)
+
+
+def test_headings_do_not_skip_a_level(page):
+    levels = [int(tag.name[1]) for tag in page.named("h1", "h2", "h3", "h4", "h5", "h6")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_tables_have_a_caption_and_their_headings_a_scope(page):
+    assert len(page.named("caption")) == len(page.named("table"))
+    assert all(tag.attributes.get("scope") in {"col", "row"} for tag in page.named("th"))
+
+
+def test_drawings_have_a_name_or_are_hidden(page):
+    for tag in page.named("svg"):
+        named = {"aria-label", "aria-labelledby"} & set(tag.attributes) and tag.attributes.get("role") == "img"
+        assert named or tag.attributes.get("aria-hidden") == "true", tag
+
+
+def test_no_control_or_invisible_character_reaches_the_page(html):
+    hidden = re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]", html
+    )
+    assert hidden is None
+    html.encode()
+
+
+def test_hostile_text_is_shown_as_it_was_written():
+    text = Page.of(render_html(factory.hostile())).text
+    assert "</script></style><script>document.title='owned'</script><img src=x onerror=" in text
+    assert "{{ 7 * 7 }}" in text
+    assert "[U+202E]gnp.exe[U+202C]" in text
+    assert "␛[31mred␛]0;owned␇␀" in text
+    assert "[U+D83D] lone [U+DC00]" in text
+
+
+def test_first_screen_says_what_was_decided_about_what():
+    text = Page.of(render_html(factory.report())).text
+    for words in (
+        "small-model in place of gpt-4o and 1 more model?",
+        "INCONCLUSIVE small-model cannot be decided yet: 2 of 4 required criteria are not settled",
+        "Still needed: about 3,918 more pairs, 5,100 in all; Win rate needs most.",
+        "Production model gpt-4o and 1 more model gpt-4o 1,068, gpt-4o-mini 132",
+        "Decided 2026-11-20 09:41 UTC run support-3fa9c1d2",
+        "Pairs compared 1,182 of 1,200 sampled, 10 failed",
+    ):
+        assert words in text, words
+
+
+def test_several_candidates_stand_side_by_side_first():
+    text = Page.of(render_html(factory.three())).text
+    table = text.index("Candidates side by side")
+    assert table < text.index("small-model may take over")
+    assert "Verdict GO NO-GO INCONCLUSIVE" in text
+    assert "The run stopped early (budget)." in text
+    assert "The judge and the candidate are of the same family." in text
+
+
+def test_sections_say_what_they_know():
+    text = Page.of(render_html(factory.report())).text
+    for words in (
+        "P95 latency below 1.2x",
+        "95% interval: 0.78x to 0.88x production 2,140 ms, candidate 1,776 ms 1,182 pairs in 731 conversations",
+        "Still needed: 2,918 more pairs (4,100 in all)",
+        "candidate better 402 (34.4%)",
+        "97 of 1,168 pairs read in both orders flipped (8.3%).",
+        "Agreement of this judge with people was not measured in this run.",
+        "12,411 = 11,020 + 1,200 duplicate + 148 no answer + 31 rejected as unreadable + 12 no model call",
+        "1,200 = 1,188 + 7 failed: timeout + 3 failed: rate limit + 2 skipped: budget",
+        "31 records could not be used. They are in runs/support-3fa9c1d2/rejects.jsonl with file, line and reason.",
+        "Redaction was on: 913 replacements before anything was stored.",
+        "By metadata.plan, worst win rate first",
+        "too small for a rate",
+        "The month assumes 1,250,000 requests (configured)",
+        "3 calls without a known price are missing from every amount; unknown is not free.",
+        "frequency_penalty 310",
+        "production against itself 0.962 (0.955 to 0.969)",
+        "harness report support-3fa9c1d2",
+        "What the intervals do not cover:",
+        "Both sides",
+    ):
+        assert words.casefold() in text.casefold(), words
+
+
+def test_redaction_turned_off_is_said_loudly():
+    off = replace(factory.ingest(), redaction_enabled=False, redactions={})
+    text = Page.of(render_html(factory.report(ingest=off))).text
+    assert text.count("Redaction was turned off") == 2
+    assert "Redaction was off." in text
+
+
+def test_counts_that_do_not_add_up_are_said_and_not_hidden():
+    text = Page.of(render_html(factory.report(ingest=replace(factory.ingest(), kept=11_000)))).text
+    assert "These counts do not add up" in text
+    assert "12,411 is not 11,000 + 1,200 duplicate" in text
+
+
+def test_a_run_without_anything_still_renders_and_claims_nothing():
+    text = Page.of(render_html(factory.empty())).text
+    for words in (
+        "Nothing was measured.",
+        "No criterion was set",
+        "No judge was set",
+        "No example is part of this report.",
+    ):
+        assert words in text
+    assert "No monthly figure: the monthly volume is unknown: the export has no times." in text
+    assert "$0.00" not in text
+
+
+def test_an_answer_of_two_megabytes_is_cut_with_a_note():
+    word = "x" * 2_000_000
+    [worst, *rest] = examples("small-model")
+    huge = replace(
+        worst,
+        production=observation("production", word),
+        candidate=observation("small-model", word + "y"),
+        messages=({"role": "user", "content": word},),
+    )
+    html = render_html(factory.report(factory.candidate(examples=(huge, *rest))))
+    assert len(html) < 400_000
+    text = Page.of(html).text
+    assert "Cut for display: 6,000 of 2,000,000 characters shown." in text
+    assert "Cut for display: 6,000 of 2,000,001 characters shown." in text
+    assert "Cut for display: 3,000 of 2,000,000 characters shown." in text
+
+
+def test_an_ordinary_report_stays_below_a_megabyte():
+    filled = examples("small-model", each=10)
+    long = [replace(e, production=replace(e.production, completion=Completion(text="word and other words. " * 250)))
+            if e.why == "best" else e for e in filled]  # fmt: skip
+    assert len(render_html(factory.report(factory.candidate(examples=tuple(long)))).encode()) < 1_000_000
+
+
+def test_tool_calls_are_shown_as_structure():
+    html = render_html(factory.report())
+    assert "<code>refund</code>" in html
+    assert "&#34;amount&#34;: 49.0,\n  &#34;invoice&#34;: &#34;2026-03&#34;" in html
+    assert "&#34;lines&#34;: true,\n  &#34;month&#34;: &#34;2026-03&#34;" in html
+
+
+def test_differing_words_are_marked_on_their_own_side():
+    html = render_html(factory.report())
+    assert "<del>I have refunded</del>" in html
+    assert "<ins>Refunds usually take 2</ins>" in html
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_every_verdict_has_a_word_and_a_shape(verdict):
+    html = render_html(factory.report(factory.candidate("one", verdict)))
+    word, icon = {
+        Verdict.GO: ("GO", "check"),
+        Verdict.NO_GO: ("NO-GO", "cross"),
+        Verdict.INCONCLUSIVE: ("INCONCLUSIVE", "question"),
+    }[verdict]
+    assert f'<span class="verdict-word">{word}</span>' in html
+    assert f'<use href="#icon-{icon}"/>' in html
+
+
+def test_text_that_must_not_be_shown_is_in_no_part_of_the_page():
+    html = render_html(factory.report(show_text=False))
+    assert "Messages and answers are left out of this report" in html
+    for secret in ("double charge", "ticket 4100", "One answer solves the problem", "2026-03", "30 s elapsed"):
+        assert secret not in html

@@ -1,0 +1,72 @@
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+import reports
+from harness.domain.report import REPORT_SCHEMA
+from harness.errors import InputError
+from tests.unit.reports import factory
+from tests.unit.reports.measures import estimate
+
+
+@pytest.mark.parametrize("name", ["report", "three", "empty"])
+def test_a_saved_value_is_the_same_value(name):
+    original = getattr(factory, name)()
+    saved = reports.render_json(original)
+    again = reports.load_json(saved)
+    assert again == original
+    assert reports.render_json(again) == saved
+    assert reports.render_html(again) == reports.render_html(original)
+    assert reports.render_markdown(again) == reports.render_markdown(original)
+    assert reports.render_junit(again) == reports.render_junit(original)
+
+
+def test_keys_are_sorted_and_the_schema_is_named():
+    saved = json.loads(reports.render_json(factory.report()))
+    assert saved["schema"] == REPORT_SCHEMA
+    assert list(saved) == sorted(saved)
+    assert list(saved["candidates"][0]) == sorted(saved["candidates"][0])
+
+
+def test_what_json_cannot_say_becomes_null():
+    odd = estimate("win_rate", math.nan, -math.inf, math.inf, extra={"deff": math.nan, "rho": 0.5})
+    candidate = factory.candidate(estimates=(odd,))
+    drawn = replace(candidate.distributions[0], candidate=(1.0, math.inf))
+    saved = reports.render_json(factory.report(replace(candidate, distributions=(drawn,))))
+    raw = json.loads(saved, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    [kept] = raw["candidates"][0]["estimates"]
+    assert (kept["value"], kept["low"], kept["high"]) == (None, None, None)
+    again = reports.load_json(saved)
+    assert again.candidates[0].estimates[0].extra == {"rho": 0.5}
+    assert math.isnan(again.candidates[0].distributions[0].candidate[1])
+    assert "unknown" in reports.render_html(again)
+
+
+def test_lone_surrogates_do_not_break_the_encoding():
+    saved = reports.render_json(factory.hostile())
+    saved.encode()
+    assert reports.load_json(saved).name.startswith("</script>")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a saved report"),
+        ("[]", "no schema number"),
+        ('{"schema": "1"}', "no schema number"),
+        (f'{{"schema": {REPORT_SCHEMA + 1}}}', "upgrade shadow-harness"),
+        (f'{{"schema": {REPORT_SCHEMA}}}', "run_id"),
+    ],
+)
+def test_what_is_no_report_is_refused_with_the_reason(text, message):
+    with pytest.raises(InputError, match=message):
+        reports.load_json(text)
+
+
+def test_text_that_must_not_be_shown_is_not_saved_either():
+    saved = reports.render_json(factory.report(show_text=False))
+    for secret in ("double charge", "ticket 4100", "One answer solves the problem", "find_invoice", "30 s elapsed"):
+        assert secret not in saved
+    assert '"timeout"' in saved
