@@ -60,11 +60,17 @@ def _holds_body(stored: Json) -> bool:
     """Whether a text is the JSON of a body and not an answer that happens to be JSON."""
     inner = values.decoded(stored)
     if isinstance(inner, dict):
-        return bool(_BODY_KEYS & inner.keys()) or not inner
+        return (
+            not inner
+            or bool(_BODY_KEYS & inner.keys())
+            or any(isinstance(inner.get(key), kind) for key, kind in _STRUCTURES)
+        )
     return isinstance(inner, list) and (not inner or folding.is_stream(inner) or _are_messages(inner))
 
 
-_BODY_KEYS = frozenset(["choices", "output", "candidates", "role", "error", "stop_reason", "message", "promptFeedback"])
+_BODY_KEYS = frozenset(["choices", "candidates", "role", "stop_reason", "promptFeedback"])
+# A model's own JSON may have an `error` or a `message` too, but not of this shape.
+_STRUCTURES = (("error", dict), ("message", dict), ("output", list | dict))
 
 
 def _are_messages(stored: list[Json]) -> bool:

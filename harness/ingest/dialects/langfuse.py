@@ -170,7 +170,9 @@ def _answer(row: JsonObject) -> Answer | None:
     stored = row.get("output")
     if not values.is_stored(stored) and not values.is_stored(row.get("tool_calls")):
         return None
-    found = bodies.answer(stored) or Answer(completion=Completion(text=None))
+    inner = values.decoded(stored)
+    # Plain answers come as they are or as a JSON text.
+    found = bodies.answer(inner if isinstance(inner, str) else stored) or Answer(completion=Completion(text=None))
     completion = found.completion
     calls = tuple(chat_body.tool_call(item) for item in values.as_list(row.get("tool_calls")))
     if calls and completion is not None and not completion.tool_calls:

@@ -44,7 +44,8 @@ ANTHROPIC = [
     {"type": "ping"},
     {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "Hi "}},
     {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "there"}},
-    {"type": "content_block_start", "index": 2, "content_block": {"type": "tool_use", "id": "t1", "name": "f", "input": {}}},
+    {"type": "content_block_start", "index": 2, "content_block": {
+        "type": "tool_use", "id": "t1", "name": "f", "input": {}}},
     {"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": '{"x": '}},
     {"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": "1}"}},
     {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 9}},
@@ -57,7 +58,8 @@ RESPONSES = [
     {"type": "response.output_text.delta", "output_index": 0, "delta": "Par"},
     {"type": "response.output_text.delta", "output_index": 0, "delta": "is"},
 ]  # fmt: skip
-CLOSING = {"type": "response.completed", "response": {"id": "r1", "object": "response", "model": "gpt-5", "status": "completed",
+CLOSING = {"type": "response.completed", "response": {"id": "r1", "object": "response", "model": "gpt-5",
+           "status": "completed",
            "output": [{"type": "message", "content": [{"type": "output_text", "text": "Paris"}]}],
            "usage": {"input_tokens": 4, "output_tokens": 1}}}  # fmt: skip
 
