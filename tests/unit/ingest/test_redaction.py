@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from dataclasses import replace
 
 import pytest
 
@@ -173,8 +175,6 @@ def test_an_exchange_is_redacted_in_every_place_that_holds_content():
 
 
 def replace_tools(value):
-    from dataclasses import replace
-
     return replace(value, request=replace(value.request, tools=()))
 
 
@@ -236,8 +236,6 @@ def test_only_the_kinds_asked_for_are_replaced_and_off_is_off():
 
 
 def test_hostile_text_takes_linear_time():
-    import time
-
     subject = redactor()
     for text in (
         "a" * 100_000 + "@",
@@ -248,6 +246,6 @@ def test_hostile_text_takes_linear_time():
         "token=" * 20_000,
         "+1 " * 30_000,
     ):
-        started = time.perf_counter()
+        started = time.process_time()
         subject.text(text)
-        assert time.perf_counter() - started < 5
+        assert time.process_time() - started < 5
