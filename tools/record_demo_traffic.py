@@ -40,7 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gguf", type=Path, required=True, help="weights of the model that plays production")
     parser.add_argument("--name", default="qwen2.5-1.5b-instruct", help="what production calls it")
-    parser.add_argument("--threads", type=int, help="processor threads; all cores by default")
+    parser.add_argument("--threads", type=int, help="processor threads; half the cores by default")
     parser.add_argument("--out", type=Path, default=TARGET)
     options = parser.parse_args()
 

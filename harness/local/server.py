@@ -38,7 +38,8 @@ class ServerOptions:
     context: int = 4096
     """Tokens per request, prompt and answer together."""
     threads: int | None = None
-    """Processor threads; all cores when ``None``."""
+    """Processor threads; half the cores when ``None``. Threads wait for each other at every layer, spinning: with as
+    many as there are cores, whatever else runs on the machine makes the model ten times slower, not a little."""
     verbose: bool = False
     """Whether llama.cpp's own log goes to standard error."""
     start_timeout_s: float = 120.0
@@ -124,7 +125,7 @@ def start(options: ServerOptions) -> LocalServer:
         "port": options.port,
         "parallel": options.parallel,
         "context": options.context,
-        "threads": options.threads or os.cpu_count() or 1,
+        "threads": options.threads or max(1, (os.cpu_count() or 1) // 2),
         "verbose": options.verbose,
     }
     with tempfile.TemporaryFile() as log:
