@@ -8,7 +8,7 @@ from harness.domain.exchange import ChatRequest
 from harness.domain.model import ModelReply, ModelSpec, Price
 from harness.models.budget import BudgetedClient, Purse, TokenPrice, unpriced_error
 from harness.models.limiter import LimitedClient, Limits, ProviderGate
-from harness.models.litellm_client import LitellmClient, list_price
+from harness.models.litellm_client import LitellmClient, check, list_price
 from harness.models.retry import RetryingClient, RetryPolicy
 
 _START_CONCURRENCY = 8
@@ -76,8 +76,7 @@ def preflight(specs: Iterable[ModelSpec], *, purse: Purse | None = None, allow_u
         ConfigurationError: litellm knows no such provider, the variable that should hold the key is not set, or
             the purse has a limit and a model has no price.
     """
-    adapter = LitellmClient()
     for spec in specs:
-        adapter.check(spec)
+        check(spec)
         if purse is not None and purse.limit_usd is not None and not allow_unpriced and list_price(spec) is None:
             raise unpriced_error(spec, purse)

@@ -127,19 +127,6 @@ class LitellmClient:
         if LitellmClient._open == 0 and _loaded():
             await _close_sessions()
 
-    def check(self, model: ModelSpec) -> None:
-        """Raise ConfigurationError when the model cannot be asked at all: unknown provider or no key."""
-        route = self._route(model)
-        if route.key is not None or route.is_local or model.api_base:
-            return
-        found: Mapping[str, Any] = _litellm().validate_environment(model=model.model)
-        missing = list(found.get("missing_keys") or ())
-        if missing and not found.get("keys_in_environment"):
-            raise ConfigurationError(
-                f"model {model.model!r} needs a key: set {' or '.join(missing)}, "
-                "or name your own variable in `api_key_env`"
-            )
-
     def _route(self, model: ModelSpec) -> _Route:
         identity = (model.model, model.api_base, model.api_key_env)
         route = self._routes.get(identity)
@@ -289,7 +276,14 @@ def _find_route(model: ModelSpec) -> _Route:
     is_local = _is_loopback(model.api_base)
     key = _key(model, provider)
     supported = frozenset(litellm.get_supported_openai_params(model=name, custom_llm_provider=provider) or ())
-    arguments: dict[str, Any] = {"model": model.model, "num_retries": 0, "max_retries": 0, "drop_params": False}
+    arguments: dict[str, Any] = {
+        "model": model.model,
+        "num_retries": 0,
+        "max_retries": 0,
+        "drop_params": False,
+        # Recorded tools are data: litellm must not look among them for MCP servers to call (nor need its `mcp` extra).
+        "_skip_mcp_handler": True,
+    }
     if model.api_base:
         arguments["api_base"] = model.api_base
     if key is not None:
@@ -355,6 +349,19 @@ def _counted(fold: Fold, usage: Usage) -> Any:
     fullest = max(fold.usages, key=lambda item: item.prompt_tokens or 0)
     values = fullest.model_dump() | {"prompt_tokens": usage.tokens_in, "completion_tokens": usage.tokens_out}
     return litellm.Usage(**values)
+
+
+def check(model: ModelSpec) -> None:
+    """Raise ConfigurationError when the model cannot be asked at all: unknown provider or no key; asks nothing."""
+    _, provider = _provider(model)
+    if _key(model, provider) is not None:
+        return
+    found: Mapping[str, Any] = _litellm().validate_environment(model=model.model)
+    missing = list(found.get("missing_keys") or ())
+    if missing and not found.get("keys_in_environment"):
+        raise ConfigurationError(
+            f"model {model.model!r} needs a key: set {' or '.join(missing)}, or name your own variable in `api_key_env`"
+        )
 
 
 def list_price(model: ModelSpec) -> tuple[float, float] | None:

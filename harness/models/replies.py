@@ -112,7 +112,12 @@ class Fold:
         text = answer_text("".join(self.text))
         return Completion(
             text=text or None,
-            tool_calls=tuple(_tool_call(self.calls[index]) for index in sorted(self.calls)),
+            tool_calls=tuple(
+                _tool_call(call)
+                for _, call in sorted(self.calls.items())
+                # Anthropic runs these itself (web search, code execution); nobody is asked to call them.
+                if not (call.id or "").startswith("srvtoolu_")
+            ),
             finish_reason=self.finish_reason,
             model=self.model,
             refusal="".join(self.refusal) or None,

@@ -57,6 +57,7 @@ class FaultServer:
     """Monotonic arrival time, path and body of every request."""
     headers: list[dict[str, str]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    handlers: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def base(self, route: str, scenario: str) -> str:
         """The ``api_base`` that makes a route's calls end in a scenario."""
@@ -64,12 +65,16 @@ class FaultServer:
         return f"{root}/v1" if route == "openai" else root
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.handlers.add(task)
         try:
             while await self._one(reader, writer):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
+            self.handlers.discard(task)
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -161,6 +166,24 @@ def _openai_events(name: str) -> Iterator[tuple[str, Any]]:
         }
 
     yield "", chunk({"role": "assistant", "content": ""})
+    if name == "tool":
+        for index, city in enumerate(("Paris", "Rome")):
+            call = {"index": index, "id": f"call_{index}", "type": "function"}
+            yield "", chunk({"tool_calls": [call | {"function": {"name": "get_weather", "arguments": ""}}]})
+            for part in ('{"city": ', f'"{city}"}}'):
+                yield "", chunk({"tool_calls": [{"index": index, "function": {"arguments": part}}]})
+        yield "", chunk({}, "tool_calls")
+        return
+    if name == "refusal":
+        yield "", chunk({"refusal": "I cannot "})
+        yield "", chunk({"refusal": "help with that."})
+        yield "", chunk({}, "stop")
+        return
+    if name == "thinking":
+        yield "", chunk({"reasoning_content": "The user wants a capital."})
+    if name == "nothing":
+        yield "", chunk({}, "stop")
+        return
     yield "", chunk({"content": TEXT[:5]})
     if name in {"cut", "cut_hard", "stall"}:
         return
@@ -191,6 +214,9 @@ def _anthropic_events(name: str) -> Iterator[tuple[str, Any]]:
         },
     }
     yield "message_start", {"type": "message_start", "message": message}
+    if name == "tool":
+        yield from _anthropic_tools()
+        return
     yield (
         "content_block_start",
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
@@ -212,6 +238,19 @@ def _anthropic_events(name: str) -> Iterator[tuple[str, Any]]:
         "message_delta",
         {"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": None}, "usage": {"output_tokens": 7}},
     )
+    yield "message_stop", {"type": "message_stop"}
+
+
+def _anthropic_tools() -> Iterator[tuple[str, Any]]:
+    for index, city in enumerate(("Paris", "Rome")):
+        block = {"type": "tool_use", "id": f"call_{index}", "name": "get_weather", "input": {}}
+        yield "content_block_start", {"type": "content_block_start", "index": index, "content_block": block}
+        for part in ('{"city": ', f'"{city}"}}'):
+            delta = {"type": "input_json_delta", "partial_json": part}
+            yield "content_block_delta", {"type": "content_block_delta", "index": index, "delta": delta}
+        yield "content_block_stop", {"type": "content_block_stop", "index": index}
+    stop = {"stop_reason": "tool_use", "stop_sequence": None}
+    yield "message_delta", {"type": "message_delta", "delta": stop, "usage": {"output_tokens": 9}}
     yield "message_stop", {"type": "message_stop"}
 
 
@@ -259,3 +298,7 @@ async def fault_server() -> AsyncIterator[FaultServer]:
         yield state
     finally:
         server.close()
+        # A handler that is cancelled by the ending loop would be reported as a failure of the test.
+        for task in state.handlers:
+            task.cancel()
+        await asyncio.wait(state.handlers) if state.handlers else None
