@@ -79,15 +79,13 @@ def _delete(
 def load(connection: sa.Connection, run_id: str, ids: Sequence[str]) -> dict[str, Exchange]:
     """The exchanges by id; ids that are not in the run are left out."""
     b = tables.exchange_bodies
-    statement = (
-        sa.select(e, b.c.body)
-        .join(b, sa.and_(b.c.run_id == e.c.run_id, b.c.exchange_id == e.c.exchange_id))
-        .where(e.c.run_id == run_id, e.c.exchange_id.in_(ids))
-    )
+    bodies = sa.select(b.c.exchange_id, b.c.body).where(b.c.run_id == run_id, b.c.exchange_id.in_(ids))
+    texts = {row[0]: row[1] for row in connection.execute(bodies)}
     production = observations.load(connection, run_id, PRODUCTION, "", ids)
+    found = connection.execute(sa.select(e).where(e.c.run_id == run_id, e.c.exchange_id.in_(ids)))
     return {
-        row.exchange_id: rows.exchange_of(row, row.body, production[row.exchange_id])
-        for row in connection.execute(statement)
+        row.exchange_id: rows.exchange_of(row, texts[row.exchange_id], production[row.exchange_id])
+        for row in found
         if row.exchange_id in production
     }
 

@@ -81,16 +81,24 @@ def load(
 ) -> list[Judgment]:
     """The judgments of these exchanges."""
     b = tables.judgment_bodies
-    same = [b.c[key.name] == j.c[key.name] for key in j.primary_key.columns]
-    statement = sa.select(j, b.c.body).join(b, sa.and_(*same)).where(*_of(run_id, arm, fingerprint))
-    if judge_fingerprints is not None:
-        statement = statement.where(j.c.judge_fingerprint.in_(judge_fingerprints))
-    statement = statement.order_by(j.c.exchange_id, j.c.judge, j.c.judge_fingerprint, j.c.answer_order)
+    keys = [column.name for column in j.primary_key.columns]
+
+    def of(table: sa.Table, chunk: Sequence[str]) -> list[sa.ColumnElement[bool]]:
+        c = table.c
+        conditions = [c.run_id == run_id, c.arm == arm, c.observation_fingerprint == fingerprint]
+        if judge_fingerprints is not None:
+            conditions.append(c.judge_fingerprint.in_(judge_fingerprints))
+        return [*conditions, c.exchange_id.in_(chunk)]
+
     found: list[Judgment] = []
     for chunk in paging.chunks(dict.fromkeys(ids)):
-        result = connection.execute(statement.where(j.c.exchange_id.in_(chunk)))
-        found += [rows.judgment_of(row, row.body) for row in result]
-    return found
+        bodies = connection.execute(sa.select(b).where(*of(b, chunk)))
+        texts = {tuple(getattr(row, key) for key in keys): row.body for row in bodies}
+        found += [
+            rows.judgment_of(row, texts[tuple(getattr(row, key) for key in keys)])
+            for row in connection.execute(sa.select(j).where(*of(j, chunk)))
+        ]
+    return sorted(found, key=lambda item: (item.exchange_id, item.judge, item.judge_fingerprint, item.order))
 
 
 def count(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, judge_fingerprint: str) -> JudgmentCounts:

@@ -53,14 +53,16 @@ def load(
     connection: sa.Connection, run_id: str, arm: str, fingerprint: str, ids: Sequence[str]
 ) -> dict[str, Observation]:
     """The observations by exchange id."""
+
+    def of(table: sa.Table) -> list[sa.ColumnElement[bool]]:
+        c = table.c
+        return [c.run_id == run_id, c.arm == arm, c.fingerprint == fingerprint, c.exchange_id.in_(ids)]
+
+    # Two look-ups by key rather than a join, whose plan would depend on how fresh the server's statistics are.
     b = tables.observation_bodies
-    same = [b.c[key.name] == o.c[key.name] for key in o.primary_key.columns]
-    statement = (
-        sa.select(o, b.c.body)
-        .join(b, sa.and_(*same))
-        .where(o.c.run_id == run_id, o.c.arm == arm, o.c.fingerprint == fingerprint, o.c.exchange_id.in_(ids))
-    )
-    return {row.exchange_id: rows.observation_of(row, row.body) for row in connection.execute(statement)}
+    texts = {row[0]: row[1] for row in connection.execute(sa.select(b.c.exchange_id, b.c.body).where(*of(b)))}
+    found = connection.execute(sa.select(o).where(*of(o)))
+    return {row.exchange_id: rows.observation_of(row, texts[row.exchange_id]) for row in found}
 
 
 def observed(run_id: str, arm: str, fingerprint: str) -> sa.Select[Any]:

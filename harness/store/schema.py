@@ -17,7 +17,10 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x5AD0_11A2
 """Key of the advisory lock that lets one process at a time migrate a PostgreSQL store."""
 _VERSIONS = sa.Table(
-    "alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True, nullable=False)
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 
 

@@ -122,6 +122,7 @@ class Store:
         with self._database.write() as connection:
             exchanges.put(connection, run_id, narrow, texts, slices)
             observations.put(connection, production)
+        self._database.wrote(len(items))
 
     def remove_exchanges(self, run_id: str, ids: Sequence[str]) -> None:
         """Take exchanges out of the sample; what candidates answered is kept for when they come back."""
@@ -162,6 +163,7 @@ class Store:
         prepared = observations.prepare(run_id, items, datetime.now(UTC))
         with self._database.write() as connection:
             observations.put(connection, prepared)
+        self._database.wrote(len(items))
 
     def observations(self, run_id: str, arm: str, fingerprint: str) -> Iterator[Observation]:
         """The arm's observations of sampled exchanges, whatever their status."""
@@ -243,6 +245,7 @@ class Store:
         prepared = judgments.prepare(run_id, items, datetime.now(UTC))
         with self._database.write() as connection:
             judgments.put(connection, prepared)
+        self._database.wrote(len(items))
 
     def judgments(
         self,

@@ -308,7 +308,9 @@ def test_observation_counts_are_the_funnel(store: Store) -> None:
         ended("e00005", Status.SKIPPED, reason="budget"),
         ended("e00006", Status.DROPPED, reason="queue_full"),
     ])  # fmt: skip
-    store.put_exchanges("r1", [(exchange(id="e00001", production=replace(FAILED, arm="production", fingerprint="")), 0)])
+    store.put_exchanges(
+        "r1", [(exchange(id="e00001", production=replace(FAILED, arm="production", fingerprint="")), 0)]
+    )
     counts = store.observation_counts("r1", "small", "f1")
     assert (counts.sampled, counts.completed, counts.asked, counts.comparable) == (8, 2, 7, 1)
     assert counts.failed == {"timeout": 2, "bad_request": 1}
