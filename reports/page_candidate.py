@@ -263,7 +263,7 @@ def _judge_coverage(judges: Sequence[JudgeReport]) -> Table | None:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{words(name)} {count:,}" for name, count in sorted(counts.items()) if count)
+    return "\n".join(f"{words(name)} {count:,}" for name, count in sorted(counts.items()) if count)
 
 
 def _errors(report: EvaluationReport, candidate: CandidateReport, anchor: str) -> MeasureView:

@@ -254,7 +254,7 @@ def _curves(distribution: Distribution, chart_id: str, series: Sequence[Series],
         caption="Read across from a height: that share of requests took at most the value below."
         if unit is Unit.MILLISECONDS
         else "Read across from a height: that share of requests has at most the value below.",
-        x_ticks=tuple(TickView(at=across(tick), label=format_value(tick, unit)) for tick in ticks),
+        x_ticks=tuple(TickView(at=across(tick), label=_tick(tick, unit)) for tick in ticks),
         y_ticks=tuple(TickView(at=_height(p), label=f"{100 * p:.0f}%") for p in (0, 0.25, 0.5, 0.75, 1)),
         lines=lines,
         bars=(),
@@ -331,6 +331,13 @@ _BOX = {
 
 def _axis_title(title: str, unit: Unit, *, log: bool) -> str:
     return f"{title}, logarithmic" if log else title if unit is not Unit.COUNT else ""
+
+
+def _tick(value: float, unit: Unit) -> str:
+    """As short as an axis needs it."""
+    if unit is Unit.MILLISECONDS:
+        return f"{value / 1000:g} s" if value >= 1000 else f"{value:g} ms"
+    return format_value(value, unit, trim=True) if unit is Unit.USD else f"{value:,.10g}"
 
 
 def _unit(name: str) -> Unit:

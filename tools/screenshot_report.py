@@ -11,8 +11,9 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 BROWSER_ARGS = (
     "--no-sandbox",
@@ -24,7 +25,7 @@ BROWSER_ARGS = (
     "--disable-sync",
 )
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-_VIEWS = {
+_VIEWS: dict[str, tuple[ViewportSize, Literal["light", "dark"], Literal["screen", "print"]]] = {
     "wide": ({"width": 1280, "height": 900}, "light", "screen"),
     "phone": ({"width": 390, "height": 844}, "light", "screen"),
     "dark": ({"width": 1280, "height": 900}, "dark", "screen"),

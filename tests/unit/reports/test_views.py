@@ -111,9 +111,7 @@ def test_curves_rise_from_zero_to_all():
     assert drawn[0][1] == view.bottom
     assert drawn[-1][1] == view.top
     assert len(drawn) <= 162
-    assert [tick.label for tick in view.x_ticks] == ["10 ms", "30 ms", "100 ms", "300 ms", "1,000 ms"] or len(
-        view.x_ticks
-    ) <= 6
+    assert [tick.label for tick in view.x_ticks] == ["10 ms", "30 ms", "100 ms", "300 ms", "1 s"]
 
 
 def test_curves_survive_infinite_and_zero_values_on_a_logarithmic_axis():
