@@ -8,9 +8,12 @@ because exports look like that.
 """
 
 import argparse
+import contextlib
 import gzip
+import hashlib
 import json
 import random
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -99,7 +102,10 @@ def _ask(client: openai.OpenAI, request: Record, *, timeout_s: float | None) -> 
             "error": {"type": "timeout", "code": 504, "message": str(error)},
             "latency_ms": _ms(time.perf_counter() - begin),
         }
-    result = {"response": _response(chunks), "latency_ms": _ms(time.perf_counter() - begin)}
+    response = _response(chunks)
+    if "tools" in request:
+        _read_tool_call(response["choices"][0], {tool["function"]["name"] for tool in request["tools"]})
+    result = {"response": response, "latency_ms": _ms(time.perf_counter() - begin)}
     return result if first is None else result | {"ttft_ms": _ms(first)}
 
 
@@ -135,6 +141,20 @@ def _response(chunks: list[Any]) -> Record:
         "choices": [{"index": 0, "message": message, "finish_reason": finish}],
         "usage": usage and {k: getattr(usage, k) for k in ("prompt_tokens", "completion_tokens", "total_tokens")},
     }
+
+
+def _read_tool_call(choice: Record, names: set[str]) -> None:
+    """What a serving stack's tool parser does for models that write their calls as JSON in the text."""
+    text = re.sub(r"^```(json)?|```$", "", (choice["message"]["content"] or "").strip()).strip()
+    if text.startswith("{{"):
+        text = text[1:-1] if text.endswith("}}}") else text[1:]
+    with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
+        written = json.loads(text)
+        if written["name"] in names:
+            function = {"name": written["name"], "arguments": json.dumps(written["arguments"], ensure_ascii=False)}
+            call = {"id": f"call_{hashlib.sha256(text.encode()).hexdigest()[:12]}", "type": "function"}
+            choice["message"] |= {"content": None, "tool_calls": [call | {"function": function}]}
+            choice["finish_reason"] = "tool_calls"
 
 
 def _ms(seconds: float) -> float:
