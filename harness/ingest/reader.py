@@ -2,12 +2,12 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from harness.config import Mapping_
 from harness.errors import ConfigurationError
 from harness.ingest import detect, files
-from harness.ingest.dialects.calls import Call, Context, Ignore, Outcome, Repeat, Skip, UnreadableRecord
+from harness.ingest.dialects.calls import MALFORMED, Call, Context, Ignore, Outcome, Reject, Repeat, Skip, rejected
 from harness.ingest.dialects.spool import Spool
 from harness.ingest.records import RAW_LIMIT, Ending, Item, Record
 from harness.ingest.units import UnitWatch
@@ -68,7 +68,8 @@ class ExportReader:
             for dialect in used.values():
                 if dialect.finish is not None:
                     context = Context(file="", line=None, mapping=self._mapping, spool=spool, warn=self._warn)
-                    yield from self._records(dialect.finish(context), context)
+                    for outcome in dialect.finish(context):
+                        yield self._record(outcome, context)
         self.warnings.extend(self._units.warnings())
 
     def _identify(self, file: files.ExportFile) -> tuple[detect.Dialect | None, Iterator[Item]]:
@@ -106,15 +107,12 @@ class ExportReader:
             yield _rejected(item, "other_dialect", detail)
             return
         try:
-            yield from self._records(dialect.read(item.value, context), context)
-        except UnreadableRecord as error:
-            yield _rejected(item, error.code, str(error))
+            for outcome in dialect.read(item.value, context):
+                yield self._record(outcome, context, item.raw)
+        except MALFORMED as error:
+            yield self._record(rejected(error), context, item.raw)
 
-    def _records(self, outcomes: Iterable[Outcome], context: Context) -> Iterator[Record]:
-        for outcome in outcomes:
-            yield self._record(outcome, context)
-
-    def _record(self, outcome: Outcome, context: Context) -> Record:
+    def _record(self, outcome: Outcome, context: Context, raw: bytes = b"") -> Record:
         place = outcome.context or context
         match outcome:
             case Call():
@@ -144,6 +142,15 @@ class ExportReader:
                     line=place.line,
                     reason="duplicate",
                     message=outcome.message,
+                )
+            case Reject():
+                return Record(
+                    ending=Ending.REJECTED,
+                    file=place.file,
+                    line=place.line,
+                    reason=outcome.code,
+                    message=f"{place.place}: {outcome.message}",
+                    raw=raw[:RAW_LIMIT],
                 )
             case Ignore():
                 return Record(ending=Ending.IGNORED, file=place.file, line=place.line)

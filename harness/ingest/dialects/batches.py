@@ -1,11 +1,22 @@
 """Batch APIs: requests in one file, results in others, joined by ``custom_id`` whatever the order."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from harness.domain.json import Json
 from harness.ingest import values
 from harness.ingest.dialects import anthropic_body, bodies
-from harness.ingest.dialects.calls import Answer, Call, Context, JsonObject, Outcome, Repeat, Skip, UnreadableRecord
+from harness.ingest.dialects.calls import (
+    Answer,
+    Call,
+    Context,
+    JsonObject,
+    Outcome,
+    Repeat,
+    Skip,
+    UnreadableRecord,
+    guarded,
+)
 from harness.ingest.dialects.spool import Part
 
 _ANTHROPIC = ("anthropic request", "anthropic result")
@@ -51,7 +62,8 @@ def finish_openai(context: Context) -> Iterator[Outcome]:
     requests, results = _OPENAI
     for part in context.spool.parts(requests):
         result = context.spool.first(results, part.key)
-        yield _openai_call(part, result, at(context, part))
+        place = at(context, part)
+        yield guarded(partial(_openai_call, part, result, place), place)
     yield from _orphans(context, _OPENAI, "the batch's input file")
 
 
@@ -61,7 +73,8 @@ def finish_anthropic(context: Context) -> Iterator[Outcome]:
     for part in context.spool.parts(results):
         request = context.spool.first(requests, part.key)
         if request is not None:
-            yield _anthropic_call(request, part, at(context, part))
+            place = at(context, part)
+            yield guarded(partial(_anthropic_call, request, part, place), place)
     for part in context.spool.parts(requests):
         if not context.spool.has(results, part.key):
             yield _no_result(at(context, part), part.key)

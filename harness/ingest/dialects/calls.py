@@ -138,4 +138,33 @@ class Repeat:
     context: Context | None = None
 
 
-Outcome: TypeAlias = Call | Skip | Ignore | Repeat
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reject:
+    """A record, or one of several in it, that cannot be read."""
+
+    code: str
+    message: str
+    """Cause and next step; the place is put before it."""
+    context: Context | None = None
+
+
+Outcome: TypeAlias = Call | Skip | Ignore | Repeat | Reject
+
+MALFORMED = (UnreadableRecord, TypeError, ValueError, AttributeError, LookupError, RecursionError)
+"""What reading an unforeseen shape may raise. Traffic is hostile: it may cost that record, not the import."""
+
+
+def rejected(error: Exception, context: Context | None = None) -> Reject:
+    """The ending of a record whose reading raised one of MALFORMED."""
+    if isinstance(error, UnreadableRecord):
+        return Reject(code=error.code, message=str(error), context=context)
+    message = f"has a shape its format does not know ({type(error).__name__}: {error})"[:500]
+    return Reject(code="bad_shape", message=message, context=context)
+
+
+def guarded(build: Callable[[], Outcome], context: Context) -> Outcome:
+    """What ``build`` makes of a record put aside earlier, or its rejection."""
+    try:
+        return build()
+    except MALFORMED as error:
+        return rejected(error, context)

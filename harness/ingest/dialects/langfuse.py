@@ -1,6 +1,7 @@
 """Langfuse: blob exports (observations, older ones beside a table of traces), the API, and span attributes."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from harness.domain.exchange import ChatRequest
 from harness.domain.json import Json
@@ -8,7 +9,17 @@ from harness.domain.observation import Completion, Usage
 from harness.ingest import values
 from harness.ingest.dialects import bodies, chat_body
 from harness.ingest.dialects.batches import at
-from harness.ingest.dialects.calls import Answer, Call, Context, Ignore, JsonObject, Outcome, Skip, UnreadableRecord
+from harness.ingest.dialects.calls import (
+    Answer,
+    Call,
+    Context,
+    Ignore,
+    JsonObject,
+    Outcome,
+    Skip,
+    UnreadableRecord,
+    guarded,
+)
 from harness.ingest.dialects.spool import Part
 
 _OBSERVATION = "langfuse observation"
@@ -96,7 +107,8 @@ def finish(context: Context) -> Iterator[Outcome]:
     for part in context.spool.parts(_OBSERVATION):
         trace = context.spool.first(_TRACE, part.key)
         shared = {key: trace.value.get(key) for key in ("session_id", "user_id", "tags")} if trace else {}
-        yield _call(part.value | shared, at(context, part))
+        place = at(context, part)
+        yield guarded(partial(_call, part.value | shared, place), place)
 
 
 def _call(row: JsonObject, context: Context) -> Outcome:

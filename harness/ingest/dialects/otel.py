@@ -1,6 +1,7 @@
 """OpenTelemetry GenAI: OTLP traces and logs, and spans as back ends dump them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from harness.domain.exchange import ChatRequest
 from harness.domain.json import Json
@@ -8,7 +9,18 @@ from harness.domain.observation import Usage
 from harness.ingest import values
 from harness.ingest.dialects import bodies, chat_body, langfuse, otel_content
 from harness.ingest.dialects.batches import at
-from harness.ingest.dialects.calls import Answer, Call, Context, Ignore, JsonObject, Outcome, Skip
+from harness.ingest.dialects.calls import (
+    MALFORMED,
+    Answer,
+    Call,
+    Context,
+    Ignore,
+    JsonObject,
+    Outcome,
+    Skip,
+    guarded,
+    rejected,
+)
 from harness.ingest.dialects.otel_values import attributes, identifier, indexed, logs, spans
 from harness.ingest.dialects.spool import Part
 
@@ -51,7 +63,11 @@ def read(record: JsonObject, context: Context) -> Iterator[Outcome]:
         if values.pick(record, "resourceSpans", "resource_spans") is None:
             return
     for span in spans(record):
-        yield from _span(span, context)
+        try:
+            yield from _span(span, context)
+        except MALFORMED as error:
+            # The other spans of the line are sound.
+            yield rejected(error)
 
 
 def _put_logs(record: JsonObject, context: Context) -> Iterator[Outcome]:
@@ -108,7 +124,7 @@ def finish(context: Context) -> Iterator[Outcome]:
         events = [event for event in values.as_list(part.value.get("events")) if isinstance(event, dict)]
         events += [log.value for log in context.spool.parts(_LOG, part.key)]
         found = attributes(part.value.get("attributes"))
-        yield _call(part.value, found, otel_content.find(found, events), place)
+        yield guarded(partial(_joined, part.value, found, events, place), place)
     seen: set[str] = set()
     for log in context.spool.parts(_LOG):
         if log.key in seen or context.spool.has(_SPAN, log.key):
@@ -117,6 +133,10 @@ def finish(context: Context) -> Iterator[Outcome]:
         place = at(context, log)
         message = f"{place.place}: log records of a call whose span is in no file read; add the traces to the sources"
         yield Skip(reason="no_request", message=message, context=place)
+
+
+def _joined(span: JsonObject, found: JsonObject, events: Sequence[JsonObject], place: Context) -> Outcome:
+    return _call(span, found, otel_content.find(found, events), place)
 
 
 def _kind(found: JsonObject) -> str | None:

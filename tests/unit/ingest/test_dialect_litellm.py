@@ -1,0 +1,103 @@
+"""LiteLLM spend rows and logging payloads, held against values worked out by hand."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from harness.domain.observation import ErrorKind, Status, Usage
+
+START = datetime(2025, 1, 24, 9, 20, 46, tzinfo=UTC)
+
+
+@pytest.fixture
+def spend(sample, by_id):
+    return by_id(sample("litellm_spend.jsonl"))
+
+
+def test_every_row_has_its_ending(sample, endings):
+    assert endings(sample("litellm_spend.jsonl")) == [
+        (1, "exchange", "ok"),
+        (2, "exchange", "from-proxy"),
+        (3, "exchange", "failed"),
+        (4, "skipped", "no_prompt_stored"),
+        (5, "exchange", "cached"),
+        (6, "skipped", "not_a_chat_call"),
+        (7, "exchange", "claude"),
+    ]
+
+
+def test_a_row_with_its_prompt_is_complete(spend):
+    exchange = spend["ok"]
+    assert exchange.request.model == "azure/gpt-4o-eu"
+    assert exchange.request.messages == ({"role": "user", "content": "Hi"},)
+    assert (exchange.timestamp, exchange.session, exchange.user, exchange.tags) == (START, "s-9", "cust-1", ("blue",))
+    assert exchange.metadata == {
+        "model_group": "gpt-4o", "custom_llm_provider": "openai", "team_id": "red", "call_type": "acompletion",
+    }  # fmt: skip
+    production = exchange.production
+    assert production.completion.text == "Hello"
+    assert (production.latency_ms, production.ttft_ms, production.cost_usd) == (1500.0, 250.0, 0.0002)
+    assert production.usage == Usage(tokens_in=10, tokens_out=20)
+    assert production.cache_hit is False
+
+
+def test_the_received_body_stands_in_for_the_messages(spend):
+    exchange = spend["from-proxy"]
+    assert exchange.request.messages == ({"role": "user", "content": "From proxy"},)
+    assert exchange.request.params == {"temperature": 0.5}
+    assert [tool["function"]["name"] for tool in exchange.request.tools] == ["f"]
+    assert exchange.production.latency_ms == 1400.0
+    assert exchange.production.ttft_ms is None  # completionStartTime equals endTime: not streamed
+
+
+def test_zeros_of_a_failure_are_unknown(spend):
+    production = spend["failed"].production
+    assert (production.status, production.error.kind) == (Status.FAILED, ErrorKind.RATE_LIMIT)
+    assert (production.error.http_status, production.error.code, production.error.message) == (
+        429,
+        "RateLimitError",
+        "Too many",
+    )
+    assert (production.usage, production.cost_usd, production.completion) == (Usage(), None, None)
+
+
+def test_a_cache_hit_is_marked(spend):
+    assert spend["cached"].production.cache_hit is True
+    assert spend["cached"].production.ttft_ms is None
+
+
+def test_vendor_bodies_are_read_by_call_type(spend):
+    exchange = spend["claude"]
+    assert exchange.request.messages == ({"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"})
+    assert exchange.request.params == {"max_tokens": 7}
+    assert (exchange.production.completion.text, exchange.production.completion.finish_reason) == ("Hello", "end_turn")
+
+
+def test_a_hidden_prompt_names_the_switch_and_keeps_the_facts(sample):
+    record = sample("litellm_spend.jsonl")[3]
+    assert "store_prompts_in_spend_logs: true" in record.message
+    assert dict(record.facts) == {
+        "id": "hidden", "model": "azure/gpt-4o-eu", "latency_ms": 1500.0, "tokens_in": 10, "tokens_out": 20,
+        "cost_usd": 0.0002, "timestamp": START, "session": None,
+    }  # fmt: skip
+
+
+def test_the_csv_dump_reads_the_same(sample, by_id):
+    exchange = by_id(sample("litellm_spend.csv"))["ok"]
+    assert exchange.request.messages == ({"role": "user", "content": 'Line\nbreak, "quoted"'},)
+    assert (exchange.production.latency_ms, exchange.production.usage.tokens_out) == (1500.0, 20)
+
+
+def test_logging_payloads_measure_seconds_and_hold_raw_streams(sample, by_id):
+    found = by_id(sample("litellm_standard.jsonl"))
+    one = found["one"]
+    assert one.production.completion.text == "Yo"
+    assert (one.production.latency_ms, one.production.ttft_ms, one.production.cost_usd) == (1900.0, 500.0, 0.001)
+    assert one.request.params == {"temperature": 0}
+    assert [tool["function"]["name"] for tool in one.request.tools] == ["f"]
+    assert (one.metadata["app"], one.metadata["trace_id"], one.tags) == ("atlas", "tr", ("x",))
+    assert "user_api_key_hash" not in one.metadata
+    two = found["two"].production
+    assert (two.error.kind, two.error.http_status, two.latency_ms) == (ErrorKind.TIMEOUT, 408, 1000.0)
+    assert two.error.message == "litellm.Timeout: took too long"
+    assert (two.usage, two.cost_usd) == (Usage(), None)
