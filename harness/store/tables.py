@@ -28,7 +28,8 @@ class SafeText(TypeDecorator[str]):
     """Text as both databases can hold it.
 
     PostgreSQL refuses NUL and neither takes lone surrogates, and both come out of real traffic. Here they become
-    U+2400 and U+FFFD; bodies keep the original. Compared byte by byte, so that order is the same on every server.
+    U+2400 and a question mark; bodies keep the original. Compared byte by byte, so that order is the same on every
+    server.
     """
 
     impl = Text
@@ -36,7 +37,7 @@ class SafeText(TypeDecorator[str]):
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
         """Plain text; collation ``C`` on PostgreSQL, as SQLite's own."""
-        return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
+        return Text(collation="C") if dialect.name == "postgresql" else Text()
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Replace what cannot be stored."""
@@ -64,7 +65,7 @@ class UtcTime(TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
         """With time zone where the database knows them."""
-        return dialect.type_descriptor(DateTime(timezone=dialect.name == "postgresql"))
+        return DateTime(timezone=dialect.name == "postgresql")
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """A moment without a zone is taken as UTC."""

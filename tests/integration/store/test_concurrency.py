@@ -1,0 +1,128 @@
+"""Reading while others write, and writers that die."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import sqlalchemy as sa
+
+import harness
+from harness.store import Store, tables
+from harness.store.connection import Database
+from harness.testing import exchange, observation
+
+ROOT = Path(harness.__file__).parents[1]
+BATCH = 25
+ENDLESS = f"""
+import sys
+from harness.store import Store
+from harness.testing import observation
+store = Store.open(sys.argv[1])
+n = 0
+while True:
+    store.put_observations("r1", [observation("x" * 500, arm="a", exchange_id=f"e{{n + i}}") for i in range({BATCH})])
+    n += {BATCH}
+    print(n, flush=True)
+"""
+
+
+def test_a_killed_writer_leaves_whole_batches_and_an_open_store(store_url: str) -> None:
+    with Store.open(store_url) as store:
+        store.put_exchanges("r1", [(exchange(id=f"e{i}"), float(i)) for i in range(5_000)])
+    writer = subprocess.Popen([sys.executable, "-c", ENDLESS, store_url], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    reported = 0
+    while reported < 8 * BATCH:
+        reported = int(writer.stdout.readline())
+    os.kill(writer.pid, signal.SIGKILL)
+    rest, _ = writer.communicate(timeout=60)
+    reported = max([reported, *map(int, rest.split())])
+
+    with Store.open(store_url) as store:
+        rows = [item.exchange_id for item in store.observations("r1", "a", "f1")]
+        # At most the one transaction that was being committed is there without having been reported.
+        assert len(rows) in {reported, reported + BATCH}
+        pending = [item.id for item in store.pending_exchanges("r1", "a", "f1")]
+        assert len(rows) + len(pending) == 5_000
+        store.put_observations("r1", [observation("ok", arm="a", exchange_id=pending[0])])
+        assert store.count_pending_exchanges("r1", "a", "f1") == len(pending) - 1
+    database = Database(store_url)
+    with database.read() as connection:
+        for narrow, bodies in (
+            (tables.observations, tables.observation_bodies),
+            (tables.exchanges, tables.exchange_bodies),
+        ):
+            counts = [connection.scalar(sa.select(sa.func.count()).select_from(t)) for t in (narrow, bodies)]
+            assert counts[0] == counts[1]
+        if database.is_sqlite:
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    database.close()
+
+
+def test_another_process_reads_while_a_run_writes(store_url: str) -> None:
+    with Store.open(store_url) as store:
+        store.put_exchanges("r1", [(exchange(id=f"e{i}"), float(i)) for i in range(2_000)])
+        writer = subprocess.Popen(
+            [sys.executable, "-c", ENDLESS, store_url], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert writer.stdout is not None
+            seen = []
+            while len(seen) < 5:
+                written = int(writer.stdout.readline())
+                seen.append(store.observation_counts("r1", "a", "f1").completed)
+                # What was reported is visible, and never a part of a batch.
+                assert seen[-1] >= min(written, 2_000)
+                assert seen[-1] % BATCH == 0
+                evidence = store.evidence("r1", "a", "f1", judges={})
+                assert evidence.candidate.completed.sum() >= seen[-1]
+            assert seen == sorted(seen)
+        finally:
+            writer.kill()
+            writer.communicate()
+
+
+def test_threads_share_a_store(store: Store) -> None:
+    store.put_exchanges("r1", [(exchange(id=f"e{i}"), float(i)) for i in range(400)])
+    problems: list[BaseException] = []
+
+    def write(arm: str) -> None:
+        try:
+            for start in range(0, 400, 20):
+                ids = [f"e{i}" for i in range(start, start + 20)]
+                store.put_observations("r1", [observation("ok", arm=arm, exchange_id=id_) for id_ in ids])
+                store.observation_counts("r1", arm, "f1")
+        except BaseException as error:  # noqa: BLE001  reported below, in the main thread
+            problems.append(error)
+
+    threads = [threading.Thread(target=write, args=(f"arm{i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert [store.observation_counts("r1", f"arm{i}", "f1").completed for i in range(4)] == [400] * 4
+
+
+def test_two_processes_writing_the_same_rows_do_not_hurt_each_other(store_url: str) -> None:
+    Store.open(store_url).close()
+    script = """
+import random, sys
+from harness.store import Store
+from harness.testing import observation
+store, rng = Store.open(sys.argv[1]), random.Random(int(sys.argv[2]))
+for _ in range(30):
+    ids = [f"e{i}" for i in range(40)]
+    rng.shuffle(ids)
+    store.put_observations("r1", [observation("ok", arm="a", exchange_id=id_) for id_ in ids])
+"""
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, store_url, str(i)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for i in range(3)
+    ]
+    assert [writer.communicate(timeout=120)[1] for writer in writers] == [""] * 3
+    assert [writer.returncode for writer in writers] == [0] * 3
