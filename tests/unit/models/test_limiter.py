@@ -148,7 +148,7 @@ def test_it_settles_near_what_the_provider_takes(run_virtual):
         answers = await ask_all(client, 600)
         return client.gates[A.provider], answers, provider
 
-    gate, answers, provider = run_virtual(main)
+    gate, answers, _ = run_virtual(main)
 
     later = [change.limit for change in list(gate.history)[-10:]]
     assert all(6 <= limit <= 14 for limit in later), later
