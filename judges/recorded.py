@@ -47,8 +47,8 @@ class RecordedJudge:
     version: ClassVar[str] = "1"
     metric: ClassVar[Metric] = WIN_RATE
 
-    file: str
-    """Path, glob or URL."""
+    file: str = field(metadata={"fingerprint": False})
+    """Path, glob or URL; what counts is the content, so a moved file is judged no second time."""
     key: str = "id"
     """Column that says which pair a row is about."""
     match: str = "id"

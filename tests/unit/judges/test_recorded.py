@@ -218,6 +218,8 @@ def test_other_content_is_another_judge(write):
     again = fingerprint(RecordedJudge(file=write([{"id": "e1", "v": 1}]), value="v"))
     changed = fingerprint(RecordedJudge(file=write([{"id": "e1", "v": 0}]), value="v"))
     assert first == again != changed
+    moved = write([{"id": "e1", "v": 1}], "elsewhere.jsonl")
+    assert fingerprint(RecordedJudge(file=moved, value="v")) == first
 
 
 async def test_an_experiment_names_it_like_any_judge(write):
