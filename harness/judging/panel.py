@@ -14,6 +14,7 @@ from harness.domain.judgment import Judgment, JudgmentState, Order, UnscoredReas
 from harness.domain.model import BudgetExhausted
 from harness.domain.pair import Pair
 from harness.domain.stop import StopSignal
+from harness.errors import ConfigurationError, InfrastructureError, InputError
 from harness.judging.protocol import BatchJudge, Judge, JudgeContext, orders_of
 
 _COMMIT_S = 0.1
@@ -59,6 +60,7 @@ async def run_judge(
     that could not be paid. ``on_progress`` is called on the event loop after every commit.
 
     Raises:
+        ConfigurationError, InputError, InfrastructureError: the judge cannot work at all.
         Exception: whatever ``pairs`` or ``write`` raised; judgments finished before are stored.
     """
     panel = _Panel(
@@ -213,9 +215,7 @@ class _Panel:
                     found = await self._judge.judge_many(pairs, self._ctx)
                 return self._sorted_out(pairs, found)
             except Exception as error:  # noqa: BLE001  one bad pair must not cost its batch: each is tried alone
-                budget = _budget_in(error)
-                if budget is not None:
-                    raise budget from None
+                _reraise_what_ends_the_run(error)
         return [judgment for pair in pairs for judgment in await self._of_one(pair)]
 
     async def _of_one(self, pair: Pair) -> list[Judgment]:
@@ -226,9 +226,7 @@ class _Panel:
         except TimeoutError:
             return self._failed(pair, UnscoredReason.TIMEOUT, f"no judgment within {self._deadline_s:g} s")
         except Exception as error:  # noqa: BLE001  a judge may be anybody's code; its fault is recorded, not raised
-            budget = _budget_in(error)
-            if budget is not None:
-                raise budget from None
+            _reraise_what_ends_the_run(error)
             note = f"{type(error).__name__}: {error}"[:_MAX_NOTE]
             return self._failed(pair, UnscoredReason.JUDGE_CRASHED, note)
 
@@ -282,13 +280,17 @@ def _finite(judgment: Judgment) -> Judgment:
     )
 
 
-def _budget_in(error: BaseException) -> BudgetExhausted | None:
-    """The empty purse a judge with a TaskGroup of its own ran into."""
-    if isinstance(error, BudgetExhausted):
-        return error
+_ENDS_THE_RUN = (BudgetExhausted, ConfigurationError, InputError, InfrastructureError)
+"""Faults of the set-up: every other pair would meet them too."""
+
+
+def _reraise_what_ends_the_run(error: BaseException) -> None:
+    """Raise a fault of the set-up, also out of a TaskGroup of the judge's own; return for anything else."""
+    if isinstance(error, _ENDS_THE_RUN):
+        raise error
     if isinstance(error, BaseExceptionGroup):
-        return next((found for found in map(_budget_in, error.exceptions) if found is not None), None)
-    return None
+        for inner in error.exceptions:
+            _reraise_what_ends_the_run(inner)
 
 
 def _innermost(failure: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -13,6 +13,7 @@ from harness.domain.judgment import Judgment, JudgmentState, Order, UnscoredReas
 from harness.domain.model import BudgetExhausted
 from harness.domain.pair import Pair
 from harness.domain.stop import StopSignal
+from harness.errors import ConfigurationError, InfrastructureError
 from harness.judging import JudgeContext
 from harness.judging.panel import run_judge
 from harness.testing import FakeEmbedder, ScriptedModelClient, pair
@@ -142,6 +143,19 @@ async def test_an_empty_purse_inside_a_judges_own_task_group_stops_the_run():
 
     result, by_key, _ = await run(FunctionJudge(answer=grouped))
     assert (result.stop_reason, by_key, result.errors) == ("budget", {}, {})
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("no price"), InfrastructureError("no network")])
+async def test_a_set_up_that_cannot_work_ends_the_run(error):
+    def answer(item, ctx):
+        if item.exchange_id == "e2":
+            raise error
+        return one(item, ctx)
+
+    rows: list[Judgment] = []
+    with pytest.raises(type(error), match=str(error)):
+        await run_judge(FunctionJudge(answer=answer), CTX, pairs(5), rows.extend, concurrency=1)
+    assert len(rows) == 2
 
 
 async def test_a_stop_finishes_what_is_in_flight_and_takes_no_more():
