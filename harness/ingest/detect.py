@@ -4,7 +4,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from harness.errors import InputError
-from harness.ingest.dialects import batches, conversations, langfuse, litellm, mapped, openai_chat, otel
+from harness.ingest.dialects import (
+    azure_diagnostics,
+    batches,
+    bedrock,
+    conversations,
+    helicone,
+    langfuse,
+    litellm,
+    mapped,
+    openai_chat,
+    otel,
+    portkey,
+)
 from harness.ingest.dialects.calls import Context, JsonObject, Outcome
 from harness.ingest.records import Item
 
@@ -38,6 +50,10 @@ _DIALECTS = (
             finish=batches.finish_anthropic),
     Dialect(name="litellm_spend", recognises=litellm.recognises_spend, read=litellm.read_spend),
     Dialect(name="litellm_standard", recognises=litellm.recognises_standard, read=litellm.read_standard),
+    Dialect(name="helicone", recognises=helicone.recognises, read=helicone.read),
+    Dialect(name="portkey", recognises=portkey.recognises, read=portkey.read),
+    Dialect(name="bedrock", recognises=bedrock.recognises, read=bedrock.read),
+    Dialect(name="azure_diagnostics", recognises=azure_diagnostics.recognises, read=azure_diagnostics.read),
     Dialect(name="langfuse", recognises=langfuse.recognises, belongs=langfuse.belongs, read=langfuse.read,
             finish=langfuse.finish),
     Dialect(name="sharegpt", recognises=conversations.recognises_sharegpt, read=conversations.read),

@@ -101,6 +101,11 @@ _VENDORS: tuple[tuple[Callable[[JsonObject], bool], Callable[[JsonObject], Answe
 
 def _loose(stored: JsonObject) -> Answer:
     """A message on its own, or an object that wraps one; any other object is a structured answer, kept as text."""
+    for key in ("generation", "completion", "outputText"):
+        if isinstance(stored.get(key), str):
+            # Older single-text answers of hosted models.
+            finish = values.label(values.pick(stored, "stop_reason", "completionReason"))
+            return Answer(completion=Completion(text=stored[key], finish_reason=finish))
     for key in ("message", "completion", "response"):
         if isinstance(stored.get(key), dict | list):
             return answer(stored[key]) or Answer()

@@ -17,7 +17,8 @@ _NOT_PARAMS = frozenset([
     "num_retries",
     "max_retries", "client", "custom_llm_provider", "extra_headers", "extra_query", "caching", "fallbacks",
     "mock_response",
-    "proxy_server_request", "logger_fn", "verbose", "max_workers", "user_id", "session_id", "trace_id",
+    "proxy_server_request", "logger_fn", "anthropic_version",
+    "anthropic_beta", "verbose", "max_workers", "user_id", "session_id", "trace_id",
 ])  # fmt: skip
 """Fields of a request body that say who asked or how it was sent, not what is asked."""
 PARAMS = frozenset([
