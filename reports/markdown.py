@@ -5,7 +5,7 @@ import re
 from harness.domain.decision import CriterionResult, Decision, Outcome, Verdict
 from harness.domain.formatting import format_interval, format_value
 from harness.domain.report import CandidateReport, EvaluationReport
-from reports.metrics import metric_of, rule
+from reports.metrics import answered_by, metric_of, rule
 from reports.text import one_line, plural
 
 VERDICT_WORDS = {Verdict.GO: "GO", Verdict.NO_GO: "NO-GO", Verdict.INCONCLUSIVE: "INCONCLUSIVE"}
@@ -52,7 +52,9 @@ def escape(text: str, limit: int = 200) -> str:
 def _candidate(report: EvaluationReport, candidate: CandidateReport) -> list[str]:
     decision = candidate.decision
     mark = f"{_VERDICT_MARKS[decision.verdict]} **{VERDICT_WORDS[decision.verdict]}**"
-    named = escape(candidate.arm) + (f" ({escape(candidate.model)})" if candidate.model != candidate.arm else "")
+    named = escape(candidate.arm) + (
+        f" ({escape(answered_by(candidate.model))})" if candidate.model != candidate.arm else ""
+    )
     blocks = [f"### {mark}: {named}", escape(decision.sentence, 600)]
     if decision.verdict is not Verdict.GO and decision.reasons:
         blocks.append("\n".join(f"- {escape(reason, 300)}" for reason in decision.reasons[:_MAX_REASONS]))

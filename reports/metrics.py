@@ -1,5 +1,7 @@
 """What the renderers need to know about a metric: its words, its rule in words, and where it is shown."""
 
+import math
+import re
 from enum import StrEnum
 
 from harness.domain.decision import Bound, Criterion
@@ -7,6 +9,7 @@ from harness.domain.estimate import Direction, Estimate, Metric, Unit
 from harness.domain.formatting import format_value
 from harness.domain.report import EvaluationReport
 
+_FILE = re.compile(r"\.(jsonl?|csv|parquet|ndjson)(\.(gz|zst))?$")
 _BOUND_WORDS = {
     Bound.BELOW: "below",
     Bound.ABOVE: "above",
@@ -64,7 +67,28 @@ def side_unit(metric: Metric) -> Unit:
     return Unit.TOKENS if metric.name.startswith("tokens") else Unit.COUNT
 
 
+def amount(value: float | None, unit: Unit) -> str:
+    """One side's own quantity, which unlike a difference carries no sign."""
+    if unit is Unit.CHARACTERS and value is not None and math.isfinite(value):
+        return f"{value:,.0f} characters"
+    return format_value(value, unit)
+
+
+def score(value: float | None) -> str:
+    """A judge's score on its own scale, without zeros at the end."""
+    if value is None or not math.isfinite(value):
+        return format_value(value, Unit.SCORE)
+    text = f"{value:,.3f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def answered_by(model: str) -> str:
+    """The model's name; of a file of recorded answers the file's name, because its folder says nothing to a reader."""
+    files = [re.split(r"[/\\]", part)[-1] for part in model.split(", ") if _FILE.search(part)]
+    return "recorded answers: " + ", ".join(files) if files else model
+
+
 def sides(estimate: Estimate, metric: Metric) -> tuple[str, str]:
     """Production's and the candidate's own value as text; ``unknown`` where there is none."""
     unit = side_unit(metric)
-    return format_value(estimate.production, unit), format_value(estimate.candidate, unit)
+    return amount(estimate.production, unit), amount(estimate.candidate, unit)

@@ -7,7 +7,7 @@ from harness.domain.estimate import Direction, Estimate, Metric, Unit
 from harness.domain.formatting import format_value
 from harness.domain.judgment import UnscoredReason
 from harness.domain.report import CandidateReport, EvaluationReport, JudgeReport, SliceReport
-from reports.metrics import Section, metric_of, passes_above, rule, section_of, sides
+from reports.metrics import Section, answered_by, metric_of, passes_above, rule, section_of, sides
 from reports.page_examples import groups_of
 from reports.page_parts import NONE, OUTCOME_BADGES, VERDICT_BADGES, interval, table, words
 from reports.page_traffic import funnel_of
@@ -70,7 +70,7 @@ def _facts(candidate: CandidateReport) -> tuple[Fact, ...]:
     funnel, cost = candidate.funnel, candidate.cost
     failed = sum(funnel.failed.values())
     return (
-        Fact(label="Answered by", value=candidate.model, note=_answered(candidate)),
+        Fact(label="Answered by", value=answered_by(candidate.model), note=_answered(candidate)),
         Fact(
             label="Pairs compared",
             value=f"{funnel.comparable:,}",
@@ -81,8 +81,16 @@ def _facts(candidate: CandidateReport) -> tuple[Fact, ...]:
             value=dollars(cost.candidate_per_1k_usd),
             note=f"production {dollars(cost.production_per_1k_usd)}",
         ),
-        Fact(label="Spent on this run", value=dollars(cost.candidate_usd), note=f"judges {dollars(cost.judges_usd)}"),
+        Fact(
+            label="Spent on this run", value=dollars(cost.candidate_usd), note=f"on judges {_judges_spent(candidate)}"
+        ),
     )
+
+
+def _judges_spent(candidate: CandidateReport) -> str:
+    """Judges without a model cost nothing, which is not the same as an unknown price."""
+    paid = any(judge.model for judge in candidate.judges)
+    return dollars(candidate.cost.judges_usd) if paid or candidate.cost.judges_usd is not None else "nothing"
 
 
 def _answered(candidate: CandidateReport) -> str:
@@ -130,6 +138,7 @@ def _criterion(report: EvaluationReport, result: CriterionResult, noise: Estimat
         reason=result.reason,
         sample=_sample(estimate),
         needed=f"{still:,} more pairs ({result.n_needed:,} in all)" if still and result.n_needed else "",
+        notes=estimate.notes,
         noise=_noise(noise, metric) if noise is not None else "",
         strip=strip(result, metric, noise) if result.outcome is not Outcome.NO_DATA else None,
     )
@@ -157,9 +166,9 @@ def _noise(noise: Estimate, metric: Metric) -> str:
 def _estimates(
     report: EvaluationReport, candidate: CandidateReport, section: Section, caption: str
 ) -> tuple[Table, ...]:
-    """Every estimate of the section; with both arms' values when any has them."""
-    chosen = [estimate for estimate in candidate.estimates if section_of(estimate.metric) is section]
-    if not chosen:
+    """Every estimate of the section; with both arms' values when any has them. Nothing known is no table."""
+    chosen = [e for e in candidate.estimates if section_of(e.metric) is section and not _is_quiet_error_class(e)]
+    if all(estimate.value is None for estimate in chosen):
         return ()
     two_sided = any(e.production is not None or e.candidate is not None for e in chosen)
     rows = []
@@ -171,7 +180,7 @@ def _estimates(
             both = sides(estimate, metric) if known else (NONE, NONE)
         rows.append(
             (
-                Cell(text=metric.title),
+                Cell(text=metric.title, sub="; ".join(estimate.notes)),
                 *((Cell(text=both[0]), Cell(text=both[1])) if two_sided else ()),
                 Cell(text=format_value(estimate.value, metric.unit), sub=interval(estimate, metric.unit)),
                 Cell(text=f"{estimate.n:,}", sub=f"{estimate.n_missing:,} missing" if estimate.n_missing else ""),
@@ -179,6 +188,12 @@ def _estimates(
         )
     heads = ["Measure", *(("Production", "Candidate") if two_sided else ()), "Estimate and interval", "Pairs"]
     return (table(caption, heads, rows, numeric=range(1, len(heads))),)
+
+
+def _is_quiet_error_class(estimate: Estimate) -> bool:
+    """Whether it is the rate of one class of errors that happened on neither side."""
+    is_class = estimate.metric.startswith("error_rate_") and estimate.metric != "error_rate_difference"
+    return is_class and not estimate.production and not estimate.candidate
 
 
 def _charts(candidate: CandidateReport, section: Section, anchor: str) -> tuple[ChartView, ...]:
@@ -310,10 +325,12 @@ def _cost(report: EvaluationReport, candidate: CandidateReport, anchor: str) -> 
             note=f"production {dollars(cost.production_per_1k_usd)}",
         ),
         Fact(label="Spent on the candidate", value=dollars(cost.candidate_usd), note="in this run"),
-        Fact(label="Spent on judges", value=dollars(cost.judges_usd), note="in this run, not part of the above"),
+        Fact(label="Spent on judges", value=_judges_spent(candidate), note="in this run, not part of the above"),
     )
     if cost.requests_per_month is None:
         notes = [f"No monthly figure: the monthly volume is {cost.requests_per_month_source}."]
+    elif cost.candidate_month_usd is None:
+        notes = ["No monthly figure: what a request costs is not known on both sides."]
     else:
         notes = [
             f"The month assumes {cost.requests_per_month:,.0f} requests ({cost.requests_per_month_source}) like "

@@ -11,7 +11,7 @@ from harness.domain.judgment import Judgment, JudgmentState, Order
 from harness.domain.observation import Observation, Status, ToolCall
 from harness.domain.report import EvaluationReport, Example
 from reports import diff
-from reports.metrics import metric_of
+from reports.metrics import metric_of, score
 from reports.page_parts import NONE, table, words
 from reports.text import cut, one_line, plural
 from reports.views import AnswerView, Badge, Cell, ExampleGroup, ExampleView, Fact, MessageView, Table
@@ -89,7 +89,7 @@ def _example(
         title=_title(example.messages) if shown else "Text is left out of this report",
         id=example.exchange_id,
         why=badge,
-        score=f"{metric.title} score {format_value(example.score, Unit.SCORE)}" if example.score is not None else "",
+        score=f"{metric.title} score {score(example.score)}" if example.score is not None else "",
         tags=tuple(one_line(tag, 80) for tag in example.tags[:8]),
         messages=messages,
         conversation=f"Conversation: {plural(len(example.messages), 'message')}",
@@ -292,7 +292,7 @@ def _result(judgment: Judgment) -> Cell:
         reason = words(judgment.reason.value) if judgment.reason else "no reason given"
         word = "unscored" if judgment.state is JudgmentState.UNSCORED else "error"
         return Cell(text="", sub=reason, badge=Badge(word=word, tone="none", icon="dash"))
-    value = format_value(judgment.value, Unit.SCORE)
+    value = score(judgment.value)
     if judgment.label is None:
         return Cell(text=value)
     tone, icon = {"win": ("good", "up"), "tie": ("none", "dash"), "loss": ("bad", "down")}[judgment.label.value]

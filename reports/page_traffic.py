@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from harness.domain.estimate import Unit
-from harness.domain.formatting import UNKNOWN, format_value
+from harness.domain.formatting import UNKNOWN
 from harness.domain.report import CandidateReport
 from harness.domain.run import IngestReport, Summary
+from reports.metrics import amount
 from reports.page_parts import table, words
 from reports.text import plural
 from reports.views import Cell, Fact, FunnelStep, Table, TrafficView
@@ -135,7 +136,7 @@ def _comparison(population: Summary, sample: Summary) -> Table:
 
 
 def _row(label: str, population: float | None, sample: float | None, unit: Unit) -> tuple[Cell, ...]:
-    return Cell(text=label), Cell(text=format_value(population, unit)), Cell(text=format_value(sample, unit))
+    return Cell(text=label), Cell(text=amount(population, unit)), Cell(text=amount(sample, unit))
 
 
 def _share(summary: Summary, name: str) -> float | None:

@@ -98,6 +98,8 @@ class CriterionView:
     """What it rests on."""
     needed: str
     """Requests still needed; empty when settled or not projectable."""
+    notes: tuple[str, ...]
+    """What the estimator remarked."""
     noise: str
     """The same quantity between production and itself; empty without a replica."""
     strip: StripView | None

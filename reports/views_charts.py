@@ -10,7 +10,7 @@ from harness.domain.decision import CriterionResult
 from harness.domain.estimate import Estimate, Metric, Unit
 from harness.domain.formatting import format_interval, format_value
 from harness.domain.report import Distribution
-from reports.metrics import passes_above, rule
+from reports.metrics import amount, passes_above, rule
 
 STRIP_WIDTH, STRIP_HEIGHT = 240, 44
 CHART_WIDTH, CHART_HEIGHT = 460, 250
@@ -243,8 +243,8 @@ def _curves(distribution: Distribution, chart_id: str, series: Sequence[Series],
         for arm, label, values in series
     )
     medians = [
-        f"{label}: half within {format_value(_quantile(values, distribution.probabilities, 0.5), unit)}, "
-        f"95% within {format_value(_quantile(values, distribution.probabilities, 0.95), unit)}"
+        f"{label}: half within {amount(_quantile(values, distribution.probabilities, 0.5), unit)}, "
+        f"95% within {amount(_quantile(values, distribution.probabilities, 0.95), unit)}"
         for _, label, values in series
     ]
     return ChartView(
@@ -295,7 +295,7 @@ def _histogram(distribution: Distribution, chart_id: str, series: Sequence[Serie
     )
     label = next(label for arm, label, _ in series if arm == "candidate")
     halves = "; ".join(
-        f"{name}: half at or above {format_value(_quantile(values, distribution.probabilities, 0.5), unit)}"
+        f"{name}: half at or above {amount(_quantile(values, distribution.probabilities, 0.5), unit)}"
         for _, name, values in series
     )
     return ChartView(

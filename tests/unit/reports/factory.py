@@ -167,7 +167,7 @@ def criteria(verdict: Verdict) -> tuple[CriterionResult, ...]:
             0.98,
             Outcome.NO_DATA,
             "No request asked for structured output.",
-            estimate("structure", None, n=0, n_clusters=0, method=""),
+            estimate("structure", None, notes=("no structured answer to check",), n=0, n_clusters=0, method=""),
             required=False,
         ),
     )

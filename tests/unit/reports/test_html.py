@@ -143,6 +143,7 @@ def test_sections_say_what_they_know():
         "frequency_penalty 310",
         "production against itself 0.962 (0.955 to 0.969)",
         "harness report support-3fa9c1d2",
+        "unknown 0 pairs no structured answer to check",
         "What the intervals do not cover:",
         "Both sides",
     ):

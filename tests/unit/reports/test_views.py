@@ -10,6 +10,7 @@ from harness.domain.decision import Bound, Outcome
 from harness.domain.estimate import Direction, Metric, Unit
 from harness.domain.report import Distribution
 from reports import page_candidate
+from reports.metrics import amount, answered_by, score
 from reports.page import view_of
 from reports.page_traffic import funnel_of
 from reports.views_charts import BOTTOM, CHART_HEIGHT, LEFT, STRIP_WIDTH, chart, stack, strip
@@ -189,3 +190,58 @@ def test_glossary_explains_words_and_metrics():
     assert words["Similarity"].startswith("Cosine similarity")
     assert "Unscored" in words
     assert list(words) == sorted(words, key=str.casefold)
+
+
+def test_classes_of_errors_that_did_not_happen_are_left_out():
+    def rate(kind, production, candidate):
+        return estimate(f"error_rate_{kind}difference", 0.0, -0.01, 0.01, production=production, candidate=candidate)
+
+    candidate = factory.candidate(estimates=(rate("", 0.0, 0.0), rate("timeout_", 0.0, 0.01), rate("other_", 0.0, 0.0)))
+    view = page_candidate.view_of(factory.report(), candidate, "c1")
+    assert [row[0].text for row in view.errors.tables[0].rows] == ["Error rate", "error_rate_timeout_difference"]
+
+
+def test_a_section_of_which_nothing_is_known_shows_no_table():
+    unknown = estimate("latency_p50_ratio", None, n=0, n_missing=1182)
+    view = page_candidate.view_of(factory.report(), factory.candidate(estimates=(unknown,), distributions=()), "c1")
+    assert view.latency.tables == view.latency.charts == ()
+
+
+def test_judges_that_ask_no_model_cost_nothing_and_an_unknown_price_is_unknown():
+    pairwise, *rest = factory.judges()
+    free = replace(factory.candidate().cost, judges_usd=None)
+
+    def spent(judges):
+        view = page_candidate.view_of(factory.report(), factory.candidate(cost=free, judges=judges), "c1")
+        return view.cost.facts[-1].value
+
+    assert spent(tuple(rest)) == "nothing"
+    assert spent((replace(pairwise, cost_usd=None), *rest)) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [
+        ("openai/gpt-4o", "openai/gpt-4o"),
+        ("/home/me/exports/candidate.jsonl.gz", "recorded answers: candidate.jsonl.gz"),
+        ("s3://bucket/a.csv, C:\\logs\\b.parquet", "recorded answers: a.csv, b.parquet"),
+    ],
+)
+def test_a_file_of_answers_is_named_without_its_folder(model, shown):
+    assert answered_by(model) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "unknown"), (0.0, "0"), (-0.0001, "0"), (-72.0, "-72"), (0.8734512, "0.873"), (1234.5, "1,234.5")],
+)
+def test_scores_are_short(value, shown):
+    assert score(value) == shown
+
+
+def test_lengths_of_one_side_carry_no_sign():
+    assert amount(1267.0, Unit.CHARACTERS) == "1,267 characters"
+    comparison = view_of(factory.report()).traffic.comparison
+    cells = {row[0].text: row[1].text for row in comparison.rows}
+    assert cells["Mean prompt length"] == "1,810 characters"
+    assert cells["Recorded cost"] == "$45.40"
