@@ -119,7 +119,7 @@ def _value(label: str, name: str, hint: Any, value: Any) -> Any:
             section = Model.model_validate({"model": value} if isinstance(value, str) else value)
             return section.spec()
         # Read as JSON so that nothing is coerced, and yet lists become tuples and names become enums.
-        return TypeAdapter(hint).validate_json(orjson.dumps(value), strict=True)
+        return TypeAdapter(hint).validate_json(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS), strict=True)
     except ValidationError as error:
         problems = "; ".join(
             ".".join([name, *(str(part) for part in item["loc"])]) + ": " + item["msg"].removeprefix("Value error, ")

@@ -47,6 +47,7 @@ class RubricJudge:
         unit=Unit.SCORE,
         direction=Direction.HIGHER_IS_BETTER,
         help="How well the candidate's answer meets the rubric, from 0 (worst) to 1 (best).",
+        bounds=(0.0, 1.0),
     )
 
     model: ModelSpec

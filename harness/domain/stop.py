@@ -6,8 +6,8 @@ from time import monotonic
 class StopSignal:
     """Tells every stage to start nothing new; the first reason given is the one that counts.
 
-    Reasons are ``interrupted``, ``time_limit`` and ``budget``. What is in flight is finished and kept. A child ends with
-    its parent and not the other way round: a stage whose budget is spent does not end the stages after it.
+    Reasons are ``interrupted``, ``time_limit`` and ``budget``. What is in flight is finished and kept. A child ends
+    with its parent and not the other way round: a stage whose budget is spent does not end the stages after it.
     """
 
     def __init__(self, *, time_limit_s: float | None = None, parent: "StopSignal | None" = None) -> None:

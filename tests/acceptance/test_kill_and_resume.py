@@ -108,7 +108,7 @@ def test_kill_9_twice_then_the_same_command(upstream, tmp_path):
     assert len(repeated) <= 2 * CONCURRENCY, "more than the calls in flight were asked again"
     whole_file = write_files(tmp_path / "whole", base)
     whole = json.loads(start(whole_file).communicate(timeout=120)[0])
-    assert summary(killed) == summary(whole)
+    assert summary(killed, file.parent) == summary(whole, whole_file.parent)
     assert spent(file, killed["run"]) == pytest.approx(spent(whole_file, whole["run"]))
 
 
@@ -129,8 +129,8 @@ def test_ctrl_c_keeps_what_was_answered_and_exits_130(upstream, tmp_path):
     assert json.loads(out)["verdict"] == "GO", err
 
 
-def summary(result: dict) -> dict:
-    report = json.loads(Path(result["files"]["json"]).read_text(encoding="utf-8"))
+def summary(result: dict, folder: Path) -> dict:
+    report = json.loads((folder / result["files"]["json"]).read_text(encoding="utf-8"))
     candidate = report["candidates"][0]
     counted = {e["metric"]: (e["value"], e["n"]) for e in candidate["estimates"] if e["metric"] in COUNTED}
     return {"verdict": result["verdict"], "funnel": candidate["funnel"], "counted": counted}
