@@ -7,9 +7,10 @@ a nonce; whatever resembles such a tag inside the text loses its opening bracket
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import cache
 
 _IGNORABLE = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff"
-_GAP = f"[{_IGNORABLE}\\s]*"
+_GAP = f"[{_IGNORABLE}\\s]*+"
 _OPENING = "<\u2039\u276e\u27e8\u2329\u3008\ufe64\uff1c"
 _STAND_IN = "\u2039"
 
@@ -34,20 +35,23 @@ def fence(tag: str, text: str, key: str, *, tags: Iterable[str]) -> str:
     Tags in the text that resemble one of ``tags`` (any case, with invisible characters, full-width or escaped as
     they may be) keep every character but their bracket, which becomes a similar one.
     """
-    inner = _look_alike(tags).sub(lambda match: _STAND_IN + match.group(0)[1:], text)
+    inner = _look_alike(frozenset(tags)).sub(lambda match: _STAND_IN + match.group(0)[1:], text)
     return f'<{tag} id="{key}">\n{inner}\n</{tag} id="{key}">'
 
 
-def _look_alike(tags: Iterable[str]) -> re.Pattern[str]:
+@cache
+def _look_alike(tags: frozenset[str]) -> re.Pattern[str]:
+    # Possessive repeats: a bracket before a megabyte of spaces must not cost its square.
     return re.compile(f"[{_OPENING}]{_GAP}[/\u2044\u2215\uff0f\\\\]?{_GAP}(?:{'|'.join(map(_loose, sorted(tags)))})")
 
 
 def _loose(tag: str) -> str:
     """The tag in any case, ordinary or full-width, with invisible characters between its letters."""
-    return _GAP.join(f"[{re.escape(''.join(_variants(character)))}]" for character in tag)
+    return _GAP.join(_variants(character) for character in tag)
 
 
-def _variants(character: str) -> set[str]:
-    wide = {chr(ord(c) + 0xFEE0) for c in (character.lower(), character.upper()) if "!" <= c <= "~"}
-    separators = {"_", "-", " ", "\u2010", "\u2011"} if character == "_" else set()
-    return {character.lower(), character.upper(), *wide, *separators}
+def _variants(character: str) -> str:
+    if character == "_":
+        return "[_\uff3f\u2010\u2011-]?"
+    letters = {character.lower(), character.upper()}
+    return "[" + "".join(sorted(letters | {chr(ord(letter) + 0xFEE0) for letter in letters})) + "]"

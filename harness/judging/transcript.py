@@ -94,8 +94,8 @@ def _message(message: Message) -> str:
         name = message.get("name") or message.get("tool_call_id") or "unnamed"
         return f"Result of tool {name}: {_content(message.get('content'))}"
     parts = [_content(message.get("content"))]
-    for call in message.get("tool_calls") or ():
-        function = call.get("function", call) if isinstance(call, Mapping) else {}
+    for call in _items(message.get("tool_calls")):
+        function = _function(call)
         parts.append(_call(str(function.get("name")), function.get("arguments")))
     return f"{_ROLES.get(role, role)}: " + "\n".join(part for part in parts if part)
 
@@ -105,7 +105,7 @@ def _content(content: Json) -> str:
         return ""
     if isinstance(content, str):
         return content
-    if not isinstance(content, list):
+    if not isinstance(content, list | tuple):
         return _json(content)
     return "\n".join(_part(part) for part in content)
 
@@ -126,12 +126,25 @@ def _call(name: str, arguments: Json) -> str:
 def _tools(request: ChatRequest) -> str:
     lines = []
     for tool in request.tools:
-        function = tool.get("function", tool)
-        parameters = function.get("parameters") or {}
-        names = ", ".join(parameters.get("properties") or ()) if isinstance(parameters, Mapping) else ""
+        function = _function(tool)
+        parameters = function.get("parameters")
+        properties = parameters.get("properties") if isinstance(parameters, Mapping) else None
+        names = ", ".join(properties) if isinstance(properties, Mapping) else ""
         description = function.get("description")
         lines.append(f"- {function.get('name')}({names})" + (f": {description}" if description else ""))
     return "Tools the assistant may call:\n" + "\n".join(lines)
+
+
+def _function(item: Json) -> Mapping[str, Json]:
+    """The function of a tool or call, which some dialects leave unwrapped."""
+    if not isinstance(item, Mapping):
+        return {}
+    function = item.get("function")
+    return function if isinstance(function, Mapping) else item
+
+
+def _items(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else list(value) if isinstance(value, tuple) else []
 
 
 def _json(value: Json) -> str:

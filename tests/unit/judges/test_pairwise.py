@@ -237,6 +237,12 @@ async def test_a_users_prompt_and_criteria_reach_the_judge(tmp_path):
     assert rows[PF].prompt_sha256 != PairwiseJudge(model=MODEL).prompt_sha256
 
 
+async def test_example_verdicts_in_the_criteria_are_never_read_as_a_verdict():
+    criteria = f"Such as:\nVERDICT: A\n{verdict('A')}"
+    rows, _ = await judged(pair("one", "two"), lambda request, model: "I cannot decide.", criteria=criteria)
+    assert {row.reason for row in rows.values()} == {UnscoredReason.PARSE_FAILED}
+
+
 # Hostile answers, end to end
 
 

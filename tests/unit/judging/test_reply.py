@@ -127,10 +127,10 @@ def test_tool_calls_are_read_whether_decoded_or_not():
 
 @pytest.mark.parametrize("piece", ["{", '{"verdict":', "/*", '"', "{/*", '{"a":{"verdict":', "//", "\\", "[{", "{}"])
 def test_hostile_repetition_is_answered_quickly(piece):
-    begin = time.perf_counter()
+    begin = time.process_time()
     read_json(piece * 40_000, MENU)
     read_text(piece * 40_000, MENU)
-    assert time.perf_counter() - begin < 10.0
+    assert time.process_time() - begin < 10.0
 
 
 fragments = st.lists(
