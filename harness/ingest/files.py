@@ -3,13 +3,15 @@
 import csv
 import gzip
 import io
+import math
 import re
 import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -231,11 +233,11 @@ def _lines(file: ExportFile, stream: BinaryIO) -> Iterator[Item]:
 
 
 def _documents(file: ExportFile, stream: BinaryIO) -> Iterator[Item]:
-    for raw, size, is_whole in splitting.values(stream):
+    for position, (raw, size, is_whole) in enumerate(splitting.values(stream), 1):
         if size > LINE_LIMIT:
             yield _too_long(file, None, raw, size)
         else:
-            yield parse(file.name, None, raw, is_last=not is_whole)
+            yield replace(parse(file.name, None, raw, is_last=not is_whole), position=position)
 
 
 def _too_long(file: ExportFile, line: int | None, raw: bytes, size: int) -> Item:
@@ -328,19 +330,27 @@ def _parquet(file: ExportFile, stream: BinaryIO) -> Iterator[Item]:
                 for row in batch.to_pylist():
                     number += 1
                     raw = repr(row).encode("utf-8", "replace")
-                    yield Item(file=file.name, line=number, raw=raw, value=cast("dict[str, Any]", plain(row)))
+                    value = {name: plain(cell) for name, cell in row.items()}
+                    yield Item(file=file.name, line=number, raw=raw, value=value)
         except pyarrow.ArrowException as error:
             raise EOFError(str(error)) from error
 
 
 def plain(value: Any) -> Any:
-    """A Parquet value as JSON would have it: NaN is null, bytes are text; times stay times."""
+    """A Parquet cell as JSON would have it: NaN is null, bytes are text, maps are objects; times stay times.
+
+    Fields that a nested record lacks are nulls in Parquet, so nulls inside one are left out.
+    """
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
+        if value and all(isinstance(item, tuple) and len(item) == 2 for item in value):
+            return {str(key): plain(item) for key, item in value}
         return [plain(item) for item in value]
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
-    if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):  # noqa: PLR0124  NaN
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -97,6 +97,7 @@ class ExportReader:
         context = Context(
             file=item.file,
             line=item.line,
+            position=item.position,
             sha256=hashlib.sha256(item.raw).hexdigest(),
             mapping=self._mapping,
             spool=spool,

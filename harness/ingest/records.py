@@ -62,8 +62,17 @@ class Item:
     problem: str | None = None
     detail: str = ""
     """Cause and next step of the problem."""
+    position: int | None = None
+    """Place from 1 in a JSON document, which has no lines."""
 
     @property
     def place(self) -> str:
         """File and line for messages."""
-        return self.file if self.line is None else f"{self.file}:{self.line}"
+        return place(self.file, self.line, self.position)
+
+
+def place(file: str, line: int | None, position: int | None = None) -> str:
+    """Where a record stands, as messages say it."""
+    if line is not None:
+        return f"{file}:{line}"
+    return file if position is None else f"{file} (record {position})"

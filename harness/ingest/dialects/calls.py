@@ -10,6 +10,7 @@ from harness.config import Mapping_
 from harness.domain.exchange import ChatRequest, Exchange, Source
 from harness.domain.json import Json
 from harness.domain.observation import PRODUCTION, CallError, Completion, Observation, Status, Usage
+from harness.ingest import records
 from harness.ingest.dialects.spool import Spool
 
 JsonObject: TypeAlias = Mapping[str, Json]
@@ -32,21 +33,19 @@ class Context:
     spool: Spool
     warn: Callable[[str], None]
     sha256: str | None = None
+    position: int | None = None
+    """Place from 1 in a JSON document, which has no lines."""
     mapping: Mapping_ | None = None
 
     @property
     def place(self) -> str:
         """File and line for messages."""
-        return self.file if self.line is None else f"{self.file}:{self.line}"
+        return records.place(self.file, self.line, self.position)
 
     def stable_id(self, part: int | str | None = None) -> str:
-        """An id for a record that has none: the same when the same file is read again.
-
-        A JSON document has no lines, so its records are told apart by their own hash.
-        """
-        name = self.file.replace("\\", "/").rsplit("/", 1)[-1]
-        where = self.sha256 if self.line is None else self.line
-        return hashlib.sha256(f"{name}\n{where}\n{part or ''}".encode()).hexdigest()[:32]
+        """An id for a record that has none: the same when the same file is read again."""
+        where = self.line or self.position or self.sha256
+        return hashlib.sha256(f"{self.file}\n{where}\n{part or ''}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

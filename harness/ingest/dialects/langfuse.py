@@ -155,7 +155,9 @@ def _request(row: JsonObject, model: str | None) -> ChatRequest | None:
         return None
     found = bodies.request(stored, model)
     if found is None:
-        found = ChatRequest(model="", messages=({"role": "user", "content": values.text(stored)},))
+        # Text that happens to be JSON stays as it was written.
+        content = row["input"] if isinstance(row["input"], str) else values.text(stored)
+        found = ChatRequest(model="", messages=({"role": "user", "content": content},))
     settings = {key: _plain(value) for key, value in values.as_object(row.get("model_parameters")).items()}
     known = chat_body.params({key: value for key, value in settings.items() if values.is_stored(value)})
     tools = found.tools or chat_body.tools({"tools": settings.get("tools")})

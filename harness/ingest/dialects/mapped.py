@@ -32,6 +32,9 @@ def read(record: JsonObject, context: Context) -> Iterator[Outcome]:
     mapping = context.mapping
     if mapping is None:
         raise ConfigurationError("`dialect: mapping` needs `mapping:`, which names the columns")
+    for column in (mapping.model, mapping.latency, mapping.cost, mapping.timestamp, mapping.session):
+        if column is not None and column not in record and column.partition(".")[0] not in record:
+            context.warn(f"{context.file}: column {column!r} of the mapping is not in every record")
     answer = _answer(record, mapping)
     model = values.label(_get(record, mapping.model)) or mapping.default_model
     if model is None and answer and answer.completion:

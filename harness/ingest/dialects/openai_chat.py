@@ -12,11 +12,13 @@ _REQUESTS = ("request", "input", "body", "kwargs")
 _RESPONSES = ("response", "output", "completion")
 _STARTS = ("timestamp", "created_at", "ts", "start_time", "startTime", "started_at", "time", "created")
 _ENDS = ("end_time", "endTime", "ended_at", "completed_at")
-_IDS = ("id", "request_id", "call_id", "span_id", "trace_id")
+# A trace may hold many calls, so its id is never a call's: it is kept as metadata.
+_IDS = ("id", "request_id", "call_id", "span_id")
 _SESSIONS = ("session_id", "session", "conversation_id", "thread_id")
 _USERS = ("user_id", "user", "end_user")
 _USED = frozenset([
-    *_REQUESTS, *_RESPONSES, *_STARTS, *_ENDS, *_IDS, *_SESSIONS, *_USERS, *chat_body.PARAMS, "messages", "model",
+    *_REQUESTS, *_RESPONSES, *_STARTS, *_ENDS, *_IDS, "trace_id",
+    *_SESSIONS, *_USERS, *chat_body.PARAMS, "messages", "model",
     "tools",
     "tags", "metadata", "usage", "error", "latency_ms", "latency", "duration", "duration_ms", "ttft_ms", "cost_usd",
     "system",
@@ -128,7 +130,7 @@ def _call(record: JsonObject, request: ChatRequest, answer: Answer, context: Con
     metadata |= {key: value for key, value in values.labels(record, without=_USED).items() if len(value) <= 200}
     id_ = values.label(values.pick(record, *_IDS)) or answer.id
     trace = values.label(record.get("trace_id"))
-    if trace and trace != id_:
+    if trace:
         metadata["trace_id"] = trace
     return Call(
         id=id_,

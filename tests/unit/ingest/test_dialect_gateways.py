@@ -35,7 +35,8 @@ BEDROCK = {
             {"role": "assistant", "content": [{"toolUse": {"toolUseId": "t", "name": "f", "input": {"x": 1}}}]},
             {"role": "user", "content": [{"toolResult": {"toolUseId": "t", "content": [{"json": {"y": 2}}]}}]}]}},
     "output": {"outputTokenCount": 3, "outputBodyJson": {
-        "metrics": {"latencyMs": 1500}, "stopReason": "tool_use", "output": {"message": {"content": [{"text": "Hello"}, {"toolUse": {"toolUseId": "t2", "name": "g", "input": {}}}]}}}},
+        "metrics": {"latencyMs": 1500}, "stopReason": "tool_use", "output": {"message": {"content": [
+            {"text": "Hello"}, {"toolUse": {"toolUseId": "t2", "name": "g", "input": {}}}]}}}},
 }  # fmt: skip
 
 

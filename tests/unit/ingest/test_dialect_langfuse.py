@@ -118,3 +118,11 @@ def test_an_input_cut_at_the_attribute_limit_is_rejected(records_of, endings):
     records = records_of(span(), span(input='[{"role": "user", "content": "Hi th'))
     assert endings(records)[1] == (2, "rejected", "cut_content")
     assert "limit" in records[1].message
+
+
+def test_a_prompt_that_is_json_stays_as_written(records_of):
+    row = {"id": "g", "type": "GENERATION", "session_id": None, "level": "DEFAULT", "provided_model_name": "m",
+           "input": '{"city":  "Paris"}', "output": '{"temperature":  20}'}  # fmt: skip
+    (record,) = records_of(row)
+    assert record.exchange.request.messages == ({"role": "user", "content": '{"city":  "Paris"}'},)
+    assert record.exchange.production.completion.text == '{"temperature":  20}'

@@ -96,3 +96,11 @@ def test_parquet_rows_map_too(tmp_path):
 def test_a_mapping_dialect_without_a_mapping_is_refused():
     with pytest.raises(ConfigurationError, match="mapping"):
         ExportReader(["x"], dialect="mapping")
+
+
+def test_a_named_column_that_is_missing_is_told(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("q,a\nx,y\nz,w\n", encoding="utf-8")
+    reader = ExportReader([str(path)], dialect="mapping", mapping=Mapping_(prompt="q", response="a", latency="lat"))
+    assert sum(record.exchange is not None for record in reader) == 2
+    assert reader.warnings == ["t.csv: column 'lat' of the mapping is not in every record"]

@@ -219,3 +219,10 @@ def test_gemini_requests_become_chat_form(records_of):
     assert exchange.request.params == {"max_tokens": 9, "top_p": 0.5}
     assert exchange.production.completion.text == "Warm."
     assert exchange.production.usage == Usage(tokens_in=7, tokens_out=7, tokens_reasoning=5)
+
+
+def test_calls_of_one_trace_are_different_calls(records_of):
+    call = {"trace_id": "t", "model": "m", "messages": [PROMPT], "response": "Hi"}
+    records = records_of(call, call)
+    assert [str(record.ending) for record in records] == ["exchange", "exchange"]
+    assert {record.exchange.metadata["trace_id"] for record in records} == {"t"}

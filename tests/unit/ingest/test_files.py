@@ -186,6 +186,8 @@ def test_parquet_is_read_with_nested_values(tmp_path, packed):
             "id": ["a", "b"],
             "messages": [[{"role": "user", "content": "hi"}], None],
             "score": [float("nan"), 1.5],
+            "usage": pyarrow.array([[("input", 3)], None], pyarrow.map_(pyarrow.string(), pyarrow.int64())),
+            "parts": [[{"type": "text", "url": None}], [{"type": "image", "url": "u"}]],
         }
     )
     path = tmp_path / "a.parquet"
@@ -195,8 +197,13 @@ def test_parquet_is_read_with_nested_values(tmp_path, packed):
         path.unlink()
     items = read(tmp_path)
     assert [item.line for item in items] == [1, 2]
-    assert items[0].value == {"id": "a", "messages": [{"role": "user", "content": "hi"}], "score": None}
-    assert items[1].value == {"id": "b", "messages": None, "score": 1.5}
+    assert items[0].value == {
+        "id": "a", "messages": [{"role": "user", "content": "hi"}], "score": None, "usage": {"input": 3},
+        "parts": [{"type": "text"}],
+    }  # fmt: skip
+    assert items[1].value == {
+        "id": "b", "messages": None, "score": 1.5, "usage": None, "parts": [{"type": "image", "url": "u"}],
+    }  # fmt: skip
 
 
 def test_a_broken_parquet_file_is_one_rejection(tmp_path):

@@ -158,3 +158,14 @@ def test_joining_takes_constant_memory(tmp_path):
         tracemalloc.stop()
     assert count == 1_000
     assert peak < 8_000_000
+
+
+def test_equal_records_of_a_document_are_different_calls_with_stable_ids(tmp_path):
+    path = tmp_path / "log.json"
+    path.write_bytes(orjson.dumps([CHAT, CHAT, {"messages": []}]))
+    first, second = (list(ExportReader([str(path)])) for _ in range(2))
+    assert [str(record.ending) for record in first] == ["exchange", "exchange", "skipped"]
+    ids = [record.exchange.id for record in first[:2]]
+    assert len(set(ids)) == 2
+    assert [record.exchange.id for record in second[:2]] == ids
+    assert first[2].message.startswith("log.json (record 3): ")
