@@ -83,7 +83,7 @@ async def replay(  # noqa: PLR0913  what to ask, whom, and how each outcome trav
         ThreadPoolExecutor(1, thread_name_prefix="replay-write") as writing,
     ):
         feed = Feed(exchanges, reading, size=concurrency)
-        writer = Writer(write, writing, on_commit=run.committed, full=max(1, concurrency // 4))
+        writer = Writer(write, writing, on_commit=run.committed, full=max(1, concurrency // 2))
         try:
             async with asyncio.TaskGroup() as group:
                 pump = group.create_task(feed.pump())

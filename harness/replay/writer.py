@@ -7,13 +7,13 @@ from contextlib import suppress
 
 from harness.domain.observation import Observation
 
-_LINGER_S = 0.01
+_LINGER_S = 0.02
 
 
 class Writer:
     """Commits observations in one thread, whatever has come in since the last commit at a time.
 
-    A transaction costs as much as a few dozen rows, so a batch smaller than ``full`` waits up to 10 ms for company.
+    A transaction costs as much as a dozen rows, so a batch smaller than ``full`` waits up to 20 ms for company.
     """
 
     def __init__(

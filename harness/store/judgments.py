@@ -17,7 +17,6 @@ from harness.store.tables import exchanges as e
 from harness.store.tables import judgments as j
 from harness.store.tables import observations as o
 
-_SUPERSEDED = rows.superseded(j)
 _ORDERED = (Order.PRODUCTION_FIRST, Order.CANDIDATE_FIRST)
 
 
@@ -34,7 +33,7 @@ def prepare(run_id: str, items: Sequence[Judgment], now: datetime) -> observatio
 
 def put(connection: sa.Connection, prepared: observations.Prepared) -> None:
     """Insert the judgments, or replace those of the same pair, judge and order."""
-    rows.upsert(connection, j, prepared.narrow, keep=_SUPERSEDED)
+    rows.upsert(connection, j, prepared.narrow)
     rows.upsert(connection, tables.judgment_bodies, prepared.texts)
 
 

@@ -15,8 +15,6 @@ from harness.store.counts import ObservationCounts
 from harness.store.tables import exchanges as e
 from harness.store.tables import observations as o
 
-_SUPERSEDED = rows.superseded(o)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
@@ -39,7 +37,7 @@ def prepare(run_id: str, items: Sequence[Observation], now: datetime) -> Prepare
 
 def put(connection: sa.Connection, prepared: Prepared) -> None:
     """Insert the observations, or replace those of the same exchange, arm and fingerprint."""
-    rows.upsert(connection, o, prepared.narrow, keep=_SUPERSEDED)
+    rows.upsert(connection, o, prepared.narrow)
     rows.upsert(connection, tables.observation_bodies, prepared.texts)
 
 

@@ -1,7 +1,8 @@
 """Domain values to rows and bodies, and back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,37 +16,32 @@ from harness.store import attributes, bodies
 Row = dict[str, Any]
 
 
-def upsert(
-    connection: sa.Connection, table: sa.Table, rows: Sequence[Row], *, keep: Mapping[str, Any] | None = None
-) -> None:
-    """Insert the rows, or replace what stands under their primary keys.
-
-    ``keep`` maps a column to the expression it gets on replacement instead of the new value.
-    """
+def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+    """Insert the rows, or replace what stands under their primary keys."""
     if not rows:
         return
     keys = [column.name for column in table.primary_key.columns]
     # One order for all writers: two that touch the same rows cannot wait for each other.
     ordered = sorted(rows, key=lambda row: tuple(row[key] for key in keys))
-    connection.execute(_upsert(connection.dialect.name, table, tuple(keys), keep or {}), ordered)
+    connection.execute(_upsert(connection.dialect.name, table), ordered)
 
 
-def _upsert(dialect: str, table: sa.Table, keys: tuple[str, ...], keep: Mapping[str, Any]) -> sa.Insert:
+@cache
+def _upsert(dialect: str, table: sa.Table) -> sa.Insert:
+    """Built once: building it takes longer than running it for one row."""
     statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    replaced = {c.name: keep.get(c.name, statement.excluded[c.name]) for c in table.columns if c.name not in keys}
+    keys = [column.name for column in table.primary_key.columns]
+    replaced: dict[str, Any] = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
     if not replaced:
-        return statement.on_conflict_do_nothing(index_elements=list(keys))
-    return statement.on_conflict_do_update(index_elements=list(keys), set_=replaced)
-
-
-def superseded(table: sa.Table) -> Mapping[str, Any]:
-    """What earlier calls under the same key cost is kept: a repeated call does not refund the first.
-
-    Writing the same call twice is told from repeating it by the measured latency.
-    """
-    old, new = table.c, sa.literal_column("excluded.latency_ms", sa.Double)
-    earlier = old.superseded_usd + sa.func.coalesce(old.cost_usd, 0.0)
-    return {"superseded_usd": sa.case((old.latency_ms.is_distinct_from(new), earlier), else_=old.superseded_usd)}
+        return statement.on_conflict_do_nothing(index_elements=keys)
+    if "superseded_usd" in replaced:
+        # What earlier calls under the same key cost is kept: a repeated call does not refund the first. Writing the
+        # same call twice is told from repeating it by the measured latency.
+        old, new = table.c, statement.excluded
+        earlier = old.superseded_usd + sa.func.coalesce(old.cost_usd, 0.0)
+        repeated = old.latency_ms.is_distinct_from(new.latency_ms)
+        replaced["superseded_usd"] = sa.case((repeated, earlier), else_=old.superseded_usd)
+    return statement.on_conflict_do_update(index_elements=keys, set_=replaced)
 
 
 def exchange_row(run_id: str, exchange: Exchange, position: float, body: bytes) -> Row:

@@ -3,10 +3,10 @@
     python tests/benchmarks/bench_replay.py [--requests 5000] [--memory-requests 20000] [--concurrency 16]
 
 An instant upstream runs in a process of its own. Two more processes take turns, round by round: one awaits
-``litellm.acompletion`` in a loop, the other runs the real replay (client stack, runner, a SQLite file). Both keep the same
-number of calls in flight and use the same stream setting. The table shows medians over the rounds, since neighbours on the
-machine disturb single rounds; CPU per request is the steadier figure. Target: at least 85 % of the bare loop's throughput,
-and a peak memory that does not grow with the number of requests.
+``litellm.acompletion`` in a loop, the other runs the real replay (client stack, runner, a SQLite file). Both keep the
+same number of calls in flight and use the same stream setting. The table shows medians over the rounds, since
+neighbours on the machine disturb single rounds; CPU per request is the steadier figure. Target: at least 85 % of the
+bare loop's throughput, and a peak memory that does not grow with the number of requests.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, ClassVar
 
 QUESTION = "Explain in a few sentences why the sky is blue, and what changes at sunset. " * 8
 ANSWER = "Sunlight is scattered by the molecules of the air, and blue light more than red light. " * 7
@@ -54,7 +54,7 @@ def _stream() -> bytes:
 class _Upstream(asyncio.Protocol):
     """Answers every request on a kept-alive connection at once."""
 
-    replies = {False: _whole(), True: _stream()}
+    replies: ClassVar = {False: _whole(), True: _stream()}
 
     def connection_made(self, transport: Any) -> None:
         self.transport, self.buffer = transport, b""
