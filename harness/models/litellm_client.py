@@ -433,5 +433,9 @@ async def _close_sessions() -> None:
     await GLOBAL_LOGGING_WORKER.flush()
     await GLOBAL_LOGGING_WORKER.stop()
     await litellm.close_litellm_async_clients()
+    # Anthropic's client also lives in a module attribute, which outlasts the cache; it is made anew on the next access.
+    shared = vars(litellm).pop("module_level_aclient", None)
+    if shared is not None:
+        await shared.close()
     # Closed clients must not be found again by the next run in this process.
     litellm.in_memory_llm_clients_cache.flush_cache()
