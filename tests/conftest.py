@@ -62,6 +62,6 @@ sys.addaudithook(_refuse_the_network)
 @pytest.fixture(scope="session")
 def model_server() -> Iterator[LocalServer]:
     """SmolLM2 on a free loopback port, one per test process, started when first asked for."""
-    # One thread: on a busy machine, threads that wait for each other at every layer are many times slower than one.
+    # One thread, because several test processes share the machine.
     with local_server(ServerOptions(parallel=4, context=4096, threads=1)) as server:
         yield server

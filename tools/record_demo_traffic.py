@@ -35,6 +35,9 @@ IN_FLIGHT = 2
 DUPLICATED, CUT = 12, 30
 """Positions of the line that is written twice and of the line that is cut."""
 
+USD_PER_MTOK = {"prompt_tokens": 0.10, "completion_tokens": 0.30}
+"""What the shop pays for production: as made up as the shop."""
+
 Record = dict[str, Any]
 
 
@@ -43,7 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gguf", type=Path, required=True, help="weights of the model that plays production")
     parser.add_argument("--name", default="qwen2.5-1.5b-instruct", help="what production calls it")
-    parser.add_argument("--threads", type=int, help="processor threads; half the cores by default")
+    parser.add_argument("--threads", type=int, help="processor threads; all cores by default")
     parser.add_argument("--out", type=Path, default=TARGET)
     options = parser.parse_args()
 
@@ -105,7 +108,8 @@ def _ask(client: openai.OpenAI, request: Record, *, timeout_s: float | None) -> 
     response = _response(chunks)
     if "tools" in request:
         _read_tool_call(response["choices"][0], {tool["function"]["name"] for tool in request["tools"]})
-    result = {"response": response, "latency_ms": _ms(time.perf_counter() - begin)}
+    cost = sum(response["usage"][kind] * price / 1e6 for kind, price in USD_PER_MTOK.items())
+    result = {"response": response, "cost_usd": round(cost, 9), "latency_ms": _ms(time.perf_counter() - begin)}
     return result if first is None else result | {"ttft_ms": _ms(first)}
 
 

@@ -76,7 +76,7 @@ def serve(
     ] = 4096,
     threads: Annotated[
         int | None,
-        typer.Option(envvar="HARNESS_MODELS_THREADS", min=1, help="Processor threads; half the cores by default."),
+        typer.Option(envvar="HARNESS_MODELS_THREADS", min=1, help="Processor threads; all cores by default."),
     ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", envvar="HARNESS_VERBOSE", help="Show the model server's own log.")

@@ -38,8 +38,7 @@ class ServerOptions:
     context: int = 4096
     """Tokens per request, prompt and answer together."""
     threads: int | None = None
-    """Processor threads; half the cores when ``None``. Threads wait for each other at every layer, spinning: with as
-    many as there are cores, whatever else runs on the machine makes the model ten times slower, not a little."""
+    """Processor threads; all cores when ``None``."""
     verbose: bool = False
     """Whether llama.cpp's own log goes to standard error."""
     start_timeout_s: float = 120.0
@@ -125,7 +124,7 @@ def start(options: ServerOptions) -> LocalServer:
         "port": options.port,
         "parallel": options.parallel,
         "context": options.context,
-        "threads": options.threads or max(1, (os.cpu_count() or 1) // 2),
+        "threads": options.threads or os.cpu_count() or 1,
         "verbose": options.verbose,
     }
     with tempfile.TemporaryFile() as log:
@@ -134,6 +133,9 @@ def start(options: ServerOptions) -> LocalServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if options.verbose else log,
+            # Threads wait for each other at every layer. Spinning there, as is the default, makes the model ten times
+            # slower as soon as anything else runs on the machine; sleeping costs little when nothing does.
+            env={"OMP_WAIT_POLICY": "PASSIVE"} | os.environ,
             # Unbuffered, so that waiting for the pipe and reading a line of it agree on what has come.
             bufsize=0,
             # Ctrl-C reaches this process alone, which then closes the server in order.
