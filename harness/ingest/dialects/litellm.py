@@ -105,6 +105,9 @@ def _outcome(
             " `general_settings` of the LiteLLM proxy (and leave message redaction off), then export again"
         )
         return Skip(reason="no_prompt_stored", message=message, facts=facts)
+    hidden = _hidden(request)
+    if hidden is not None:
+        return Skip(reason="no_prompt_stored", message=f"{context.place}: {hidden}", facts=facts)
     answer = _answer(record, error)
     if answer is None:
         message = f"{context.place}: the response was not stored; set `store_prompts_in_spend_logs: true`"
@@ -125,6 +128,16 @@ def _outcome(
         metadata=metadata | _metadata(record, extra),
         cache_hit=cache_hit,
     )
+
+
+def _hidden(request: ChatRequest) -> str | None:
+    """Why a stored prompt is not the one that was asked."""
+    contents = [message.get("content") for message in request.messages]
+    if "redacted-by-litellm" in contents:
+        return "the prompt was redacted by the proxy; set `turn_off_message_logging: false` and export again"
+    if any(isinstance(content, str) and "(litellm_truncated " in content for content in contents):
+        return "the prompt was cut by the proxy; raise MAX_STRING_LENGTH_PROMPT_IN_DB there, or export from a callback"
+    return None
 
 
 def _named(request: ChatRequest, answer: Answer) -> ChatRequest:

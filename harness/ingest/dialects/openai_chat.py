@@ -26,6 +26,7 @@ _USED = frozenset([
     "cost",
 ])  # fmt: skip
 _PATHS = ("url", "path", "endpoint", "call_type")
+_OURS = frozenset(["messages", "choices", *_REQUESTS, *_RESPONSES])
 _OTHER_CALLS = ("embedding", "/images", "/audio", "moderation", "rerank", "transcri", "/threads", "/files", "speech")
 
 
@@ -44,7 +45,7 @@ def recognises(record: JsonObject) -> bool:
 
 def belongs(record: JsonObject) -> bool:
     """Whether a record of a file of this dialect is one, even if it lacks what matters."""
-    return bool({"messages", "choices", *_REQUESTS, *_RESPONSES} & record.keys())
+    return not _OURS.isdisjoint(record)
 
 
 def read(record: JsonObject, context: Context) -> Iterator[Outcome]:

@@ -101,3 +101,18 @@ def test_logging_payloads_measure_seconds_and_hold_raw_streams(sample, by_id):
     assert (two.error.kind, two.error.http_status, two.latency_ms) == (ErrorKind.TIMEOUT, 408, 1000.0)
     assert two.error.message == "litellm.Timeout: took too long"
     assert (two.usage, two.cost_usd) == (Usage(), None)
+
+
+@pytest.mark.parametrize(
+    ("content", "switch"),
+    [
+        ("redacted-by-litellm", "turn_off_message_logging"),
+        ("Begin ... (litellm_truncated 4711 chars) ... end", "MAX_STRING_LENGTH_PROMPT_IN_DB"),
+    ],
+)
+def test_a_prompt_the_proxy_changed_is_not_replayed(records_of, content, switch):
+    row = {"request_id": "r", "spend": 1, "startTime": "2025-01-24T09:20:46Z", "model": "m", "response": "Hello",
+           "messages": [{"role": "user", "content": content}]}  # fmt: skip
+    (record,) = records_of(row)
+    assert record.reason == "no_prompt_stored"
+    assert switch in record.message
