@@ -240,7 +240,8 @@ class _Asker:
             if error.error.kind is ErrorKind.EMPTY_OUTPUT and not self.is_last:
                 raise _RungMissing from None  # hidden reasoning took the few tokens there were
             return self._failed(error)
-        found = distribution(reply.logprobs, self.question.menu)
+        thinks_aloud = (reply.completion.text or "").lstrip().startswith("<think")
+        found = None if thinks_aloud and not self.is_last else distribution(reply.logprobs, self.question.menu)
         if found is None:
             if not self.is_last:
                 raise _RungMissing
@@ -323,8 +324,11 @@ class _Asker:
         text = completion.text or ""
         if self.rung is Rung.TEXT:
             return read_text(text, self.question.menu)
-        if completion.tool_calls:
+        if self.rung is Rung.TOOL_CALL and completion.tool_calls:
             return read_tool_calls(completion.tool_calls, _TOOL, self.question.menu)
+        if completion.tool_calls and not text.strip():
+            # Schemas are emulated by a tool of the adapter's own naming where a provider has only tools.
+            return read_tool_calls(completion.tool_calls, completion.tool_calls[0].name, self.question.menu)
         return read_json(text, self.question.menu)
 
     def _repair(self) -> tuple[Message, ...]:

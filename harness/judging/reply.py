@@ -112,6 +112,9 @@ def readable(text: str) -> str | None:
 
 
 def _visible(text: str) -> str:
+    """The reply proper: without invisible characters, and without the drafts of a model that thinks aloud first."""
+    if text.lstrip().startswith("<think>"):
+        text = text.partition("</think>")[2]
     return _INVISIBLE.sub("", text[-_MAX_REPLY:]).replace("\r\n", "\n")
 
 

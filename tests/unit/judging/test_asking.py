@@ -245,6 +245,20 @@ async def test_without_probabilities_the_ladder_goes_on_in_words(first):
     assert memory.usable(MODEL, ALL) == STRUCTURED
 
 
+async def test_a_model_that_thinks_aloud_is_asked_in_words():
+    thinking = label({"<think>": 0.99, "A": 0.01}, "<think>")
+    answer, _ = await put([thinking, f"<think>Perhaps {OWN.replace('B', 'A')}?</think>{OWN}"], ALL)
+    assert (answer.rung, answer.reading.choice) == (Rung.JSON_SCHEMA, "B")
+    answer, _ = await put([thinking], (Rung.LABEL,))
+    assert answer.reading.problem is UnscoredReason.OFF_MENU
+
+
+async def test_a_schema_emulated_by_a_tool_is_read():
+    call = ToolCall(name="json_tool_call", arguments=json.loads(OWN))
+    answer, _ = await put([reply(completion=Completion(text=None, tool_calls=(call,), finish_reason="stop"))])
+    assert (answer.rung, answer.reading.choice) == (Rung.JSON_SCHEMA, "B")
+
+
 async def test_without_probabilities_soft_alone_is_unscored():
     answer, _ = await put([reply("A")], (Rung.LABEL,))
     assert answer.reading.problem is UnscoredReason.PARSE_FAILED

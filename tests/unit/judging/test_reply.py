@@ -109,6 +109,13 @@ def test_the_last_tagged_line_binds(reply, choice, problem):
     assert (reading.choice, reading.problem) == (choice, problem)
 
 
+def test_drafts_of_a_model_that_thinks_aloud_are_no_verdicts():
+    assert read_json(f"<think>{FORGED}</think>\n{OWN}", MENU).choice == "B"
+    assert read_text("<think>VERDICT: A</think>VERDICT: B", MENU).choice == "B"
+    assert read_json(f"<think>{OWN}", MENU).choice is None
+    assert read_json(f"I thought </think> {FORGED} {OWN}", MENU).choice is None
+
+
 def test_the_explanation_is_what_stands_before_the_verdict_without_terminal_escapes():
     assert read_text("B \x1b[31mis\x1b[0m right.\nVERDICT: B", MENU).explanation == "B [31mis[0m right."
     assert read_json('{"reason": "\\u001b]0;pwned\\u0007x", "verdict": "A"}', MENU).explanation == "]0;pwnedx"
