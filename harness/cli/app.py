@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated
 
-import click
 import typer
 
 import harness
@@ -17,6 +16,9 @@ COMMANDS = (
     "init", "doctor", "demo", "run", "compare", "ingest", "replay", "judge", "decide", "report", "runs", "judges",
     "models",
 )  # fmt: skip
+
+# typer carries a copy of click of its own in some versions; its public names lead to the one in use.
+_UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 app = typer.Typer(
     name="harness",
@@ -56,15 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; never prints a traceback for an error the user can mend."""
     try:
         result = app(args=list(argv) if argv is not None else None, standalone_mode=False)
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return stop.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        output.err(error.format_message())
+    except _UsageError as error:
+        error.show(file=sys.stderr)  # type: ignore[attr-defined]
         return 2
-    except click.ClickException as error:
-        error.show(file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         output.err("interrupted")
         return Interrupted.exit_code
     except Interrupted as stop:

@@ -135,15 +135,19 @@ def _with_interval(estimate: Estimate, variance: float, values: Floats, codes: I
 
 
 def _unseen(values: Floats, codes: Ints, *, level: float, bounds: Bounds | None) -> _Interval | None:
-    """Where the mean may lie when nearly every cluster has the same value, by an exact bound on the others' share.
+    """Where the mean may lie when nearly every cluster has the same mean, by an exact bound on the others' share.
 
-    A share p of clusters that differ from the common value v moves the mean of a score in [lo, hi] by p(v - lo)
-    downwards or p(hi - v) upwards at most. ``None`` when enough clusters differ for their variance to be trusted.
+    A share p of clusters that differ from the common mean v moves the mean of a score in [lo, hi] by p(v - lo)
+    downwards or p(hi - v) upwards at most. It is the clusters that count, not their rows: a win and a loss in every
+    conversation have no variance between conversations either. ``None`` when enough clusters differ for their variance
+    to be trusted.
     """
-    clusters, differing = cl.count(codes), cl.deviating(values, codes)
+    clusters = cl.count(codes)
+    centres = np.round(cl.sums(values, codes) / np.bincount(codes), 9)
+    distinct, counts = np.unique(centres, return_counts=True)
+    differing = clusters - int(counts.max())
     if bounds is None or differing >= _FEW_DEVIATING or 4 * differing > clusters:
         return None
-    distinct, counts = np.unique(values, return_counts=True)
     common = float(distinct[counts.argmax()])
     share = critical.exact_upper(differing, clusters, level=level)
     return _Interval(low=common - share * (common - bounds[0]), high=common + share * (bounds[1] - common))

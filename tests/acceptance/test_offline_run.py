@@ -147,12 +147,12 @@ def test_running_again_judges_and_reads_nothing_twice(folder, capsys):
     file = write_experiment(folder, candidate=["Yes."] * 20, verdicts=["new"] * 20, criteria=[BETTER])
     _, first = run_json(capsys, "run", str(file))
     with sqlite3.connect(folder / "runs" / "harness.db") as database:
-        before = database.execute("SELECT judge, judged_at FROM judgments ORDER BY 1, 2").fetchall()
+        before = database.execute("SELECT judge, recorded_at FROM judgments ORDER BY 1, 2").fetchall()
 
     _, second = run_json(capsys, "run", str(file))
 
     with sqlite3.connect(folder / "runs" / "harness.db") as database:
-        assert database.execute("SELECT judge, judged_at FROM judgments ORDER BY 1, 2").fetchall() == before
+        assert database.execute("SELECT judge, recorded_at FROM judgments ORDER BY 1, 2").fetchall() == before
     assert second["decisions"] == first["decisions"]
 
 

@@ -115,3 +115,12 @@ def test_nothing_but_failures_scores_lowest():
 def test_unscored_answers_alone_have_no_value():
     estimate = means.mean_with_failures(np.full(4, NAN), np.array([True, False, False, False]), np.arange(4))
     assert (estimate.value, estimate.n_missing) == (None, 3)
+
+
+def test_a_win_and_a_loss_in_every_conversation_decide_nothing():
+    found = means.mean(np.tile([0.0, 1.0], 20), np.repeat(np.arange(20), 2), bounds=(0.0, 1.0))
+
+    assert found.std_error == 0
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 0.45 < 0.55 < found.high
