@@ -107,8 +107,8 @@ def _example(
 def _diff_note(difference: diff.Difference | None, left: str | None, right: str | None) -> str:
     if difference is None:
         return ""
-    if not difference.compared:
-        return "These answers are too long or too repetitive to mark their differences word by word."
+    if difference.unmarked:
+        return f"These answers are {difference.unmarked}."
     return "Both answers are the same, word for word." if left == right else ""
 
 

@@ -28,6 +28,12 @@ def test_white_space_alone_is_no_difference():
     assert sides(found) == ("one  two\nthree", "one two three")
 
 
+def test_answers_with_little_in_common_are_not_painted_all_over():
+    found = diff.words("Yes, the capital of France is Paris.", "I cannot help with that request, sorry about it.")
+    assert "too different" in found.unmarked
+    assert changed(found.production) == changed(found.candidate) == []
+
+
 @given(st.text(alphabet="ab .,\n", max_size=60), st.text(alphabet="ab .,\n", max_size=60))
 def test_no_character_is_lost(left, right):
     assert sides(diff.words(left, right)) == (left, right)
@@ -45,7 +51,7 @@ def test_what_would_take_long_is_shown_unmarked(left, right):
     begin = time.perf_counter()
     found = diff.words(left, right)
     assert time.perf_counter() - begin < 2
-    assert not found.compared
+    assert "too long or too repetitive" in found.unmarked
     assert sides(found) == (left, right)
     assert changed(found.production) == []
 
@@ -55,5 +61,5 @@ def test_the_most_expensive_comparison_that_is_made_stays_short():
     words = [f"w{number}" for number in range(25)]
     left, right = (" ".join(rng.choice(words) for _ in range(2_400)) for _ in range(2))
     begin = time.perf_counter()
-    assert diff.words(left, right).compared
+    assert "too long" not in diff.words(left, right).unmarked
     assert time.perf_counter() - begin < 5
