@@ -81,9 +81,11 @@ async def run_judge(
     except BaseExceptionGroup as failure:
         raise _innermost(failure) from None
     finally:
-        await panel.commit()
-        panel.close()
-        feed.close()
+        try:
+            await panel.commit()
+        finally:
+            panel.close()
+            feed.close()
     return panel.result()
 
 

@@ -231,6 +231,7 @@ async def test_what_a_store_refuses_ends_the_run_and_what_a_source_raises_too():
 
     with pytest.raises(OSError, match="cursor lost"):
         await run_judge(FunctionJudge(answer=one), CTX, broken(), lambda rows: None)
+    assert not {"pairs", "judgments"} & {thread.name.split("_")[0] for thread in threading.enumerate()}
 
 
 async def test_a_cancelled_run_stores_what_it_had_concluded():
