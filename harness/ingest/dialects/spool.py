@@ -63,12 +63,12 @@ class Spool:
             (kind, part.key, part.file, part.line, part.sha256, orjson.dumps(part.value, default=str)),
         )
 
-    def has(self, kind: str, key: str | None = None) -> bool:
-        """Whether there is a part of this kind, with this key when one is given."""
+    def has(self, kind: str, key: str) -> bool:
+        """Whether there is a part of this kind with this key."""
         if self._database is None:
             return False
-        sql = "SELECT 1 FROM part WHERE kind = ? AND (? IS NULL OR key = ?) LIMIT 1"
-        return self._database.execute(sql, (kind, key, key)).fetchone() is not None
+        sql = "SELECT 1 FROM part WHERE kind = ? AND key = ? LIMIT 1"
+        return self._database.execute(sql, (kind, key)).fetchone() is not None
 
     def parts(self, kind: str, key: str | None = None) -> Iterator[Part]:
         """Parts of a kind in the order they were put, those with one key when it is given."""
