@@ -12,6 +12,9 @@ from harness.domain.report import REPORT_SCHEMA, EvaluationReport
 from harness.errors import InputError
 from reports.privacy import publishable
 
+MAX_DEPTH = 100
+"""Levels of a tool call's arguments that are kept: a model can nest as deeply as it likes, a reader's stack cannot."""
+
 
 def render_json(report: EvaluationReport) -> str:
     """The whole value as JSON with sorted keys; ``schema`` is its version.
@@ -50,7 +53,7 @@ def load_json(text: str) -> EvaluationReport:
         raise InputError(f"this is not a saved report: {where}: {first['msg']}") from None
 
 
-def _plain(value: Any) -> Any:  # noqa: PLR0911  one return per kind of value
+def _plain(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911  one return per kind of value
     """The value as what the ``json`` module knows."""
     if isinstance(value, Enum):
         return value.value
@@ -62,12 +65,14 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911  one return per kind of value
         return value if math.isfinite(value) else None
     if isinstance(value, datetime):
         return value.isoformat()
+    if depth > MAX_DEPTH:
+        return "[nested too deeply]"
     if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        return {item.name: _plain(getattr(value, item.name), depth + 1) for item in fields(value)}
     if isinstance(value, Mapping):
-        return {_plain(str(key)): _plain(item) for key, item in value.items()}
+        return {_plain(str(key)): _plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, depth + 1) for item in value]
     return _plain(str(value))
 
 

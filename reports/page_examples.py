@@ -176,8 +176,18 @@ def _decoded(arguments: Json) -> Json:
         return arguments
     try:
         return json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments
+
+
+def _arguments(arguments: Json) -> str:
+    if isinstance(arguments, str):
+        return arguments
+    try:
+        return json.dumps(arguments, indent=2, sort_keys=True, ensure_ascii=False, default=str)
+    except (TypeError, RecursionError):
+        # Keys of several types cannot be sorted, and a model can nest more deeply than the stack reaches.
+        return "[cannot be shown: nested too deeply or not JSON]"
 
 
 def _calls(calls: Sequence[ToolCall]) -> tuple[Fact, ...]:
@@ -187,10 +197,7 @@ def _calls(calls: Sequence[ToolCall]) -> tuple[Fact, ...]:
         if arguments is None:
             views.append(Fact(label=call.name, value=""))
             continue
-        text = arguments if isinstance(arguments, str) else json.dumps(
-            arguments, indent=2, sort_keys=True, ensure_ascii=False, default=str
-        )  # fmt: skip
-        bounded = cut(text, CALL_LIMIT)
+        bounded = cut(_arguments(arguments), CALL_LIMIT)
         views.append(Fact(label=call.name, value=bounded.text, note=bounded.note))
     if len(calls) > MAX_CALLS:
         views.append(Fact(label=f"{len(calls) - MAX_CALLS} more calls", value=""))

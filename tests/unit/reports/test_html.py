@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from harness.domain.decision import Verdict
-from harness.domain.observation import Completion
-from reports import render_html
+from harness.domain.observation import Completion, ToolCall
+from reports import render_html, render_json
 from tests.unit.reports import factory
 from tests.unit.reports.page_reader import Page
 from tests.unit.reports.pairs import examples, observation
@@ -230,3 +230,17 @@ def test_text_that_must_not_be_shown_is_in_no_part_of_the_page():
     assert "Messages and answers are left out of this report" in html
     for secret in ("double charge", "ticket 4100", "One answer solves the problem", "2026-03", "30 s elapsed"):
         assert secret not in html
+
+
+def test_arguments_nested_without_end_do_not_stop_the_report():
+    deep: list = []
+    for _ in range(5_000):
+        deep = [deep]
+    call = ToolCall(name="dig", arguments=deep)
+    [worst, *rest] = examples("small-model")
+    answer = observation("small-model", None, completion=Completion(text=None, tool_calls=(call,)))
+    raw = {"function": {"name": "dig", "arguments": "[" * 100_000}}
+    asked = ({"role": "assistant", "content": None, "tool_calls": [raw]},)
+    report = factory.report(factory.candidate(examples=(replace(worst, candidate=answer, messages=asked), *rest)))
+    assert "[cannot be shown: nested too deeply or not JSON]" in render_html(report)
+    assert "[nested too deeply]" in render_json(report)
