@@ -30,8 +30,9 @@ while True:
 
 
 def test_a_killed_writer_leaves_whole_batches_and_an_open_store(store_url: str) -> None:
+    sampled = 1_000
     with Store.open(store_url) as store:
-        store.put_exchanges("r1", [(exchange(id=f"e{i}"), float(i)) for i in range(5_000)])
+        store.put_exchanges("r1", [(exchange(id=f"e{i}"), float(i)) for i in range(sampled)])
     writer = subprocess.Popen([sys.executable, "-c", ENDLESS, store_url], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     reported = 0
@@ -42,30 +43,27 @@ def test_a_killed_writer_leaves_whole_batches_and_an_open_store(store_url: str) 
     reported = max([reported, *map(int, rest.split())])
 
     with Store.open(store_url) as store:
-        rows = [item.exchange_id for item in store.observations("r1", "a", "f1")]
+        database = Database(store_url)
+        with database.read() as connection:
+            o, b = tables.observations, tables.observation_bodies
+            written = connection.scalar(sa.select(sa.func.count()).where(o.c.arm == "a"))
+            assert connection.scalar(sa.select(sa.func.count()).where(b.c.arm == "a")) == written
+            if database.is_sqlite:
+                assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+                assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        database.close()
         # At most the one transaction that was being committed is there without having been reported.
-        assert len(rows) in {reported, reported + BATCH}
-        pending = [item.id for item in store.pending_exchanges("r1", "a", "f1")]
-        assert len(rows) + len(pending) == 5_000
-        store.put_observations("r1", [observation("ok", arm="a", exchange_id=pending[0])])
-        assert store.count_pending_exchanges("r1", "a", "f1") == len(pending) - 1
-    database = Database(store_url)
-    with database.read() as connection:
-        for narrow, bodies in (
-            (tables.observations, tables.observation_bodies),
-            (tables.exchanges, tables.exchange_bodies),
-        ):
-            counts = [connection.scalar(sa.select(sa.func.count()).select_from(t)) for t in (narrow, bodies)]
-            assert counts[0] == counts[1]
-        if database.is_sqlite:
-            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
-            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-    database.close()
+        assert written in {reported, reported + BATCH}
+        finished = min(written, sampled)
+        assert sum(1 for _ in store.observations("r1", "a", "f1")) == finished
+        assert store.count_pending_exchanges("r1", "a", "f1") == sampled - finished
+        store.put_observations("r1", [observation("ok", arm="b", exchange_id="e0")])
+        assert store.count_pending_exchanges("r1", "b", "f1") == sampled - 1
 
 
 def test_another_process_reads_while_a_run_writes(store_url: str) -> None:
     with Store.open(store_url) as store:
-        store.put_exchanges("r1", [(exchange(id=f"e{i}"), float(i)) for i in range(2_000)])
+        store.put_exchanges("r1", [(exchange(id=f"e{i}"), float(i)) for i in range(1_000)])
         writer = subprocess.Popen(
             [sys.executable, "-c", ENDLESS, store_url], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
@@ -76,7 +74,7 @@ def test_another_process_reads_while_a_run_writes(store_url: str) -> None:
                 written = int(writer.stdout.readline())
                 seen.append(store.observation_counts("r1", "a", "f1").completed)
                 # What was reported is visible, and never a part of a batch.
-                assert seen[-1] >= min(written, 2_000)
+                assert seen[-1] >= min(written, 1_000)
                 assert seen[-1] % BATCH == 0
                 evidence = store.evidence("r1", "a", "f1", judges={})
                 assert evidence.candidate.completed.sum() >= seen[-1]
