@@ -1,7 +1,7 @@
 """Reading a blocking iterable ahead of asynchronous workers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from itertools import islice
 
@@ -9,7 +9,7 @@ from harness.domain.exchange import Exchange
 
 
 class Feed:
-    """An asynchronous iterator that many workers share; at most three times ``size`` items are in memory."""
+    """A queue that many workers share; at most three times ``size`` items are in memory."""
 
     def __init__(self, items: Iterable[Exchange], thread: Executor, *, size: int) -> None:
         self._items: Iterator[Exchange] = iter(items)
@@ -28,9 +28,10 @@ class Feed:
     def _pull(self) -> list[Exchange]:
         return list(islice(self._items, self._size))
 
-    async def __aiter__(self) -> AsyncIterator[Exchange]:
-        """The next item nobody else got."""
-        while (item := await self._queue.get()) is not None:
-            yield item
-        # The end is for everybody: hand it on to the next worker.
-        self._queue.put_nowait(None)
+    async def next(self) -> Exchange | None:
+        """The next item nobody else got; ``None`` when there are no more."""
+        item = await self._queue.get()
+        if item is None:
+            # The end is for everybody: hand it on to the next worker.
+            self._queue.put_nowait(None)
+        return item

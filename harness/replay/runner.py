@@ -124,7 +124,7 @@ class _Run:
 
     async def work(self, feed: Feed, writer: Writer) -> None:
         """Ask one request after the other until there are none or it is time to stop."""
-        async for exchange in feed:
+        while (exchange := await feed.next()) is not None:
             if self.stop.reason is not None:
                 self.left = self.stop.reason
                 return
