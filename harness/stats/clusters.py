@@ -39,6 +39,14 @@ def covariance_of_means(left: Floats, right: Floats, codes: Ints) -> float:
     return float(clusters / (clusters - 1) * np.sum(psi_left * psi_right) / len(left) ** 2)
 
 
+def deviating(values: Floats, codes: Ints) -> int:
+    """Number of clusters in which any row differs from the most common value."""
+    distinct, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    if distinct.size < 2:
+        return 0
+    return int(np.unique(codes[index != counts.argmax()]).size)
+
+
 def design_effect(values: Floats, codes: Ints) -> float:
     """How many times larger the variance of the mean is than with independent rows; NaN without variance.
 

@@ -33,6 +33,12 @@ def test_covariance_of_one_cluster_is_unknown():
     assert math.isnan(cl.covariance_of_means(np.arange(3.0), np.arange(3.0), np.zeros(3, dtype=np.int64)))
 
 
+def test_deviating_counts_clusters_that_differ_from_the_common_value():
+    values = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 1.0])
+    assert cl.deviating(values, np.array([0, 0, 1, 1, 1, 2])) == 1
+    assert cl.deviating(np.ones(3), np.arange(3)) == 0
+
+
 def test_effective_n_assumes_the_worst_when_few_clusters_say_anything():
     values, codes = np.zeros(100), np.repeat(np.arange(20), 5)
     values[:3] = 1
