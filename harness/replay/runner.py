@@ -64,7 +64,7 @@ async def replay(  # noqa: PLR0913  what to ask, whom, and how each outcome trav
         fingerprint: hash of the configuration the Observations carry.
         write: commits a batch; blocking, called in one thread, never twice at a time.
         concurrency: calls in flight.
-        deadline_s: what one call may take, as the client understands it.
+        deadline_s: what one call may take.
         stop: asks for an early end.
         on_progress: told after every commit.
         answered_before: whether this arm is known to work, so that a refusal is about the request; ``False`` makes
@@ -85,14 +85,7 @@ async def replay(  # noqa: PLR0913  what to ask, whom, and how each outcome trav
         feed = Feed(exchanges, reading, size=concurrency)
         writer = Writer(write, writing, on_commit=run.committed, full=max(1, concurrency // 2))
         try:
-            async with asyncio.TaskGroup() as group:
-                pump = group.create_task(feed.pump())
-                keeper = group.create_task(writer.keep())
-                async with asyncio.TaskGroup() as workers:
-                    for _ in range(concurrency):
-                        workers.create_task(run.work(feed, writer))
-                pump.cancel()
-                keeper.cancel()
+            await run.all(feed, writer, concurrency)
         except BaseExceptionGroup as failure:
             raise _root(failure) from None
         finally:
@@ -121,6 +114,16 @@ class _Run:
     only_setup: bool = True
     """Whether every call so far failed on our own set-up."""
     first_error: CallError | None = None
+
+    async def all(self, feed: Feed, writer: Writer, concurrency: int) -> None:
+        """Have the workers ask everything, with the feed and the writer beside them."""
+        async with asyncio.TaskGroup() as group:
+            beside = [group.create_task(feed.pump()), group.create_task(writer.keep())]
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(concurrency):
+                    workers.create_task(self.work(feed, writer))
+            for task in beside:
+                task.cancel()
 
     async def work(self, feed: Feed, writer: Writer) -> None:
         """Ask one request after the other until there are none or it is time to stop."""
