@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ COMMANDS = (
 )  # fmt: skip
 
 # typer carries a copy of click of its own in some versions; its public names lead to the one in use.
-_UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+_UsageError: type[Any] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 app = typer.Typer(
     name="harness",
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except typer.Exit as stop:
         return stop.exit_code
     except _UsageError as error:
-        error.show(file=sys.stderr)  # type: ignore[attr-defined]
+        error.show(file=sys.stderr)
         return 2
     except (KeyboardInterrupt, typer.Abort):
         output.err("interrupted")

@@ -1,5 +1,6 @@
 """From a run in the store to an EvaluationReport, and from that to files."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ import harness
 from harness.decision import metrics
 from harness.domain.estimate import Estimate, Metric
 from harness.domain.metrics import COST_PER_1K
-from harness.domain.observation import ArmRole
+from harness.domain.observation import ArmRole, ErrorKind
 from harness.domain.report import (
     CandidateReport,
     CostReport,
@@ -41,6 +42,7 @@ _SLICE_METRICS = (
 )  # fmt: skip
 _SECONDS_PER_MONTH = 30 * 24 * 3600
 _MIN_SPAN_S = 3600
+_MANY_FLIPS = 0.3
 
 
 def build_report(
@@ -64,7 +66,7 @@ def build_report(
         name=run.name,
         harness_version=harness.__version__,
         created_at=run.created_at,
-        decided_at=run.updated_at,
+        decided_at=_decided_at(session, run),
         metrics=_metrics(judges, evaluations),
         production_models=ingest.sample.models,
         ingest=ingest,
@@ -76,6 +78,8 @@ def build_report(
         prompts=_prompts(judges),
         stop_reason=run.stop_reason,
         command=command or f"harness report {run.id}",
+        show_text=session.experiment.report.show_text,
+        warnings=_run_warnings(run),
     )
 
 
@@ -125,7 +129,52 @@ def _candidate(
         examples=_examples(session, item, judges),
         dropped_params=counts.dropped_params,
         answered_models=counts.answered_models,
+        warnings=_warnings(item, judge_reports, counts, ingest),
     )
+
+
+def _decided_at(session: Session, run: Run) -> datetime:
+    """When the decision was taken, so that rendering it again changes nothing."""
+    decisions = session.store.decisions(run.id)
+    return decisions[-1].decided_at if decisions else run.updated_at
+
+
+def _run_warnings(run: Run) -> tuple[str, ...]:
+    if run.stop_reason is None:
+        return ()
+    reason = {"budget": "the budget was spent", "time_limit": "the time limit was reached"}.get(
+        run.stop_reason, "it was interrupted"
+    )
+    return (f"The run stopped early because {reason}; what was asked is a random part of the sample.",)
+
+
+def _warnings(
+    item: ArmEvaluation, judges: Sequence[JudgeReport], counts: ObservationCounts, ingest: IngestReport
+) -> tuple[str, ...]:
+    """What a reader should know before trusting the figures; none of it decides."""
+    found = []
+    answering = {"the candidate": [item.arm.title], "production": list(ingest.sample.models)}
+    for judge in judges:
+        if judge.model is not None:
+            found += [
+                f"Judge {judge.judge} ({judge.model}) is of the same family as {side}, and may prefer its own kind."
+                for side, models in answering.items()
+                if any(family(model) == family(judge.model) for model in models)
+            ]
+        if judge.flips and judge.both_orders and judge.flips > _MANY_FLIPS * judge.both_orders:
+            found.append(
+                f"Judge {judge.judge} changed sides on {judge.flips} of {judge.both_orders} pairs when the order was "
+                "swapped: its preferences are largely about position."
+            )
+    setup = sum(n for kind, n in counts.failed.items() if ErrorKind(kind).is_setup)
+    if setup:
+        found.append(f"{setup} requests failed on our own set-up and say nothing about the candidate.")
+    return tuple(found)
+
+
+def family(model: str) -> str:
+    """The vendor's line a model name belongs to: ``gpt`` for ``openai/gpt-4o-mini``, ``claude`` for Claude models."""
+    return re.split(r"[-_.:@\d]", model.rpartition("/")[2].lower(), maxsplit=1)[0]
 
 
 def _metrics(judges: Sequence[SeatedJudge], evaluations: Sequence[ArmEvaluation]) -> dict[str, Metric]:

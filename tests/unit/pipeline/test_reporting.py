@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.domain.run import IngestReport, Summary
-from harness.pipeline.reporting import pick_examples, requests_per_month
+from harness.pipeline.reporting import family, pick_examples, requests_per_month
 from harness.stats.evidence import ArmColumns, Evidence, ScoreColumn
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,3 +78,18 @@ def test_no_pair_is_shown_twice_however_few_there_are():
     ids = [exchange_id for exchange_id, _, _ in pick_examples(found, found.scores["j"].value, wanted=10)]
 
     assert sorted(ids) == ["e0", "e1", "e2"]
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("openai/gpt-4o-mini", "gpt"),
+        ("gpt-3.5-turbo-0125", "gpt"),
+        ("anthropic/claude-sonnet-4-5", "claude"),
+        ("qwen2.5-1.5b-instruct", "qwen"),
+        ("openai/o3", "o"),
+        ("", ""),
+    ],
+)
+def test_models_of_one_vendors_line_are_a_family(model, expected):
+    assert family(model) == expected
