@@ -12,8 +12,8 @@ from harness.domain.judgment import Judgment, UnscoredReason
 from harness.domain.metrics import EXACT_MATCH
 from harness.domain.observation import Completion
 from harness.domain.pair import Pair
+from harness.judging import answers
 from harness.judging.protocol import JudgeContext
-from judges import _answers
 
 _ASCII_PUNCTUATION = frozenset(string.punctuation)
 
@@ -46,7 +46,7 @@ class ExactJudge:
         production, candidate = pair.production.completion, pair.candidate.completion
         if not pair.is_comparable or production is None or candidate is None:
             return [ctx.unscored(pair, UnscoredReason.NOT_COMPARABLE)]
-        same_text = self._same_text(_answers.text_of(production), _answers.text_of(candidate))
+        same_text = self._same_text(answers.text_of(production), answers.text_of(candidate))
         same_calls = self._calls(production) == self._calls(candidate)
         differs = [part for part, same in (("text", same_text), ("tool_calls", same_calls)) if not same]
         return [ctx.scored(pair, value=float(not differs), details={"differs": differs})]
@@ -69,7 +69,7 @@ class ExactJudge:
         return " ".join(text.split()) if self.whitespace else text
 
     def _calls(self, completion: Completion) -> Any:
-        keys = [_answers.call_key(call) for call in completion.tool_calls]
+        keys = [answers.call_key(call) for call in completion.tool_calls]
         return Counter(keys) if self.ignore_call_order else keys
 
 
@@ -77,7 +77,7 @@ def _same_json(production: str, candidate: str) -> bool:
     if production.lstrip()[:1] not in {"{", "["}:
         return False
     try:
-        left, right = _answers.parse(production), _answers.parse(candidate)
-        return bool(_answers.canonical(left) == _answers.canonical(right))
-    except (_answers.NotJson, RecursionError):
+        left, right = answers.parse(production), answers.parse(candidate)
+        return bool(answers.canonical(left) == answers.canonical(right))
+    except (answers.NotJson, RecursionError):
         return False

@@ -8,8 +8,8 @@ from harness.domain.estimate import Metric
 from harness.domain.judgment import Judgment, UnscoredReason
 from harness.domain.metrics import LENGTH_DIFFERENCE
 from harness.domain.pair import Pair
+from harness.judging import answers
 from harness.judging.protocol import JudgeContext
-from judges import _answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class LengthJudge:
         """One Judgment; ``details`` has both lengths and their ratio. A side without text is not measured."""
         if not pair.is_comparable:
             return [ctx.unscored(pair, UnscoredReason.NOT_COMPARABLE)]
-        production = _answers.text_of(pair.production.completion)
-        candidate = _answers.text_of(pair.candidate.completion)
+        production = answers.text_of(pair.production.completion)
+        candidate = answers.text_of(pair.candidate.completion)
         if production is None or candidate is None:
             return [ctx.unscored(pair, UnscoredReason.NOT_APPLICABLE, explanation="a side has only tool calls")]
         details = {

@@ -9,8 +9,8 @@ from harness.domain.estimate import Metric
 from harness.domain.judgment import Judgment, UnscoredReason
 from harness.domain.metrics import SIMILARITY
 from harness.domain.pair import Pair
+from harness.judging import answers
 from harness.judging.protocol import JudgeContext
-from judges import _answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,8 @@ class SimilarityJudge:
         judgments: list[Judgment] = []
         open_pairs: list[tuple[Pair, str, str]] = []
         for pair in pairs:
-            production = _answers.text_of(pair.production.completion)
-            candidate = _answers.text_of(pair.candidate.completion)
+            production = answers.text_of(pair.production.completion)
+            candidate = answers.text_of(pair.candidate.completion)
             if not pair.is_comparable:
                 judgments.append(ctx.unscored(pair, UnscoredReason.NOT_COMPARABLE))
             elif production is None and candidate is None:

@@ -13,8 +13,8 @@ from harness.domain.judgment import Judgment, UnscoredReason
 from harness.domain.metrics import STRUCTURE
 from harness.domain.observation import Completion, ToolCall
 from harness.domain.pair import Pair
+from harness.judging import answers
 from harness.judging.protocol import JudgeContext
-from judges import _answers
 
 _SHOWN = 5
 """Differences kept per side."""
@@ -82,8 +82,8 @@ def _check(production: Completion, candidate: Completion, response_format: Any) 
 
 
 def _same_tools(production: Sequence[ToolCall], candidate: Sequence[ToolCall]) -> _Check:
-    wanted = Counter(_answers.call_key(call) for call in production)
-    given = Counter(_answers.call_key(call) for call in candidate)
+    wanted = Counter(answers.call_key(call) for call in production)
+    given = Counter(answers.call_key(call) for call in candidate)
     missing = [f"missing: {_shown(call)}" for call in _leftover(production, wanted - given)]
     extra = [f"extra: {_shown(call)}" for call in _leftover(candidate, given - wanted)]
     return _Check(what="tool_calls", candidate=wanted == given, production=True, differences=missing + extra)
@@ -92,7 +92,7 @@ def _same_tools(production: Sequence[ToolCall], candidate: Sequence[ToolCall]) -
 def _leftover(calls: Sequence[ToolCall], surplus: Counter[Any]) -> list[ToolCall]:
     found = []
     for call in calls:
-        key = _answers.call_key(call)
+        key = answers.call_key(call)
         if surplus[key] > 0:
             surplus[key] -= 1
             found.append(call)
@@ -106,8 +106,8 @@ def _shown(call: ToolCall) -> str:
 
 def _object_faults(completion: Completion) -> list[str]:
     try:
-        value = _answers.parse(completion.text)
-    except _answers.NotJson as error:
+        value = answers.parse(completion.text)
+    except answers.NotJson as error:
         return [_no_json(completion, str(error))]
     return [] if isinstance(value, dict) else [f"is JSON, but {type(value).__name__} instead of an object"]
 
@@ -138,9 +138,9 @@ def _schema_faults(completion: Completion, validator: Any) -> list[str]:
     from referencing.exceptions import Unresolvable
 
     try:
-        value = _answers.parse(completion.text)
+        value = answers.parse(completion.text)
         return [f"{error.json_path}: {error.message}" for error in islice(validator.iter_errors(value), _SHOWN)]
-    except _answers.NotJson as error:
+    except answers.NotJson as error:
         return [_no_json(completion, str(error))]
     except Unresolvable as error:
         raise _UnusableSchemaError(f"the request's schema refers to {error.ref!r}, which it does not hold") from None
@@ -154,12 +154,12 @@ def _same_keys(production: Completion, candidate: Completion) -> _Check | None:
     if text.lstrip()[:1] not in {"{", "["}:
         return None
     try:
-        wanted = _answers.parse(text)
-    except _answers.NotJson:
+        wanted = answers.parse(text)
+    except answers.NotJson:
         return None
     try:
-        given = _answers.parse(candidate.text)
-    except _answers.NotJson as error:
+        given = answers.parse(candidate.text)
+    except answers.NotJson as error:
         faults = [_no_json(candidate, str(error))]
     else:
         faults = _key_faults(wanted, given)
