@@ -282,7 +282,7 @@ class DecisionSection(_Section):
 
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     cluster_by: str | None = None
-    """Unit of independent evidence: session, user, metadata.<key>; by default the session, else the user."""
+    """Unit of independent evidence: session, user, metadata.<key>; by default the session, else the exchange."""
     criteria: list[CriterionSection] = list(DEFAULT_CRITERIA)
 
 

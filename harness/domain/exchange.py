@@ -52,7 +52,8 @@ class Exchange:
 
     @property
     def cluster(self) -> str:
-        """Unit of independent evidence: the session, else the user, else the exchange itself."""
-        if self.session:
-            return f"session:{self.session}"
-        return f"user:{self.user}" if self.user else f"exchange:{self.id}"
+        """Unit of independent evidence: the session, else the exchange itself.
+
+        Not the user: what logs call a user is often the application's one service account.
+        """
+        return f"session:{self.session}" if self.session else f"exchange:{self.id}"
