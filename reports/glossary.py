@@ -24,7 +24,7 @@ WORDS = (
     ),
     ("First-slot share", "How often the answer shown first was preferred; 50% is unbiased."),
     (
-        "GO, NO-GO, INCONCLUSIVE",
+        "GO, NO_GO, INCONCLUSIVE",
         "Every required criterion passes; at least one fails; neither can be said with the data at hand.",
     ),
     (

@@ -8,7 +8,7 @@ from harness.domain.report import CandidateReport, EvaluationReport
 from reports.metrics import answered_by, metric_of, rule
 from reports.text import one_line, plural
 
-VERDICT_WORDS = {Verdict.GO: "GO", Verdict.NO_GO: "NO-GO", Verdict.INCONCLUSIVE: "INCONCLUSIVE"}
+VERDICT_WORDS = {Verdict.GO: "GO", Verdict.NO_GO: "NO_GO", Verdict.INCONCLUSIVE: "INCONCLUSIVE"}
 _VERDICT_MARKS = {Verdict.GO: "✅", Verdict.NO_GO: "❌", Verdict.INCONCLUSIVE: "❔"}
 _OUTCOME_MARKS = {
     Outcome.PASS: "✅ pass",

@@ -23,7 +23,7 @@ _METHOD = (
     "interval lies on "
     "the other side, and is inconclusive when the interval contains the threshold. GO needs every required "
     "criterion to "
-    "pass; one failed criterion is a NO-GO; anything else is INCONCLUSIVE, never rounded to GO.",
+    "pass; one failed criterion is a NO_GO; anything else is INCONCLUSIVE, never rounded to GO.",
     "What the intervals do not cover: traffic that differs from this export, models that changed after their "
     "answers were "
     "recorded, load that differs from the load of this run, and mistakes of the judges. A judge's preference is not a "

@@ -12,7 +12,7 @@ NONE = "\N{EN DASH}"
 
 VERDICT_BADGES = {
     Verdict.GO: Badge(word="GO", tone="good", icon="check"),
-    Verdict.NO_GO: Badge(word="NO-GO", tone="bad", icon="cross"),
+    Verdict.NO_GO: Badge(word="NO_GO", tone="bad", icon="cross"),
     Verdict.INCONCLUSIVE: Badge(word="INCONCLUSIVE", tone="open", icon="question"),
 }
 OUTCOME_BADGES = {

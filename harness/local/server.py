@@ -133,8 +133,8 @@ def start(options: ServerOptions) -> LocalServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if options.verbose else log,
-            # Threads wait for each other at every layer. Spinning there for long, as is the default, makes the model ten
-            # times slower as soon as anything else runs on the machine; not spinning at all, 1.7 times when nothing does.
+            # Threads wait for each other at every layer. Spinning there for long, as is the default, makes the model
+            # ten times slower as soon as anything else runs here; not spinning at all, 1.7 times when nothing does.
             env={"GOMP_SPINCOUNT": "2000"} | os.environ,
             # Unbuffered, so that waiting for the pipe and reading a line of it agree on what has come.
             bufsize=0,

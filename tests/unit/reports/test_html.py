@@ -118,7 +118,7 @@ def test_several_candidates_stand_side_by_side_first():
     text = Page.of(render_html(factory.three())).text
     table = text.index("Candidates side by side")
     assert table < text.index("small-model may take over")
-    assert "Verdict GO NO-GO INCONCLUSIVE" in text
+    assert "Verdict GO NO_GO INCONCLUSIVE" in text
     assert "The run stopped early (budget)." in text
     assert "The judge and the candidate are of the same family." in text
 
@@ -218,7 +218,7 @@ def test_every_verdict_has_a_word_and_a_shape(verdict):
     html = render_html(factory.report(factory.candidate("one", verdict)))
     word, icon = {
         Verdict.GO: ("GO", "check"),
-        Verdict.NO_GO: ("NO-GO", "cross"),
+        Verdict.NO_GO: ("NO_GO", "cross"),
         Verdict.INCONCLUSIVE: ("INCONCLUSIVE", "question"),
     }[verdict]
     assert f'<span class="verdict-word">{word}</span>' in html

@@ -13,7 +13,7 @@ def test_says_what_was_decided_and_why():
     for words in (
         "## Shadow Harness: support",
         "### ✅ **GO**: small-model (openai/small-model-2026-09)",
-        "### ❌ **NO-GO**: cheap-model",
+        "### ❌ **NO_GO**: cheap-model",
         "### ❔ **INCONCLUSIVE**: new-prompt",
         "| P95 latency | 0.83x | 0.78x to 0.88x | below 1.2x | ✅ pass |",
         "| Win rate | 51.20% | 48.60% to 53.80% | above 50% | ❔ inconclusive, needs 5,100 pairs |",
