@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.output import err, out
+from harness.cli import options
+from harness.cli.output import err, out, out_json
 from harness.errors import ConfigurationError
 
 
@@ -20,6 +21,7 @@ def init(
     force: Annotated[
         bool, typer.Option("--force", help="Replace a file that is there.", envvar="HARNESS_FORCE")
     ] = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Write the template, never over somebody's work unless told.
 
@@ -31,6 +33,9 @@ def init(
     if not path.parent.exists():
         raise ConfigurationError(f"{path.parent} is no folder; make it first")
     path.write_text(files("harness.cli").joinpath("experiment.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    out(str(path))
+    if as_json:
+        out_json({"experiment": str(path)})
+    else:
+        out(str(path))
     err(f"Edit {path}, then: harness doctor {path} && harness run {path}")
     return 0

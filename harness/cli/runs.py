@@ -78,6 +78,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", envvar="HARNESS_YES")] = False,
     store: options.StoreUrl = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
+    as_json: options.AsJson = False,
 ) -> int:
     """Delete one run after asking."""
     from harness.pipeline.session import stored_run
@@ -87,5 +88,8 @@ def delete(
         if not yes:
             typer.confirm(f"Delete run {run_id} with all its observations and judgments?", abort=True, err=True)
         opened.delete_run(run_id)
-    out(f"deleted {run_id}")
+    if as_json:
+        out_json({"deleted": run_id})
+    else:
+        out(f"deleted {run_id}")
     return 0

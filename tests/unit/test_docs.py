@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from pydantic import BaseModel
 
@@ -45,3 +46,29 @@ def test_every_command_of_the_readme_exists():
     commands = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
 
     assert set(re.findall(r"(?m)^harness ([a-z]+)", text)) <= commands
+
+
+def parameters():
+    def walk(command, path):
+        if hasattr(command, "commands"):
+            for name, child in command.commands.items():
+                yield from walk(child, [*path, name])
+        else:
+            for parameter in command.params:
+                if parameter.name not in {"help", "version"}:
+                    yield " ".join(path), parameter
+
+    yield from walk(typer.main.get_command(app), ["harness"])
+
+
+@pytest.mark.parametrize(("command", "parameter"), [pytest.param(c, p, id=f"{c} {p.name}") for c, p in parameters()])
+def test_every_option_has_a_help_text_and_an_environment_variable(command, parameter):
+    assert parameter.help, f"{command}: {parameter.name} has no help text"
+    assert (parameter.envvar or "").startswith("HARNESS_"), f"{command}: {parameter.name} has no environment variable"
+
+
+@pytest.mark.parametrize("command", sorted({command for command, _ in parameters()}))
+def test_every_command_can_answer_in_json(command):
+    names = {parameter.name for name, parameter in parameters() if name == command}
+
+    assert "as_json" in names or command == "harness models serve", "a server has no result to print"
