@@ -17,6 +17,7 @@ __all__ = ["METRICS", "catalogue", "estimates", "metric_names"]
 
 _PROBABILITY = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _SETUP = tuple(kind.value for kind in ErrorKind if kind.is_setup)
+_SETUP_ALONE = tuple(kind.value for kind in ErrorKind if kind.is_setup_alone)
 
 
 def metric_names(judge_metrics: Mapping[str, Metric]) -> dict[str, str]:
@@ -58,7 +59,9 @@ class _Rows:
     @classmethod
     def of(cls, evidence: Evidence) -> "_Rows":
         production, candidate = evidence.production, evidence.candidate
-        setup = candidate.failed & np.isin(candidate.error_kind.astype(str), _SETUP)
+        kinds = candidate.error_kind.astype(str)
+        heard = candidate.completed | (candidate.failed & ~np.isin(kinds, _SETUP_ALONE))
+        setup = candidate.failed & np.isin(kinds, _SETUP if heard.any() else _SETUP_ALONE)
         asked = production.completed | production.failed
         failed = candidate.failed & ~setup
         return cls(

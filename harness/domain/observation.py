@@ -57,6 +57,15 @@ class ErrorKind(StrEnum):
         return self in _SETUP
 
     @property
+    def is_setup_alone(self) -> bool:
+        """Whether our own set-up is to blame when an arm ends in nothing else.
+
+        A lost connection among answers is what a user would have met; nothing but lost connections is a wrong address,
+        a server that was never started or a machine without network.
+        """
+        return self in _SETUP or self is ErrorKind.CONNECTION
+
+    @property
     def is_retryable(self) -> bool:
         """Whether asking again may help."""
         return self in _RETRYABLE

@@ -295,7 +295,7 @@ def _find_route(model: ModelSpec) -> _Route:
         known=frozenset(litellm.OPENAI_CHAT_COMPLETION_PARAMS),
         arguments=arguments,
         is_local=is_local,
-        priced=model.price is not None or (not is_local and _map_price(name, provider) is not None),
+        priced=not is_local and _map_price(name, provider) is not None,
         key=key,
     )
 

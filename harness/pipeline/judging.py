@@ -12,6 +12,7 @@ from harness.domain.stop import StopSignal
 from harness.judging.panel import PanelResult, run_judge
 from harness.judging.protocol import Embedder, Judge, JudgeContext, fingerprint, orders_of
 from harness.models.budget import Purse
+from harness.models.setup import SetupWatch
 from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.clients import opened_client
 from harness.pipeline.session import Session, StageCounts
@@ -98,10 +99,11 @@ async def _judge_arm(
         orders=orders,
     )
     reporter.start(task, total=total)
+    watch = SetupWatch(client, who=f"judge {seat.name}")
     context = JudgeContext(
         judge=seat.name,
         fingerprint=seat.fingerprint,
-        models=client,
+        models=watch,
         embedder=embedder,
         deadline_s=session.experiment.replay.deadline_s,
     )
@@ -114,6 +116,11 @@ async def _judge_arm(
         stop=stop,
         on_progress=lambda progress: reporter.update(task, done=progress.pairs, total=total),
     )
+    if not result.scored:
+        # Fewer calls than the watch ends by itself: an error unless this judge is known to work.
+        counts = store.judgment_counts(run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint)
+        if not counts.scored:
+            watch.check()
     reporter.finish(task, ", ".join(f"{n:,} {ending}" for ending, n in _endings(result).items()) or "nothing to do")
     return result
 

@@ -8,7 +8,7 @@ from itertools import islice
 
 from harness.domain.exchange import ChatRequest, Exchange
 from harness.domain.model import ModelClient, ModelSpec
-from harness.domain.observation import Observation, Status
+from harness.domain.observation import ErrorKind, Observation, Status
 from harness.domain.stop import StopSignal
 from harness.ingest.redaction import Redactor
 from harness.ingest.responses import JoinIndex, RecordedResponses
@@ -162,14 +162,22 @@ def _endings(result: ReplayResult) -> dict[str, int]:
 
 def _pending_exchanges(session: Session, arm: Arm) -> Iterator[Exchange]:
     return session.store.pending_exchanges(
-        session.run_id, arm.name, arm.fingerprint, share=arm.share, retry_errors=session.retry_errors
+        session.run_id, arm.name, arm.fingerprint, share=arm.share, retry_errors=_retry_errors(session, arm)
     )
 
 
 def _pending(session: Session, arm: Arm) -> int:
     return session.store.count_pending_exchanges(
-        session.run_id, arm.name, arm.fingerprint, share=arm.share, retry_errors=session.retry_errors
+        session.run_id, arm.name, arm.fingerprint, share=arm.share, retry_errors=_retry_errors(session, arm)
     )
+
+
+def _retry_errors(session: Session, arm: Arm) -> bool:
+    """Whether failures are asked again: when wanted, and while the arm has never been heard of."""
+    if session.retry_errors or arm.spec is None:
+        return session.retry_errors
+    counts = session.store.observation_counts(session.run_id, arm.name, arm.fingerprint)
+    return not counts.completed and all(ErrorKind(kind).is_setup_alone for kind in counts.failed)
 
 
 def _take_recorded(session: Session, arm: Arm) -> Mapping[str, int]:

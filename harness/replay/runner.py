@@ -12,13 +12,12 @@ from harness.domain.exchange import Exchange
 from harness.domain.model import BudgetExhausted, ModelClient, ModelError, ModelReply, ModelSpec
 from harness.domain.observation import CallError, ErrorKind, Observation, Status
 from harness.domain.stop import StopSignal
-from harness.errors import HarnessError, InfrastructureError
+from harness.errors import HarnessError
+from harness.models.setup import SETUP_CALLS, setup_error
 from harness.replay.feed import Feed
 from harness.replay.request import request_for
 from harness.replay.writer import Writer
 
-_SETUP_CALLS = 20
-"""So many calls that all fail on our own set-up, and no other outcome, end the arm."""
 _MESSAGE_CHARS = 2_000
 
 
@@ -209,7 +208,7 @@ class _Run:
             else:
                 self.failed[error.kind.value] += 1
                 self.first_error = self.first_error or error
-            self.only_setup = self.only_setup and error is not None and error.kind.is_setup
+            self.only_setup = self.only_setup and error is not None and error.kind.is_setup_alone
         if self.on_progress is not None:
             self.on_progress(self.result())
 
@@ -220,29 +219,15 @@ class _Run:
             InfrastructureError: names the model, what the provider said and what to do.
         """
         error = self.first_error
-        enough = self.written >= _SETUP_CALLS or (ended and self.answered_before is False)
+        enough = self.written >= SETUP_CALLS or (ended and self.answered_before is False)
         if self.only_setup and error is not None and enough and not self.answered_before:
-            raise InfrastructureError(
-                f"{self.arm}: all of the first {self.written} calls to {self.spec.model} failed with {error.kind}: "
-                f"{error.message}; {_advice(self.spec, error.kind)}, then run the same command again"
-            )
+            raise setup_error(self.arm, self.spec, error, calls=self.written)
 
     def result(self) -> ReplayResult:
         """The counts as they stand."""
         return ReplayResult(
             completed=self.completed, failed=dict(self.failed), written=self.written, stop_reason=self.left
         )
-
-
-def _advice(spec: ModelSpec, kind: ErrorKind) -> str:
-    variable = spec.api_key_env or f"{spec.provider.split('@')[0].upper()}_API_KEY"
-    if kind is ErrorKind.NOT_FOUND:
-        where = f" at {spec.api_base}" if spec.api_base else ""
-        return f"check the name of the model{where} and that the account of {variable} may use it"
-    if kind is ErrorKind.QUOTA_EXHAUSTED:
-        return f"add credit to the account of {variable} or set {variable} to another one's key"
-    named = "" if spec.api_key_env or not spec.api_base else " (name it in `api_key_env`)"
-    return f"set {variable}{named} to a key that may use this model"
 
 
 def _root(failure: BaseExceptionGroup[BaseException]) -> BaseException:
