@@ -33,9 +33,13 @@ class Dialect:
     """What was put aside until every file was read."""
     belongs: Callable[[JsonObject], bool] | None = None
     """Whether a record in a file of this format is one, where that is wider than being recognised."""
+    is_general: bool = False
+    """Whether its keys are so common that records of other formats have them too."""
 
     def accepts(self, record: JsonObject) -> bool:
         """Whether a record in a file of this format is one."""
+        if self.is_general and any(other.recognises(record) for other in _DIALECTS if other.name != self.name):
+            return False
         return (self.belongs is not None and self.belongs(record)) or self.recognises(record)
 
 
@@ -59,7 +63,8 @@ _DIALECTS = (
     Dialect(name="sharegpt", recognises=conversations.recognises_sharegpt, read=conversations.read),
     Dialect(name="wildchat", recognises=conversations.recognises_wildchat, read=conversations.read),
     Dialect(name="lmsys", recognises=conversations.recognises_lmsys, read=conversations.read),
-    Dialect(name="openai_chat", recognises=openai_chat.recognises, belongs=openai_chat.belongs, read=openai_chat.read),
+    Dialect(name="openai_chat", recognises=openai_chat.recognises, belongs=openai_chat.belongs, read=openai_chat.read,
+            is_general=True),
     Dialect(name="mapping", recognises=mapped.recognises, read=mapped.read),
 )  # fmt: skip
 _BY_NAME = {dialect.name: dialect for dialect in _DIALECTS}

@@ -1,13 +1,12 @@
 """Finding, opening and splitting export files: bytes on a disk or object store in, Items out, in constant memory."""
 
 import csv
-import gzip
 import io
+import json
 import math
 import re
 import shutil
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 import orjson
-import zstandard
 
 from harness.errors import InputError
 from harness.ingest import splitting
 from harness.ingest.records import Item
 from harness.ingest.splitting import LINE_LIMIT
+from harness.ingest.unpacking import DAMAGES, Unpacked, is_packed
 
 _SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 _PACKED = (".gz", ".gzip", ".zst", ".zstd")
@@ -29,8 +28,8 @@ _CHUNK = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _ROWS = 256
 """Parquet rows decoded at once."""
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
-_DAMAGED = (EOFError, OSError, zlib.error, zstandard.ZstdError)
 
 
 @dataclass
@@ -151,11 +150,8 @@ def _opened(file: ExportFile, meter: Meter) -> Iterator[BinaryIO]:
     with inner:
         raw = io.BufferedReader(_Metered(inner, meter), _CHUNK)
         magic = raw.peek(4)[:4]
-        if magic[:2] == b"\x1f\x8b":
-            yield cast("BinaryIO", io.BufferedReader(gzip.GzipFile(fileobj=raw), _CHUNK))
-        elif magic == b"\x28\xb5\x2f\xfd":
-            reader = zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(raw, read_across_frames=True)
-            yield cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", reader), _CHUNK))
+        if is_packed(magic):
+            yield cast("BinaryIO", io.BufferedReader(Unpacked(raw, magic), _CHUNK))
         else:
             yield cast("BinaryIO", raw)
 
@@ -174,20 +170,30 @@ def read(file: ExportFile, meter: Meter) -> Iterator[Item]:
     Raises:
         InputError: the file cannot be opened, or is UTF-16.
     """
-    last: int | None = 0
+    held: Item | None = None
+    damage: Exception | None = None
     try:
         with _opened(file, meter) as stream:
             for item in _items(file, stream):
-                last = item.line
-                yield item
-    except _DAMAGED as error:
-        yield Item(
-            file=file.name,
-            line=None if last is None else last + 1,
-            raw=b"",
-            problem="damaged_file",
-            detail=f"the file is damaged or cut off from here on ({error}); export it again. What came before is kept",
-        )
+                if held is not None:
+                    yield held
+                held = item
+            damage = getattr(getattr(stream, "raw", None), "damage", None)
+    except DAMAGES as error:
+        damage = error
+    if damage is None:
+        if held is not None:
+            yield held
+        return
+    detail = f"the file is damaged or cut off from here on ({damage}); export it again. What came before is kept"
+    if held is not None and held.problem is not None:
+        # The record the damage cut through: one rejection says it.
+        yield replace(held, problem="damaged_file", detail=detail)
+        return
+    if held is not None:
+        yield held
+    line = 1 if held is None else None if held.line is None else held.line + 1
+    yield Item(file=file.name, line=line, raw=b"", problem="damaged_file", detail=detail)
 
 
 def _items(file: ExportFile, stream: BinaryIO) -> Iterator[Item]:
@@ -196,11 +202,19 @@ def _items(file: ExportFile, stream: BinaryIO) -> Iterator[Item]:
         raise InputError(f"{file.name}: is UTF-16, exports are UTF-8; convert it: iconv -f UTF-16 -t UTF-8 IN > OUT")
     if head[:4] == b"PAR1":
         return _parquet(file, stream)
-    if file.suffix == ".csv":
+    head = head.removeprefix(_BOM).lstrip()
+    if _is_table(file.suffix, head):
         return _csv(file, stream)
-    if _is_document(file.suffix, head.removeprefix(_BOM).lstrip()):
+    if _is_document(file.suffix, head):
         return _documents(file, stream)
     return _lines(file, stream)
+
+
+def _is_table(suffix: str, head: bytes) -> bool:
+    """Whether this is CSV: by its content where the name does not say, and never when it begins as JSON does."""
+    if head[:2] in {b'{"', b"[{"} or suffix not in {"", ".csv"}:
+        return False
+    return suffix == ".csv" or (head[:1] not in b"{[" and any(sign in head.partition(b"\n")[0] for sign in b",;\t"))
 
 
 def _is_document(suffix: str, head: bytes) -> bool:
@@ -241,7 +255,7 @@ def _documents(file: ExportFile, stream: BinaryIO) -> Iterator[Item]:
 
 
 def _too_long(file: ExportFile, line: int | None, raw: bytes, size: int) -> Item:
-    detail = f"the record is {size / 1e6:,.0f} MB long, the limit is {LINE_LIMIT / 1e6:,.0f} MB; leave it out"
+    detail = f"the record is too long: {size / 2**20:,.1f} MB, the limit is {LINE_LIMIT >> 20} MB; leave it out"
     return Item(file=file.name, line=line, raw=raw, problem="too_long", detail=detail)
 
 
@@ -250,12 +264,30 @@ def parse(name: str, line: int | None, raw: bytes, *, is_last: bool = False) -> 
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        problem, detail = _cause(raw, str(error), is_last)
-        return Item(file=name, line=line, raw=raw, problem=problem, detail=detail)
+        value = _with_controls(raw)
+        if value is None:
+            problem, detail = _cause(raw, str(error), is_last)
+            return Item(file=name, line=line, raw=raw, problem=problem, detail=detail)
     if not isinstance(value, dict):
         detail = f"expected a JSON object, found {_kind(value)}; a record per line, or one list of records, is read"
         return Item(file=name, line=line, raw=raw, problem="not_an_object", detail=detail)
     return Item(file=name, line=line, raw=raw, value=value)
+
+
+def _with_controls(raw: bytes) -> Any:
+    """The value of JSON that is sound but for control characters in its texts, as careless writers leave them."""
+    if _CONTROL.search(raw) is None:
+        return None
+    try:
+        value = json.loads(raw, strict=False, parse_constant=_refuse)
+        orjson.dumps(value)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return value
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)
 
 
 def _kind(value: object) -> str:
@@ -267,6 +299,8 @@ def _cause(raw: bytes, error: str, is_last: bool) -> tuple[str, str]:
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as bad:
+        if is_last and bad.reason == "unexpected end of data":
+            return "truncated", "is cut off in the middle of a character; the export was probably interrupted"
         return "bad_utf8", f"is not UTF-8 at byte {bad.start}; export it as UTF-8"
     if "surrogate" in error:
         return "lone_surrogate", f"holds half of a surrogate pair ({error}), which no model can be sent"
@@ -282,7 +316,7 @@ def _csv(file: ExportFile, stream: BinaryIO) -> Iterator[Item]:
     csv.field_size_limit(LINE_LIMIT)
     # surrogateescape keeps a row that is not UTF-8 readable enough to be rejected alone.
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    first = text.readline()
+    first = next((line for line in iter(text.readline, "") if line.strip()), "")
     separator = max(",;\t", key=first.count) if first.strip() else ","
     header = next(csv.reader(io.StringIO(first), delimiter=separator), [])
     if first.count('"') % 2:
@@ -290,27 +324,29 @@ def _csv(file: ExportFile, stream: BinaryIO) -> Iterator[Item]:
     rows = csv.reader(text, delimiter=separator, strict=True)
     number = 0
     while True:
-        number += 1
         try:
             cells = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
+            number += 1
             yield Item(file=file.name, line=number, raw=b"", problem="bad_row", detail=f"is not a CSV row: {error}")
             continue
+        # A blank line is no data record, so it has no number of its own.
+        number += bool(cells)
         yield _row(file.name, number, header, cells)
 
 
 def _row(name: str, number: int, header: list[str], cells: list[str]) -> Item:
     if not cells:
-        return Item(file=name, line=number, raw=b"")
+        return Item(file=name, line=None, raw=b"")
     raw = "\x1f".join(cells).encode("utf-8", "surrogateescape")
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError:
         return Item(file=name, line=number, raw=raw, problem="bad_utf8", detail="is not UTF-8; export it as UTF-8")
     if len(cells) != len(header):
-        detail = f"has {len(cells)} cells, the header has {len(header)}; the row is cut off or badly quoted"
+        detail = f"has {len(cells)} columns, the header has {len(header)}; the row is cut off or badly quoted"
         return Item(file=name, line=number, raw=raw, problem="short_row", detail=detail)
     return Item(file=name, line=number, raw=raw, value=dict(zip(header, (c or None for c in cells), strict=True)))
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 _KEPT = 2_000
 """Latencies looked at per file; the unit shows in the first ones."""
-_ENOUGH = 5
 
 
 @dataclass
@@ -25,8 +24,6 @@ class UnitWatch:
         """One sentence per file whose median latency is below 1 ms or above 10 minutes."""
         found = []
         for file, values in self._seen.items():
-            if len(values) < _ENOUGH:
-                continue
             median = sorted(values)[len(values) // 2]
             if median < 1 or median > 600_000:
                 found.append(

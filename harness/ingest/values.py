@@ -101,6 +101,11 @@ def scaled(value: Json, factor: float) -> float | None:
     return found * factor if found is not None and found >= 0 else None
 
 
+def duration(value: Json, factor: float) -> float | None:
+    """A time in milliseconds, ``factor`` of them in one unit of ``value``; a zero is how exports write unknown."""
+    return scaled(value, factor) or None
+
+
 def time(value: Json, warn: Callable[[], object] | None = None) -> datetime | None:
     """An instant in UTC out of epoch seconds, ms, us or ns, .NET ticks or ISO text; ``None`` when it is none.
 
@@ -155,8 +160,8 @@ def _from_iso(match: re.Match[str], warn: Callable[[], object] | None) -> dateti
 
 
 def between_ms(start: datetime | None, end: datetime | None) -> float | None:
-    """Milliseconds from start to end; unknown when either is, or when they are the wrong way round."""
-    if start is None or end is None or end < start:
+    """Milliseconds from start to end; unknown when either is, when they are the same or the wrong way round."""
+    if start is None or end is None or end <= start:
         return None
     return (end - start) / timedelta(milliseconds=1)
 

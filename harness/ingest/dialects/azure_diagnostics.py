@@ -17,7 +17,7 @@ def read(record: JsonObject, context: Context) -> Iterator[Outcome]:
     facts = {
         "id": values.label(record.get("correlationId")),
         "model": values.label(values.pick(properties, "modelDeploymentName", "modelName")),
-        "latency_ms": values.scaled(values.pick(record, "durationMs", "DurationMs"), 1.0),
+        "latency_ms": values.duration(values.pick(record, "durationMs", "DurationMs"), 1.0),
         "timestamp": values.time(record.get("time")),
     }
     message = (

@@ -31,7 +31,10 @@ def recognises_openai(record: JsonObject) -> bool:
 
 def recognises_anthropic(record: JsonObject) -> bool:
     """Whether this is a request or a result of an Anthropic batch."""
-    return "custom_id" in record and ("params" in record or "result" in record)
+    if "custom_id" in record:
+        return "params" in record or "result" in record
+    requests = values.decoded(record.get("requests"))
+    return isinstance(requests, list) and any(isinstance(item, dict) and "params" in item for item in requests)
 
 
 def read_openai(record: JsonObject, context: Context) -> Iterator[Outcome]:
@@ -40,8 +43,11 @@ def read_openai(record: JsonObject, context: Context) -> Iterator[Outcome]:
 
 
 def read_anthropic(record: JsonObject, context: Context) -> Iterator[Outcome]:
-    """Put one half of a call aside until all files are read."""
-    yield from _put(record, context, _ANTHROPIC, is_request="params" in record)
+    """Put one half of a call aside until all files are read; a whole batch on one line gives all its requests."""
+    halves = [record] if "custom_id" in record else values.as_list(record.get("requests"))
+    for half in halves:
+        half = values.as_object(half)
+        yield from _put(half, context, _ANTHROPIC, is_request="params" in half)
 
 
 def _put(record: JsonObject, context: Context, kinds: tuple[str, str], *, is_request: bool) -> Iterator[Outcome]:

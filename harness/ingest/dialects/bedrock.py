@@ -39,7 +39,7 @@ def read(record: JsonObject, context: Context) -> Iterator[Outcome]:
         id=values.label(record.get("requestId")),
         request=request,
         answer=bodies.with_usage(answer, usage),
-        latency_ms=values.scaled(metrics.get("latencyMs"), 1.0),
+        latency_ms=values.duration(metrics.get("latencyMs"), 1.0),
         timestamp=values.time(record.get("timestamp")),
         metadata=metadata | values.labels({"operation": operation or None, "region": record.get("region")}),
     )

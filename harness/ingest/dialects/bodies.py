@@ -1,5 +1,6 @@
 """Telling vendors' request and response bodies apart, wherever an export keeps them."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,12 +9,29 @@ from harness.domain.json import Json
 from harness.domain.observation import Completion, Usage
 from harness.ingest import folding, values
 from harness.ingest.dialects import anthropic_body, chat_body, converse_body, failures, gemini_body, responses_body
-from harness.ingest.dialects.calls import Answer, JsonObject
+from harness.ingest.dialects.calls import Answer, JsonObject, UnreadableRecord
+
+# Encoded once or more, with quotes escaped accordingly. A prompt or an answer may be broken JSON in its own right, so
+# only what begins as a body of an API or a list of messages does is taken for one.
+_CUT_REQUEST = re.compile(
+    r'[\s"\\]*(?:\[\s*\{\s*\\*"(?:role|content|parts)\\*"\s*:|\{\s*\\*"(?:messages|contents)\\*"\s*:'
+    r'|\{\s*\\*"role\\*"\s*:\s*\\*"(?:user|system|assistant|developer)|\{\s*\\*"(?:model|system)\\*"\s*:.{0,400}"messages)',
+    re.DOTALL,
+)
+_CUT_ANSWER = re.compile(
+    r'[\s"\\]*(?:\{.{0,400}\\*"(?:choices|candidates)\\*"\s*:\s*\[|\{.{0,200}\\*"object\\*"\s*:\s*\\*"(?:chat\.completion|response)'
+    r'|(?:\[\s*)?\{.{0,200}\\*"role\\*"\s*:\s*\\*"assistant\\*")',
+    re.DOTALL,
+)
 
 
 def request(stored: Json, model: str | None = None, *, known_only: bool = False) -> ChatRequest | None:
-    """The chat request in a body of any vendor, a list of messages or a plain prompt; ``None`` when there is none."""
-    stored = values.decoded(stored)
+    """The chat request in a body of any vendor, a list of messages or a plain prompt; ``None`` when there is none.
+
+    Raises:
+        UnreadableRecord: it is JSON that was cut off or cannot be sent.
+    """
+    stored = _whole(values.decoded(stored), _CUT_REQUEST)
     if isinstance(stored, list):
         stored = {"messages": stored}
     if isinstance(stored, str):
@@ -21,7 +39,7 @@ def request(stored: Json, model: str | None = None, *, known_only: bool = False)
     if not isinstance(stored, dict):
         return None
     if isinstance(stored.get("messages"), str):
-        stored = stored | {"messages": values.decoded(stored["messages"])}
+        stored = stored | {"messages": _whole(values.decoded(stored["messages"]), _CUT_REQUEST)}
     if gemini_body.is_request(stored):
         return gemini_body.request(stored, model)
     if "messages" not in stored and "role" in stored:
@@ -38,12 +56,18 @@ def request(stored: Json, model: str | None = None, *, known_only: bool = False)
 
 
 def answer(stored: Json) -> Answer | None:
-    """The answer in a body of any vendor, folded if it is a stream, or in plain text; ``None`` when there is none."""
+    """The answer in a body of any vendor, folded if it is a stream, or in plain text; ``None`` when there is none.
+
+    Raises:
+        UnreadableRecord: it is JSON that was cut off or cannot be sent.
+    """
+    _whole(values.decoded(stored), _CUT_ANSWER)
     plain = isinstance(stored, str)
     stored = values.decoded(stored) if _holds_body(stored) else stored
     if folding.is_stream(stored):
         stored = folding.fold(stored)
-    if not values.is_stored(stored):
+    # A word that means nothing elsewhere is an answer here.
+    if not values.is_stored(stored) and stored != "None":
         return Answer(completion=Completion(text="")) if plain and stored == "" else None
     if isinstance(stored, list):
         # A list that is no stream: messages (the last is the answer) or content blocks.
@@ -54,6 +78,17 @@ def answer(stored: Json) -> Answer | None:
     if not isinstance(stored, dict):
         return Answer(completion=Completion(text=values.text(stored)))
     return _body(stored)
+
+
+def _whole(stored: Json, cut: re.Pattern[str]) -> Json:
+    """What was stored, unless it is text that began as a body and does not parse."""
+    if isinstance(stored, str) and cut.match(stored):
+        raise UnreadableRecord(
+            "cut_content",
+            "holds a body as JSON text that does not parse (cut off, or half of a surrogate pair in it); raise the"
+            " length limit of whatever stored it, and export again",
+        )
+    return stored
 
 
 def _holds_body(stored: Json) -> bool:

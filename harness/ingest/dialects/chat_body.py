@@ -99,7 +99,10 @@ def tools(body: JsonObject) -> tuple[Mapping[str, Json], ...]:
 
 def _tool(tool: dict[str, Json]) -> dict[str, Json]:
     if "function" in tool:
-        return tool | {"function": values.as_object(tool["function"])}
+        function = values.as_object(tool["function"])
+        if "parameters" in function:
+            function = function | {"parameters": values.decoded(function["parameters"])}
+        return tool | {"function": function}
     schema = tool.get("input_schema", tool.get("parameters", tool.get("inputSchema")))
     if "name" not in tool or schema is None:
         return tool
@@ -222,12 +225,19 @@ def arguments(stored: Json) -> Json:
 
 
 def usage(stored: JsonObject) -> Usage:
-    """Tokens as chat completions count them: cached and reasoning tokens are part of the totals."""
+    """Tokens as chat completions count them: cached and reasoning tokens are part of the totals.
+
+    Usage in Anthropic's words is counted as there, where cached tokens come on top.
+    """
     read = values.as_object(values.pick(stored, "prompt_tokens_details", "input_tokens_details"))
     written = values.as_object(values.pick(stored, "completion_tokens_details", "output_tokens_details"))
     cached = values.pick(read, "cached_tokens")
+    tokens_in = values.count(values.pick(stored, "prompt_tokens", "input_tokens"))
+    if "prompt_tokens" not in stored and not read and tokens_in is not None:
+        apart = (values.count(stored.get(name)) for name in ("cache_read_input_tokens", "cache_creation_input_tokens"))
+        tokens_in = values.total(tokens_in, *apart)
     return Usage(
-        tokens_in=values.count(values.pick(stored, "prompt_tokens", "input_tokens")),
+        tokens_in=tokens_in,
         tokens_out=values.count(values.pick(stored, "completion_tokens", "output_tokens")),
         tokens_cached=values.count(values.pick(stored, "cache_read_input_tokens") if cached is None else cached),
         tokens_reasoning=values.count(written.get("reasoning_tokens")),

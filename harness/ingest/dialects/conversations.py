@@ -15,7 +15,7 @@ _ROLES = {
 }  # fmt: skip
 _DROPPED = frozenset([
     "conversation", "conversations", "items", "model", "timestamp", "openai_moderation", "detoxify_moderation",
-    "hashed_ip", "header", "state", "country", "id", "conversation_id", "conversation_hash", "turn",
+    "hashed_ip", "header", "state", "id", "conversation_id", "conversation_hash", "turn",
 ])  # fmt: skip
 
 

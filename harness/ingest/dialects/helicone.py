@@ -36,7 +36,7 @@ def read(record: JsonObject, context: Context) -> Iterator[Outcome]:
         context.warn(f"{context.file}: times without a zone are taken as UTC")
 
     start = values.time(record.get("request_created_at"), naive)
-    latency = values.scaled(record.get("delay_ms"), 1.0)
+    latency = values.duration(record.get("delay_ms"), 1.0)
     if latency is None:
         latency = values.between_ms(start, values.time(record.get("response_created_at"), naive))
     if "latency" in record:
@@ -47,7 +47,7 @@ def read(record: JsonObject, context: Context) -> Iterator[Outcome]:
         request=request,
         answer=bodies.with_usage(answer, _usage(record)),
         latency_ms=latency,
-        ttft_ms=values.scaled(record.get("time_to_first_token"), 1.0),
+        ttft_ms=values.duration(record.get("time_to_first_token"), 1.0),
         cost_usd=None if answer.error else values.scaled(values.pick(record, "costUSD", "cost_usd"), 1.0),
         timestamp=start,
         session=values.label(properties.get(_SESSION)),

@@ -90,7 +90,10 @@ def _renamed(record: JsonObject) -> dict[str, Json]:
 
 
 def _read_row(row: JsonObject, context: Context) -> Iterator[Outcome]:
-    if str(row.get("type", "GENERATION")).upper() != "GENERATION":
+    kind = str(row.get("type") or "GENERATION").upper()
+    if kind == "EMBEDDING":
+        yield Skip(reason="not_a_chat_call", message=f"{context.place}: an embedding is no chat call")
+    elif kind != "GENERATION":
         yield Ignore()
     elif "session_id" not in row and values.label(row.get("trace_id")):
         context.spool.put(_OBSERVATION, _part(str(row["trace_id"]), row, context))
@@ -118,8 +121,8 @@ def _call(row: JsonObject, context: Context) -> Outcome:
     start, end, first = (
         values.time(row.get(key), naive) for key in ("start_time", "end_time", "completion_start_time")
     )
-    latency = values.scaled(row.get("latency"), 1000.0)
-    ttft = values.scaled(row.get("time_to_first_token"), 1000.0)
+    latency = values.duration(row.get("latency"), 1000.0)
+    ttft = values.duration(row.get("time_to_first_token"), 1000.0)
     answer = _answer(row)
     model = values.label(values.pick(row, "provided_model_name", "model"))
     if answer is not None and answer.completion is not None:

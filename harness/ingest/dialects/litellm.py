@@ -32,7 +32,7 @@ def read_spend(record: JsonObject, context: Context) -> Iterator[Outcome]:
     """One call per row; prompts are there only when the proxy was told to store them."""
     times = _times(record, context)
     metadata = values.as_object(record.get("metadata"))
-    latency = values.scaled(record.get("request_duration_ms"), 1.0)
+    latency = values.duration(record.get("request_duration_ms"), 1.0)
     yield _outcome(
         record,
         context,
@@ -47,7 +47,7 @@ def read_spend(record: JsonObject, context: Context) -> Iterator[Outcome]:
 def read_standard(record: JsonObject, context: Context) -> Iterator[Outcome]:
     """One call per payload; its own response time wins over the difference of its times."""
     times = _times(record, context)
-    latency = values.scaled(record.get("response_time"), 1000.0)
+    latency = values.duration(record.get("response_time"), 1000.0)
     error = values.as_object(record.get("error_information"))
     if not values.is_stored(error.get("error_message")):
         error = dict(error) | {"error_message": record.get("error_str")}
@@ -166,7 +166,13 @@ def _body(record: JsonObject, call_type: str) -> dict[str, Json]:
     if values.is_stored(stored) and "responses" in call_type and "messages" not in body:
         body.setdefault("input", stored)
     elif values.is_stored(stored) and "contents" not in body:
-        body["messages"] = stored if isinstance(stored, list) else [{"role": "user", "content": stored}]
+        body["messages"] = stored
+    elif isinstance(body.get("prompt"), str) and "messages" not in body:
+        body["messages"] = [{"role": "user", "content": body["prompt"]}]
+    if isinstance(body.get("messages"), str):
+        # A prompt of its own is what text completions store; JSON that does not parse is told by the reader of bodies.
+        prompt = bodies.request(body["messages"])
+        body["messages"] = list(prompt.messages) if prompt else []
     # The column says what was called; the body repeats the alias the client used.
     if values.label(record.get("model")):
         body.pop("model", None)

@@ -86,8 +86,6 @@ def _answer(record: JsonObject) -> Answer | None:
         stored = stored["body"]
     if stored is None and "choices" in record:
         stored = dict(record)
-    if any(record.get(key) == "" for key in _RESPONSES) and stored is None:
-        stored = ""
     error = record.get("error")
     found = bodies.answer(stored) if stored is not None else None
     if values.is_stored(error) or (status or 0) >= 400:
@@ -115,7 +113,7 @@ def _call(record: JsonObject, request: ChatRequest, answer: Answer, context: Con
         context.warn(f"{context.file}: times without a zone are taken as UTC")
 
     start = values.time(values.pick(record, *_STARTS), naive)
-    latency = values.scaled(values.pick(record, "latency_ms", "duration_ms"), 1.0)
+    latency = values.duration(values.pick(record, "latency_ms", "duration_ms"), 1.0)
     if latency is None:
         latency = values.between_ms(start, values.time(values.pick(record, *_ENDS), naive))
     if latency is None and values.pick(record, "latency", "duration") is not None:
@@ -138,7 +136,7 @@ def _call(record: JsonObject, request: ChatRequest, answer: Answer, context: Con
         request=request,
         answer=answer,
         latency_ms=latency,
-        ttft_ms=values.scaled(values.pick(record, "ttft_ms", "time_to_first_token_ms"), 1.0),
+        ttft_ms=values.duration(values.pick(record, "ttft_ms", "time_to_first_token_ms"), 1.0),
         cost_usd=None if answer.error else values.scaled(record.get("cost_usd"), 1.0),
         timestamp=start or answer.created,
         session=values.label(values.pick(record, *_SESSIONS)),

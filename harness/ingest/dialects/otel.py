@@ -209,7 +209,7 @@ def _call(span: JsonObject, found: JsonObject, content: otel_content.Content, co
         ),
         answer=answer,
         latency_ms=latency,
-        ttft_ms=values.scaled(
+        ttft_ms=values.duration(
             values.pick(found, "gen_ai.response.time_to_first_chunk", "gen_ai.server.time_to_first_token"), 1000.0
         ),
         timestamp=start,

@@ -26,19 +26,24 @@ class Content:
 
 def find(found: JsonObject, events: Sequence[JsonObject]) -> Content:
     """Prompt and answer out of a span's attributes, its events and the log records that belong to it."""
-    for place in (_structured, _indexed, _openinference):
-        content = place(found)
-        if content.messages:
-            return content
+    messages: tuple[Mapping[str, Json], ...] = ()
+    for content in _places(found, events):
+        messages = messages or content.messages
+        # The prompt may stand in one place and the answer, which came later, in another.
+        if messages and content.completion is not None:
+            return Content(messages=messages, completion=content.completion)
+    return Content(messages=messages)
+
+
+def _places(found: JsonObject, events: Sequence[JsonObject]) -> Iterable[Content]:
+    yield _structured(found)
     for event in events:
-        content = _structured(event_attributes(event))
-        if content.messages:
-            return content
-    for from_events in (_logged, _span_events):
-        content = from_events(events)
-        if content.messages:
-            return content
-    return _plain(found)
+        yield _structured(event_attributes(event))
+    yield _logged(events)
+    yield _span_events(events)
+    yield _indexed(found)
+    yield _openinference(found)
+    yield _plain(found)
 
 
 def structure(stored: Json) -> list[Json]:

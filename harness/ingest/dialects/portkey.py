@@ -48,7 +48,7 @@ def read(record: JsonObject, context: Context) -> Iterator[Outcome]:
         id=values.label(values.pick(record, "id", "request_id", "trace_id")),
         request=request,
         answer=answer,
-        latency_ms=values.scaled(record.get("response_time"), 1.0),
+        latency_ms=values.duration(record.get("response_time"), 1.0),
         cost_usd=values.scaled(record.get("cost"), 0.01) if in_dollars and not answer.error else None,
         timestamp=values.time(record.get("created_at"), naive),
         session=next((metadata[name] for name in _SESSIONS if name in metadata), None),

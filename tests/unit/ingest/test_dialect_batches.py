@@ -78,3 +78,13 @@ def test_a_result_without_custom_id_is_rejected(records_of, endings):
     records = records_of(ok, ok | {"custom_id": None})
     assert endings(records) == [(2, "rejected", "no_custom_id"), (1, "skipped", "no_result")]
     assert records[0].message.startswith("log.jsonl:2: ")
+
+
+def test_a_whole_anthropic_batch_may_stand_on_one_line(records_of):
+    params = {"model": "c", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}
+    batch = {"requests": [{"custom_id": "a", "params": params}, {"custom_id": "b", "params": params}]}
+    message = {"type": "message", "content": [{"type": "text", "text": "Hi"}]}
+    result = {"custom_id": "b", "result": {"type": "succeeded", "message": message}}
+    answered, waiting = records_of(batch, result)
+    assert (answered.exchange.id, answered.exchange.production.completion.text) == ("b", "Hi")
+    assert (waiting.line, waiting.reason) == (1, "no_result")

@@ -33,3 +33,10 @@ def test_lmsys(sample, by_id):
     one = by_id(sample("lmsys.jsonl"))["l1#1"]
     assert (one.request.model, one.production.completion.text) == ("vicuna-13b", "Hello")
     assert one.metadata == {"language": "English", "redacted": "false", "turn": "1"}
+
+
+def test_wildchat_keeps_the_country_as_a_slice_and_drops_the_state(records_of):
+    turns = [{"role": "user", "content": "Hi", "hashed_ip": "x"}, {"role": "assistant", "content": "Hello"}]
+    place = {"country": "NL", "state": "Utrecht", "hashed_ip": "x", "header": {"accept-language": "nl"}}
+    (record,) = records_of({"conversation_hash": "h", "model": "m", "conversation": turns, **place})
+    assert record.exchange.metadata == {"country": "NL", "turn": "1"}

@@ -126,3 +126,28 @@ def test_a_prompt_that_is_json_stays_as_written(records_of):
     (record,) = records_of(row)
     assert record.exchange.request.messages == ({"role": "user", "content": '{"city":  "Paris"}'},)
     assert record.exchange.production.completion.text == '{"temperature":  20}'
+
+
+def test_an_embedding_is_no_chat_call(records_of):
+    row = {
+        "id": "e",
+        "trace_id": "t",
+        "type": "EMBEDDING",
+        "provided_model_name": "m",
+        "level": "DEFAULT",
+        "input": "x",
+    }
+    (record,) = records_of(row)
+    assert (record.ending, record.reason) == ("skipped", "not_a_chat_call")
+
+
+def test_zeros_are_unknown_and_a_cut_input_is_no_prompt(records_of):
+    row = {
+        "id": "a", "trace_id": "t", "type": "GENERATION", "provided_model_name": "m", "level": "DEFAULT",
+        "session_id": "", "start_time": "2025-01-01 10:00:00", "end_time": "2025-01-01 10:00:02", "latency": 0,
+        "time_to_first_token": 0, "total_cost": 0, "usage_details": "{}", "input": "Hi", "output": "Hello",
+    }  # fmt: skip
+    whole, cut = records_of(row, row | {"id": "b", "input": '[{"role": "user", "content": "Hel'})
+    production = whole.exchange.production
+    assert (production.latency_ms, production.ttft_ms, production.cost_usd) == (2000.0, None, None)
+    assert (cut.ending, cut.reason) == ("rejected", "cut_content")

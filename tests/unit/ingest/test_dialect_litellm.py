@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime
 
+import orjson
 import pytest
 
 from harness.domain.observation import ErrorKind, Status, Usage
+from harness.ingest.records import Ending
 
 START = datetime(2025, 1, 24, 9, 20, 46, tzinfo=UTC)
 
@@ -116,3 +118,45 @@ def test_a_prompt_the_proxy_changed_is_not_replayed(records_of, content, switch)
     (record,) = records_of(row)
     assert record.reason == "no_prompt_stored"
     assert switch in record.message
+
+
+def spend_row(**fields):
+    answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
+    return {
+        "request_id": "r", "call_type": "acompletion", "spend": 0.1, "model": "m", "status": "success",
+        "startTime": "2025-01-24T09:20:46Z", "endTime": "2025-01-24T09:20:47Z", "metadata": "{}",
+        "prompt_tokens": 1, "completion_tokens": 2, "proxy_server_request": "{}",
+        "messages": orjson.dumps([{"role": "user", "content": "Hello"}]).decode(),
+        "response": orjson.dumps(answer).decode(), **fields,
+    }  # fmt: skip
+
+
+def test_a_zero_duration_gives_way_to_the_times(records_of):
+    (record,) = records_of(spend_row(request_duration_ms=0, completionStartTime="2025-01-24T09:20:46Z"))
+    assert (record.exchange.production.latency_ms, record.exchange.production.ttft_ms) == (1000.0, None)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"messages": '[{"role": "user", "content": "Hel'},
+        {"messages": '[{"role": "user", "content": "\\ud83d"}]'},
+        {"messages": '"[{\\"role\\": \\"user\\", \\"cont'},
+        {"response": '{"id": "c", "choices": [{"index": 0, "message": {"content": "He'},
+    ],
+)
+def test_a_column_whose_json_was_cut_is_no_text(records_of, broken):
+    (record,) = records_of(spend_row(**broken))
+    assert (record.ending, record.reason) == (Ending.REJECTED, "cut_content")
+
+
+def test_a_text_completion_asks_with_its_prompt(records_of):
+    received = '{"model": "m", "prompt": "Once", "max_tokens": 4}'
+    (record,) = records_of(spend_row(call_type="atext_completion", messages="{}", proxy_server_request=received))
+    assert record.exchange.request.messages == ({"role": "user", "content": "Once"},)
+    assert record.exchange.request.params == {"max_tokens": 4}
+
+
+def test_a_prompt_stored_as_text_is_a_user_message(records_of):
+    (record,) = records_of(spend_row(messages='{"broken": '))
+    assert record.exchange.request.messages == ({"role": "user", "content": '{"broken": '},)

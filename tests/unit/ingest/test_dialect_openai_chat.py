@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from harness.domain.observation import ErrorKind, Status, ToolCall, Usage
+from harness.ingest.records import Ending
 
 PROMPT = {"role": "user", "content": "x"}
 
@@ -142,7 +143,7 @@ def test_streams_fold_and_json_text_stays_text(found):
 @pytest.mark.parametrize(
     ("response", "text", "status"),
     [
-        ("", "", Status.COMPLETED),
+        ("None", "None", Status.COMPLETED),
         ('{"error": "no such city"}', '{"error": "no such city"}', Status.COMPLETED),
         ('{"message": "ok"}', '{"message": "ok"}', Status.COMPLETED),
         ({"role": "assistant", "content": "Hi"}, "Hi", Status.COMPLETED),
@@ -226,3 +227,42 @@ def test_calls_of_one_trace_are_different_calls(records_of):
     records = records_of(call, call)
     assert [str(record.ending) for record in records] == ["exchange", "exchange"]
     assert {record.exchange.metadata["trace_id"] for record in records} == {"t"}
+
+
+@pytest.mark.parametrize("response", ["", "{}", {}, "[]", "null", None])
+def test_what_stands_for_nothing_is_no_result(records_of, response):
+    (record,) = records_of({"id": "a", "model": "m", "messages": [PROMPT], "response": response})
+    assert (record.ending, record.reason) == (Ending.SKIPPED, "no_result")
+
+
+def test_usage_in_anthropics_words_adds_what_the_cache_gave(records_of):
+    usage = {"input_tokens": 3, "cache_read_input_tokens": 7, "cache_creation_input_tokens": 1, "output_tokens": 2}
+    (record,) = records_of({"id": "a", "model": "m", "messages": [PROMPT], "response": "Hi", "usage": usage})
+    assert record.exchange.production.usage == Usage(tokens_in=11, tokens_out=2, tokens_cached=7)
+
+
+def test_a_zero_latency_is_unknown(records_of):
+    times = {"latency_ms": 0, "ttft_ms": 0, "start_time": "2025-01-01T00:00:00Z", "end_time": "2025-01-01T00:00:00Z"}
+    (record,) = records_of({"id": "a", "model": "m", "messages": [PROMPT], "response": "Hi", **times})
+    assert (record.exchange.production.latency_ms, record.exchange.production.ttft_ms) == (None, None)
+
+
+def test_tool_schemas_written_as_text_are_decoded(records_of):
+    tool = {"type": "function", "function": {"name": "f", "parameters": '{"type": "object"}'}}
+    (record,) = records_of({"id": "a", "model": "m", "messages": [PROMPT], "tools": [tool], "response": "Hi"})
+    assert record.exchange.request.tools[0]["function"]["parameters"] == {"type": "object"}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"custom_id": "b", "url": "/v1/chat/completions", "body": {"model": "m", "messages": [PROMPT]}},
+        {"id": "o", "trace_id": "t", "type": "GENERATION", "level": "DEFAULT", "input": "q", "output": "a"},
+        {"request_id": "r", "spend": 0, "startTime": "2025-01-01T00:00:00Z", "messages": [PROMPT], "response": "x"},
+    ],
+)
+def test_a_record_of_another_format_is_not_guessed_at(records_of, odd):
+    whole = {"id": "a", "model": "m", "messages": [PROMPT], "response": "Hi"}
+    first, second = records_of(whole, odd)
+    assert first.exchange.id == "a"
+    assert (second.ending, second.reason) == (Ending.REJECTED, "other_dialect")

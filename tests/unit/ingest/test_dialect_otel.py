@@ -264,3 +264,20 @@ def test_a_flat_span_keeps_plain_values_and_unknown_times(records_of, by_id):
             "attributes": BASE | {"gen_ai.input.messages": INPUT, "gen_ai.output.messages": OUTPUT}}  # fmt: skip
     exchange = by_id(records_of(flat))[SPAN]
     assert (exchange.request.messages, exchange.timestamp, exchange.production.latency_ms) == (ASKED, None, None)
+
+
+def test_the_prompt_may_stand_on_the_span_and_the_answer_in_an_event(records_of):
+    details = event("gen_ai.client.inference.operation.details", {"gen_ai.output.messages": OUTPUT})
+    (record,) = records_of(traces(span(BASE | {"gen_ai.input.messages": INPUT}, events=[details])))
+    assert record.exchange.request.messages == ASKED
+    assert record.exchange.production.completion.text == "Hello"
+
+
+def test_newer_places_win_over_older_ones(records_of):
+    older = {"gen_ai.prompt.0.role": "user", "gen_ai.prompt.0.content": "old", "gen_ai.completion.0.content": "old"}
+    details = event(
+        "gen_ai.client.inference.operation.details", {"gen_ai.input.messages": INPUT, "gen_ai.output.messages": OUTPUT}
+    )
+    (record,) = records_of(traces(span(BASE | older, events=[details])))
+    assert record.exchange.request.messages == ASKED
+    assert record.exchange.production.completion.text == "Hello"

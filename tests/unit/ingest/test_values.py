@@ -179,7 +179,8 @@ def test_a_failure_keeps_what_the_vendor_said():
 
 
 @pytest.mark.parametrize(
-    ("latencies", "warned"), [([0.4] * 9, True), ([900_000.0] * 9, True), ([800.0] * 9, False), ([0.4] * 2, False)]
+    ("latencies", "warned"),
+    [([0.4] * 9, True), ([900_000.0] * 9, True), ([800.0] * 9, False), ([0.4] * 2, True), ([], False)],
 )
 def test_a_median_no_model_can_have_is_a_unit_error(latencies, warned):
     watch = UnitWatch()
