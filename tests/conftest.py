@@ -14,7 +14,6 @@ os.environ |= {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_TELEMETRY": "False",
     "TOKENIZERS_PARALLELISM": "false",
-    "RAY_USAGE_STATS_ENABLED": "0",
 }
 
 from harness.local.server import LocalServer, ServerOptions, local_server
