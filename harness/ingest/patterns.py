@@ -6,6 +6,7 @@ in the text: each repetition is bounded or cannot be entered twice at one place.
 """
 
 import ipaddress
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -58,16 +59,20 @@ _KEY = re.compile(
 _SECRET_PREFIX = re.compile(r"(?i)(?:api|access|secret|private|account|subscription|encryption|signing)[_ -]?$")
 _ASSIGNED = re.compile(
     r"""(?ix)
-    (?: key (?:[_-]?id)? | secret | token | (?P<password> password | passwd | passphrase | pwd ) )
+    (?: key (?:[_-]?id)? | secret | token
+      | (?P<password> passwor[dt] | passwd | passphrase | pwd | wachtwoord | kennwort ) )
     \\?["']? \s{0,3} (?: => | [:=] ) \s{0,3} \\?["']?
     (?P<value> (?(password) [^\s"'<>,;\\(){}\[\]]{6,4096} | [A-Za-z0-9_+/=.~-]{12,4096} ) )
     (?! [(\[] )""",
 )
+_IN_URL = re.compile(r"""://[^\s/@:"'<>]{0,128}:(?P<value>[^\s/@"'<>]{1,256})@""")
 _MIXED = re.compile(r"(?=[^0-9]*[0-9])(?=.*[A-Za-z])")
 
 
 def _api_keys(text: str) -> Iterator[Span]:
-    """Vendor keys by their prefix, JWTs, PEM private keys, then values assigned to a name that says secret."""
+    """Vendor keys by their prefix, JWTs, PEM keys, passwords in URLs, values assigned to a name that says secret."""
+    if "://" in text and "@" in text:
+        yield from (match.span("value") for match in _IN_URL.finditer(text))
     for mark in _KEY_MARKS:
         done = 0
         for start in _places(text, mark):
@@ -287,15 +292,19 @@ def _national_ids(text: str) -> Iterator[Span]:
         if value.isdigit() and len(value) in {9, 11}:
             kinds.append("named")
         for kind in kinds:
-            if kind == "named" and _NAMED_ID.search(text, max(0, match.start() - 60), match.start()) is None:
+            # Three groups with blanks between are as likely a row of numbers.
+            is_loose = kind == "us_ssn" and " " in value
+            if (kind == "named" or is_loose) and _NAMED_ID.search(
+                text, max(0, match.start() - 60), match.start()
+            ) is None:
                 continue
-            if any(check(value) for check in _checks()[kind]):
+            if any(check(value.replace(" ", "-") if is_loose else value) for check in _checks()[kind]):
                 yield match.span()
                 break
 
 
 _PHONE = re.compile(
-    r"(?<![\w+])(?:"
+    r"(?<![\w+#])(?<![0-9]\.)(?<![A-Za-z]-)(?:"
     rf"(?:\+|00(?=[1-9]))[1-9](?:{_SEP}?[()/]?{_SEP}?[0-9]){{7,14}}"
     rf"|(?:1{_SEP})?(?:\([0-9]{{3}}\){_SEP}?|[0-9]{{3}}{_SEP})[0-9]{{3}}{_SEP}[0-9]{{4}}"
     # The trunk prefix 0, an area code and the rest in groups; not a date.
@@ -306,8 +315,14 @@ _PHONE = re.compile(
 _NUMBER_ROW = re.compile("[0-9](?:[ ().+/\u00a0\u202f\u2011-]{0,3}[0-9]){5,}")
 _PHONE_NAME = re.compile(
     r"(?i)\b(?:tele?|phone|telephone|telefoon|telefon|t[ée]l[ée]phone|mobile|mobiel"
-    r"|mobil|cell|call (?:me|us|him|her|them)|fax|whatsapp|sms)\b"
-    r"[^\n0-9]{0,16}(?P<value>(?!(?:19|20)[0-9]{2}[-.][0-9]{2}[-.])[0-9](?:[ .-]?[0-9]){6,14})(?![\w])"
+    r"|mobil|cell(?:phone|(?=\W{1,2}(?:phone|number|no|nr)\b|\s?[:=#]))|call (?:me|us|him|her|them)|fax|whatsapp|sms)\b"
+    # Few digits behind other words are years or counts; the word has to stand right before them.
+    r"(?:[^\n0-9]{0,16}(?=[0-9](?:[ .-]?[0-9]){8})|\W{0,4}(?:(?:phone|number|nummer|no|nr|is|at|on|op)\b\W{0,4}){0,3})"
+    r"(?P<value>(?!(?:19|20)[0-9]{2}[-.][0-9]{2}[-.])[0-9](?:[ .-]?[0-9]){6,14})(?![\w])"
+)
+_NUMBERED = re.compile(
+    r"(?i)\b(?:order|bestelling|invoice|factuur|rechnung|part|po|ref|reference|ticket|case|barcode|ean|upc|sku|tracking|item"
+    r"|article|artikel|customer|klant|batch|lot|serial|id)(?:[ -]?(?:number|nummer|no|nr|code|id))?\W{0,3}$"
 )
 
 
@@ -319,6 +334,10 @@ def _phones(text: str) -> Iterator[Span]:
         if 8 <= len(digits) <= 17 and digits not in {"0123456789", "01234567", "012345678"}:
             if not match.group().startswith(("+", "00", "(")) and not 9 <= len(digits) <= 12:
                 continue
+            if _is_series(match.group()):
+                continue
+            if match.group().isdigit() and _NUMBERED.search(text[max(0, match.start() - 32) : match.start()]):
+                continue
             yield match.span()
     for row in rows:
         named = _PHONE_NAME.search(text, max(0, row.start() - 32), row.end() + 1)
@@ -326,12 +345,21 @@ def _phones(text: str) -> Iterator[Span]:
             yield named.span("value")
 
 
+def _is_series(value: str) -> bool:
+    """Whether this is a row of numbers that count up, such as ``0017 0018 0019 0020``."""
+    numbers = [int(group) for group in _GROUP.findall(value)]
+    steps = {after - before for before, after in itertools.pairwise(numbers)}
+    return len(numbers) > 2 and len(steps) == 1 and not value.startswith("+")
+
+
 _IPV4 = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w])(?!\.[0-9])")
 _IPV6 = re.compile(
     r"(?<![\w:.])(?=[0-9A-Fa-f:]{0,40}[0-9])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}"
     r"(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3})?(?![\w:])"
 )
-_VERSION = re.compile(r"(?i)(?:\b(?:versions?|ver\.?|release|build)\s?[:=]?\s?|[A-Za-z]/)$")
+_VERSION = re.compile(
+    r"(?i)(?:\b(?:versions?|ver\.?|release|build|sections?|chapters?|clauses?|paragraphs?)\s?[:=]?\s?|§\s?|[A-Za-z]/)$"
+)
 
 
 def _ips(text: str) -> Iterator[Span]:
@@ -381,7 +409,7 @@ _MARKS_BY_CHARACTER = (
     ("_", tuple(mark for mark in _KEY_MARKS if "_" in mark)),
     ("", tuple(mark for mark in _KEY_MARKS if "-" not in mark and "_" not in mark)),
 )
-_SECRET_WORDS = ("key", "secret", "token", "passw", "passphrase", "pwd")
+_SECRET_WORDS = ("key", "secret", "token", "passw", "passphrase", "pwd", "wachtwoord", "kennwort")
 _IPV4_MARK = re.compile(r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 _IPV6_MARK = re.compile(r":[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}")
 _LETTERED_SHAPES = (b"AA000000A", b"00A00A000A", b"A0000000A")
@@ -417,7 +445,7 @@ def suspects(text: str) -> list[str]:
     found = []
     if "bearer" in lowered or "authorization" in lowered:
         found.append("bearer_token")
-    if _says_key(text, lowered):
+    if _says_key(text, lowered) or ("://" in text and "@" in text):
         found.append("api_key")
     if "@" in text:
         found.append("email")

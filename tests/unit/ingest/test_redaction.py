@@ -249,3 +249,39 @@ def test_hostile_text_takes_linear_time():
         started = time.process_time()
         subject.text(text)
         assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("before", "secret", "after"),
+    [
+        ("redis://:", "p4ssw0rd", "@localhost:6379/0"),
+        ("see https://user:", "s3cretPass", "@localhost/path"),
+        ("postgresql://svc_user:", "Xy9", "@db:5432/app"),
+        ("https://user:", "s3cretPass", "@files.example.com/path"),
+        ("wachtwoord: ", "Welkom01", ""),
+        ("SSN ", "123 45 6789", "."),
+        ("call me at ", "415555013", " then"),
+        ("mobile number: ", "5550133", ""),
+    ],
+)
+def test_passwords_in_urls_and_named_numbers_go(before, secret, after):
+    subject = redactor()
+    once = subject.text(before + secret + after)
+    assert secret not in once
+    assert (once.startswith(before), once.endswith(after)) == (True, True)
+    assert redactor().text(once) == once
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "orders FW-20990 and INV-0123-4567-8901, PO 0450012345, part no. 0012345678, barcode: 036000291452",
+        "numbered 0017 0018 0019 0020, 01 02 03 04 05 06 07 08 09 10 and 001 002 003 004 005",
+        "Tel Aviv 1909-2009; cell 1048576 rows; phone model 3310-2017; mobile apps 2024 2025",
+        "rows 123 45 6789 and 100 20 3000; GPS 40.7128 74.0060 1990-2024 pages",
+        "see section 1.2.3.4 and chapter 10.2.0.1",
+        "1,234.56 euro on 2024-01-31T10:30:00.123+02:00 in v10.4.2.1, id 550e8400-e29b-41d4-a716-446655440000",
+    ],
+)
+def test_numbers_of_other_kinds_are_left_alone(text):
+    assert redactor().text(text) == text
