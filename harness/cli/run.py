@@ -77,10 +77,8 @@ def print_result(result: Any, *, as_json: bool) -> None:
 def _print_estimates(run_id: str, estimates: Any, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from harness.pipeline.replaying import describe
-
     if as_json:
         out_json({"run": run_id, "estimates": [asdict(item) for item in estimates]})
         return
     for item in estimates:
-        out(f"{item.arm}: {describe(item)}")
+        out(f"{item.who}: {item.line()}")

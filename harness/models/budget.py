@@ -170,13 +170,13 @@ def estimate_cost(
     requests: Iterable[ChatRequest],
     spec: ModelSpec,
     *,
-    expected_output: Mapping[int, int] | None = None,
+    expected_output: Mapping[int, int] | int | None = None,
 ) -> CostEstimate:
     """What asking ``spec`` all ``requests`` once will cost, before anything is sent.
 
     The price is the configured one, else litellm's. Prompt tokens are taken from characters, 4 to a token in
-    ``expected_usd`` (3 to 5 at the ends). Answers are taken to be ``expected_output[position]`` tokens long where that
-    is given, else 400; half of it in ``low_usd`` and the most allowed in ``high_usd``.
+    ``expected_usd`` (3 to 5 at the ends). Answers are taken to be ``expected_output`` tokens long (by position, or one
+    number for all) where that is given, else 400; half of it in ``low_usd`` and the most allowed in ``high_usd``.
     """
     price = list_price(spec)
     low = expected = high = 0.0
@@ -187,7 +187,8 @@ def estimate_cost(
             continue
         chars, fixed = _prompt_size(request, spec)
         allowed = output_limit(request, spec)
-        recorded = (expected_output or {}).get(position, EXPECTED_OUTPUT_TOKENS)
+        known = expected_output if isinstance(expected_output, int) else (expected_output or {}).get(position)
+        recorded = EXPECTED_OUTPUT_TOKENS if known is None else known
         usual = min(recorded, allowed)
         low += (chars / 5 + fixed) * price[0] + usual / 2 * price[1]
         expected += (chars / TYPICAL_CHARS_PER_TOKEN + fixed) * price[0] + usual * price[1]

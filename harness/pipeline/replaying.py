@@ -3,33 +3,21 @@
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
-from harness.domain.exchange import ChatRequest, Exchange
+from harness.domain.exchange import Exchange
 from harness.domain.model import ModelClient, ModelSpec
 from harness.domain.observation import ErrorKind, Observation, Status
 from harness.domain.stop import StopSignal
 from harness.ingest.redaction import Redactor
 from harness.ingest.responses import JoinIndex, RecordedResponses
-from harness.models.budget import CostEstimate, Purse, estimate_cost
+from harness.models.budget import Purse
 from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.clients import opened_client
 from harness.pipeline.session import Session, StageCounts
-from harness.replay.request import request_for
 from harness.replay.runner import ReplayResult, replay
 
 _BATCH = 500
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArmCost:
-    """What asking one arm would cost from here."""
-
-    arm: str
-    model: str
-    requests: int
-    cost: CostEstimate
 
 
 async def replay_arms(session: Session) -> StageCounts:
@@ -58,7 +46,6 @@ async def _ask(
 
     Two arms of one provider would only compete for the same limits and blur each other's latency.
     """
-    await asyncio.to_thread(_show_estimates, session, [arm for arm, _ in asked])
     results: dict[str, ReplayResult] = {}
     by_provider: dict[str, list[tuple[Arm, ModelSpec]]] = defaultdict(list)
     for arm, spec in asked:
@@ -88,42 +75,6 @@ def candidates_purse(session: Session) -> Purse:
     )
 
 
-def estimates(session: Session) -> tuple[ArmCost, ...]:
-    """What asking every arm would cost from here; reads the store, asks no model."""
-    found = []
-    for arm in arms_of(session.experiment):
-        if arm.spec is not None:
-            # Filled one request ahead of its use: production's own answer is the best guess at the candidate's length.
-            lengths: dict[int, int] = {}
-            cost = estimate_cost(_requests(session, arm, arm.spec, lengths), arm.spec, expected_output=lengths)
-            found.append(ArmCost(arm=arm.name, model=arm.title, requests=cost.requests, cost=cost))
-    return tuple(found)
-
-
-def _requests(session: Session, arm: Arm, spec: ModelSpec, lengths: dict[int, int]) -> Iterator[ChatRequest]:
-    for position, exchange in enumerate(_pending_exchanges(session, arm)):
-        tokens = exchange.production.usage.tokens_out
-        if tokens is not None:
-            lengths[position] = tokens
-        yield request_for(exchange, spec)
-
-
-def _show_estimates(session: Session, asked: Sequence[Arm]) -> None:
-    for item in estimates(session):
-        if item.arm in {arm.name for arm in asked}:
-            session.reporter.finish(f"estimate {item.arm}", describe(item))
-
-
-def describe(item: ArmCost) -> str:
-    """An estimate in one line."""
-    if item.cost.expected_usd is None:
-        return f"{item.requests:,} requests to {item.model}, price unknown"
-    return (
-        f"{item.requests:,} requests to {item.model}, about ${item.cost.expected_usd:,.4f} "
-        f"(${item.cost.low_usd:,.4f} to ${item.cost.high_usd:,.4f})"
-    )
-
-
 async def _replay_arm(
     session: Session, arm: Arm, spec: ModelSpec, client: ModelClient, stop: StopSignal
 ) -> ReplayResult:
@@ -138,7 +89,7 @@ async def _replay_arm(
         session.reporter.update(task, done=progress.written, total=total, note=f"{failed:,} failed" if failed else "")
 
     result = await replay(
-        _pending_exchanges(session, arm),
+        pending_exchanges(session, arm),
         client=client,
         spec=spec,
         arm=arm.name,
@@ -160,7 +111,8 @@ def _endings(result: ReplayResult) -> dict[str, int]:
     return {ending: count for ending, count in found.items() if count}
 
 
-def _pending_exchanges(session: Session, arm: Arm) -> Iterator[Exchange]:
+def pending_exchanges(session: Session, arm: Arm) -> Iterator[Exchange]:
+    """What this arm still has to be asked."""
     return session.store.pending_exchanges(
         session.run_id, arm.name, arm.fingerprint, share=arm.share, retry_errors=_retry_errors(session, arm)
     )
@@ -204,7 +156,7 @@ def _take_recorded(session: Session, arm: Arm) -> Mapping[str, int]:
         endings.update(observation.status.value for observation in batch)
         session.reporter.update(task, done=sum(endings.values()))
     # Skipped exchanges stay pending, for a file that is completed later: the ids are taken before any is written.
-    lacking = [exchange.id for exchange in _pending_exchanges(session, arm)]
+    lacking = [exchange.id for exchange in pending_exchanges(session, arm)]
     for start in range(0, len(lacking), _BATCH):
         store.put_observations(run_id, [_not_recorded(arm, id_) for id_ in lacking[start : start + _BATCH]])
     if lacking:

@@ -12,9 +12,9 @@ from harness.domain.report import EvaluationReport
 from harness.domain.run import IngestReport, Stage
 from harness.errors import ConfigurationError, Interrupted
 from harness.ingest.stage import ExchangeSink, Progress, ingest
-from harness.pipeline import evaluation, reporting
+from harness.pipeline import estimates, evaluation, reporting
 from harness.pipeline.judging import default_embedder, judge_arms, seat_judges
-from harness.pipeline.replaying import ArmCost, estimates, replay_arms
+from harness.pipeline.replaying import replay_arms
 from harness.pipeline.session import Reporter, Session, reached
 
 
@@ -43,8 +43,10 @@ async def run_all(session: Session, *, command: str = "") -> Result:
     """Every stage, each going on where it stopped; a spent budget or time limit still judges and reports what there is.
 
     Raises:
+        ConfigurationError: something a later stage needs is wrong; found before anything is read or asked.
         Interrupted: somebody asked for the end; they want the prompt, not a report.
     """
+    check_settings(session.experiment, seat_judges(session.experiment, default_embedder()))
     for stage in (ingest_stage, replay_stage, judge_stage):
         await stage(session)
         if session.stop.reason is not None:
@@ -97,15 +99,18 @@ async def replay_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
         ConfigurationError: nothing has been ingested.
     """
     _require(session, Stage.INGESTED, "harness ingest")
+    _show(session, await asyncio.to_thread(estimates.of_arms, session))
     result = await replay_arms(session)
     session.advance(Stage.REPLAYED, stop_reason=result.stop_reason)
     return result.counts
 
 
-async def estimate_stage(session: Session) -> tuple[ArmCost, ...]:
-    """What replay would cost from here; ingests first if that has not been done, and asks no model."""
+async def estimate_stage(session: Session) -> tuple[estimates.ExpectedCost, ...]:
+    """What replay and judging would cost from here; ingests first if that has not been done, and asks no model."""
     await ingest_stage(session)
-    return await asyncio.to_thread(estimates, session)
+    judges = seat_judges(session.experiment, default_embedder())
+    arms = await asyncio.to_thread(estimates.of_arms, session)
+    return arms + await asyncio.to_thread(estimates.of_judges, session, judges)
 
 
 async def judge_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
@@ -117,7 +122,9 @@ async def judge_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
     _require(session, Stage.REPLAYED, "harness replay")
     embedder = default_embedder()
     before = session.run.stop_reason
-    result = await judge_arms(session, seat_judges(session.experiment, embedder), embedder)
+    judges = seat_judges(session.experiment, embedder)
+    _show(session, await asyncio.to_thread(estimates.of_judges, session, judges))
+    result = await judge_arms(session, judges, embedder)
     session.advance(Stage.JUDGED, stop_reason=before or result.stop_reason)
     return result.counts
 
@@ -162,6 +169,12 @@ def _report(session: Session, command: str) -> EvaluationReport:
     judges = seat_judges(session.experiment, default_embedder())
     evaluations = evaluation.evaluate(session, judges)
     return reporting.build_report(session, judges, evaluations, command=command)
+
+
+def _show(session: Session, expected: Sequence[estimates.ExpectedCost]) -> None:
+    for item in expected:
+        if item.calls:
+            session.reporter.finish(f"estimate {item.who}", item.line())
 
 
 def _require(session: Session, stage: Stage, command: str) -> None:

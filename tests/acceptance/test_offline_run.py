@@ -215,3 +215,22 @@ def test_help_names_every_environment_variable(capsys):
     text = capsys.readouterr().out
     for name in ("HARNESS_EXPERIMENT", "HARNESS_RUN", "HARNESS_STORE", "HARNESS_JSON", "HARNESS_RETRY_ERRORS"):
         assert name in text
+
+
+def test_a_dry_run_shows_what_candidates_and_judges_would_cost_and_asks_nobody(folder, capsys):
+    file = write_experiment(folder, candidate=["Yes."] * 20, verdicts=["new"] * 20, criteria=[BETTER])
+    experiment = yaml.safe_load(file.read_text(encoding="utf-8"))
+    nowhere = {"api_base": "http://127.0.0.1:9/v1", "price": {"input_per_mtok": 1.0, "output_per_mtok": 4.0}}
+    experiment["candidates"] = [{"name": "new", "model": "openai/new", **nowhere}]
+    experiment["judges"] = ["exact", {"use": "pairwise", "options": {"model": {"model": "openai/judge", **nowhere}}}]
+    file.write_text(yaml.safe_dump(experiment), encoding="utf-8")
+
+    code, shown = run_json(capsys, "run", str(file), "--dry-run")
+
+    assert code == 0
+    arm, judge = shown["estimates"]
+    assert (arm["who"], arm["calls"], judge["who"], judge["calls"]) == ("new", 20, "new · pairwise", 40)
+    # 18 to 19 characters and some overhead in, production's own 3 tokens out, for 20 requests
+    assert 20 * (3 * 4.0 + 4) / 1e6 < arm["cost"]["expected_usd"] < 20 * (3 * 4.0 + 30) / 1e6
+    assert 0 < arm["cost"]["low_usd"] < arm["cost"]["expected_usd"] < arm["cost"]["high_usd"]
+    assert judge["cost"]["expected_usd"] > arm["cost"]["expected_usd"]
