@@ -3,12 +3,14 @@
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from harness.config import Mapping_
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, InputError
 from harness.ingest import detect, files
 from harness.ingest.dialects.calls import MALFORMED, Call, Context, Ignore, Outcome, Reject, Repeat, Skip, rejected
 from harness.ingest.dialects.spool import Spool
+from harness.ingest.hashes import HashSet
 from harness.ingest.records import RAW_LIMIT, Ending, Item, Record
 from harness.ingest.units import UnitWatch
 
@@ -23,7 +25,7 @@ class ExportReader:
     temporary file, so those come last.
 
     Raises:
-        InputError: nothing matches a source, the format cannot be told, a dialect is unknown, or a file is UTF-16.
+        InputError: nothing matches a source, a dialect is unknown, or the only file is UTF-16 or of no known format.
     """
 
     def __init__(self, sources: Sequence[str], *, dialect: str = "auto", mapping: Mapping_ | None = None) -> None:
@@ -36,7 +38,7 @@ class ExportReader:
         self._mapping = mapping
         self._files = files.expand(sources)
         self._meter = files.Meter()
-        self._seen: set[int] = set()
+        self._seen = HashSet()
         self._units = UnitWatch()
 
     @property
@@ -73,6 +75,16 @@ class ExportReader:
         self.warnings.extend(self._units.warnings())
 
     def _identify(self, file: files.ExportFile) -> tuple[detect.Dialect | None, Iterator[Item]]:
+        """The dialect of a file and its records; of several files, one that cannot be used costs only its records."""
+        try:
+            return self._recognised(file)
+        except InputError as error:
+            if len(self._files) == 1:
+                raise
+            detail = str(error).removeprefix(f"{file.name}: ")
+            return None, _refused(file, self._meter, detail)
+
+    def _recognised(self, file: files.ExportFile) -> tuple[detect.Dialect | None, Iterator[Item]]:
         items = files.read(file, self._meter)
         if self._configured is not None:
             self.dialects[file.name] = f"{self._configured.name} (configured)"
@@ -119,12 +131,11 @@ class ExportReader:
             case Call():
                 exchange = outcome.exchange(place)
                 key = int.from_bytes(hashlib.blake2b(exchange.id.encode(), digest_size=8).digest(), "little")
-                if key in self._seen:
+                if not self._seen.add(key):
                     message = f"{place.place}: the call {exchange.id!r} was read before; the first is kept"
                     return Record(
                         ending=Ending.DUPLICATE, file=place.file, line=place.line, reason="duplicate", message=message
                     )
-                self._seen.add(key)
                 self._units.watch(place.file, exchange.production.latency_ms)
                 return Record(ending=Ending.EXCHANGE, file=place.file, line=place.line, exchange=exchange)
             case Skip():
@@ -159,6 +170,15 @@ class ExportReader:
     def _warn(self, message: str) -> None:
         if message not in self.warnings:
             self.warnings.append(message)
+
+
+def _refused(file: files.ExportFile, meter: files.Meter, detail: str) -> Iterator[Item]:
+    """The file's records, each rejected for what is wrong with the file; one for all when not even they can be told."""
+    try:
+        for item in files.read(file, meter):
+            yield item if item.value is None else replace(item, value=None, problem="unusable_file", detail=detail)
+    except InputError:
+        yield Item(file=file.name, line=None, raw=b"", problem="unusable_file", detail=detail)
 
 
 def _unread(item: Item) -> Record:

@@ -25,6 +25,7 @@ import orjson
 from harness.config import Sampling
 from harness.domain.exchange import ChatRequest, Exchange
 from harness.errors import ConfigurationError
+from harness.ingest.hashes import HashSet
 from harness.ingest.summary import as_utc, user_turns
 
 _FIELDS = ("model", "user", "session", "has_tools", "turns", "error", "tag")
@@ -75,8 +76,8 @@ class Sampler:
         self._until = as_utc(config.until)
         for name in config.stratify_by:
             _check_field(name)
-        self._ids: set[int] = set()
-        self._requests: set[int] = set()
+        self._ids = HashSet()
+        self._requests = HashSet()
         self._strata: dict[str, _Stratum] = {}
         self._level = config.size or 0
         self._held = 0
@@ -84,16 +85,14 @@ class Sampler:
     def offer(self, exchange: Exchange) -> Offer:
         """Admit, refuse or evict; duplicates go first, so a popular request is not likelier to be drawn."""
         identity = _hash64(exchange.id.encode("utf-8", "surrogatepass"))
-        if identity in self._ids:
+        if not self._ids.add(identity):
             return Offer(Admission.DUPLICATE)
-        self._ids.add(identity)
         if not self._in_window(exchange.timestamp):
             return Offer(Admission.OUT_OF_WINDOW)
         if self.config.deduplicate:
             content = int(request_digest(exchange.request), 16)
-            if content in self._requests:
+            if not self._requests.add(content):
                 return Offer(Admission.DUPLICATE)
-            self._requests.add(content)
         priority = priority_of(self.config.seed, exchange.id)
         if self.config.size is not None:
             return self._offer_sized(stratum_of(exchange, self.config.stratify_by), exchange.id, priority)
