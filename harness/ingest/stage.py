@@ -25,8 +25,7 @@ _RAW_SHOWN = 1 << 16
 _HINTS = {
     "no_prompt_stored": "the gateway kept no prompts: set `store_prompts_in_spend_logs: true` under general_settings "
     "in LiteLLM's configuration and export again",
-    "no_content_recorded": "there is no message text: set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true "
-    "in the traced service, or export from Helicone with --include-body",
+    "no_content_recorded": "the texts are not in the export, and the first one says how to get them there",
     "no_request": "these are results without their requests: name the request file (a batch's input file) in "
     "traffic.source as well",
     "no_result": "these are requests without their results: name the output and error files of the batch in "

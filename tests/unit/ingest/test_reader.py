@@ -169,3 +169,18 @@ def test_equal_records_of_a_document_are_different_calls_with_stable_ids(tmp_pat
     assert len(set(ids)) == 2
     assert [record.exchange.id for record in second[:2]] == ids
     assert first[2].message.startswith("log.json (record 3): ")
+
+
+def test_of_several_files_an_unusable_one_costs_only_its_records(tmp_path):
+    good = {"id": "a", "model": "m", "messages": [{"role": "user", "content": "x"}], "response": "y"}
+    (tmp_path / "a.jsonl").write_bytes(orjson.dumps(good))
+    (tmp_path / "manifest.json").write_bytes(b'{"rows": 1, "written": "2025-01-01"}')
+    (tmp_path / "z.jsonl").write_bytes(orjson.dumps(good | {"id": "z"}).decode().encode("utf-16"))
+    records = list(ExportReader([str(tmp_path)]))
+    assert [(item.file, str(item.ending), item.reason) for item in records] == [
+        ("a.jsonl", "exchange", None),
+        ("manifest.json", "rejected", "unusable_file"),
+        ("z.jsonl", "rejected", "unusable_file"),
+    ]
+    assert "Keys seen: rows, written" in records[1].message
+    assert "iconv" in records[2].message
