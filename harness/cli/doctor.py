@@ -98,6 +98,7 @@ def _experiment(path: Path) -> Iterator[Finding]:
     from harness.config import load_experiment
     from harness.models.factory import preflight
     from harness.pipeline.arms import arms_of
+    from harness.pipeline.checks import check_settings
     from harness.pipeline.judging import default_embedder, seat_judges
 
     try:
@@ -108,13 +109,16 @@ def _experiment(path: Path) -> Iterator[Finding]:
     yield Finding(check="experiment", ok=True, message=f"run id {parsed.default_run_id}")
     specs = {arm.name: arm.spec for arm in arms_of(parsed) if arm.spec is not None}
     try:
-        for seat in seat_judges(parsed, default_embedder()):
+        seats = seat_judges(parsed, default_embedder())
+        for seat in seats:
             yield Finding(check=f"judge {seat.name}", ok=True, message=f"{seat.kind}, fingerprint {seat.fingerprint}")
             model = getattr(seat.judge, "model", None)
             if model is not None:
                 specs[f"judge {seat.name}"] = model
+        check_settings(parsed, seats)
+        yield Finding(check="settings", ok=True, message="criteria, slices and budgets fit together")
     except HarnessError as error:
-        yield Finding(check="judges of the experiment", ok=False, message=str(error))
+        yield Finding(check="judges and settings of the experiment", ok=False, message=str(error))
     for name, spec in specs.items():
         try:
             preflight([spec])

@@ -46,9 +46,14 @@ _MANY_FLIPS = 0.3
 
 
 def build_report(
-    session: Session, judges: Sequence[SeatedJudge], evaluations: Sequence[ArmEvaluation], *, command: str = ""
+    session: Session,
+    judges: Sequence[SeatedJudge],
+    evaluations: Sequence[ArmEvaluation],
+    *,
+    command: str = "",
+    decided_at: datetime | None = None,
 ) -> EvaluationReport:
-    """Everything the report shows, from what is stored now.
+    """Everything the report shows, from what is stored now; ``decided_at`` is that of the last decision by default.
 
     Raises:
         ConfigurationError: nothing has been ingested yet.
@@ -66,7 +71,7 @@ def build_report(
         name=run.name,
         harness_version=harness.__version__,
         created_at=run.created_at,
-        decided_at=_decided_at(session, run),
+        decided_at=decided_at or _decided_at(session, run),
         metrics=_metrics(judges, evaluations),
         production_models=ingest.sample.models,
         ingest=ingest,

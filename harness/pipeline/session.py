@@ -1,6 +1,7 @@
 """What every stage of one run shares: the experiment, the store, where files go, who is told, when to stop."""
 
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from harness.store import Store
 
 _REPORTED_PACKAGES = ("litellm", "openai", "anthropic", "sentence-transformers", "torch", "numpy", "scipy")
 _ORDER = tuple(Stage)
+_RUN_ID = re.compile(r"(?!\.)[^\x00-\x1f\x7f/\\:]{1,100}")
 
 
 class Reporter(Protocol):
@@ -138,8 +140,10 @@ def open_session(
     judged under another configuration stays stored under its own fingerprint and is not mixed in.
 
     Raises:
-        ConfigurationError: the named run holds another sample.
+        ConfigurationError: the named run holds another sample, or the name cannot be a folder's.
     """
+    if run_id is not None:
+        _check_run_id(run_id)
     run_id = run_id or experiment.default_run_id
     now = datetime.now(UTC)
     existing = store.run(run_id)
@@ -170,6 +174,14 @@ def open_session(
         stop=stop or StopSignal(),
         retry_errors=retry_errors,
     )
+
+
+def _check_run_id(run_id: str) -> None:
+    # The run's files go into a folder of that name, which must stay inside the runs folder.
+    if not _RUN_ID.fullmatch(run_id):
+        raise ConfigurationError(
+            f"--run {run_id!r} cannot name a folder: use up to 100 characters, no /, \\ or :, and no dot in front"
+        )
 
 
 def versions() -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from harness.domain.run import IngestReport, Stage
 from harness.errors import ConfigurationError, Interrupted
 from harness.ingest.stage import ExchangeSink, Progress, ingest
 from harness.pipeline import estimates, evaluation, reporting
+from harness.pipeline.checks import check_settings
 from harness.pipeline.judging import default_embedder, judge_arms, seat_judges
 from harness.pipeline.replaying import replay_arms
 from harness.pipeline.session import Reporter, Session, reached
@@ -99,6 +101,7 @@ async def replay_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
         ConfigurationError: nothing has been ingested.
     """
     _require(session, Stage.INGESTED, "harness ingest")
+    check_settings(session.experiment, seat_judges(session.experiment, default_embedder()))
     _show(session, await asyncio.to_thread(estimates.of_arms, session))
     result = await replay_arms(session)
     session.advance(Stage.REPLAYED, stop_reason=result.stop_reason)
@@ -138,7 +141,7 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
     _require(session, Stage.INGESTED, "harness ingest")
     run = session.run
     run = session.advance(Stage.DECIDED if reached(run, Stage.JUDGED) else run.stage, stop_reason=run.stop_reason)
-    report = await asyncio.to_thread(_report, session, command)
+    report = await asyncio.to_thread(_report, session, command, run.updated_at)
     decisions = tuple(candidate.decision for candidate in report.candidates)
     session.store.save_decision(
         session.run_id,
@@ -165,10 +168,10 @@ async def report_stage(session: Session, *, folder: Path | None = None) -> Mappi
     return await asyncio.to_thread(reporting.write_report, report, folder or session.folder)
 
 
-def _report(session: Session, command: str) -> EvaluationReport:
+def _report(session: Session, command: str, decided_at: datetime | None = None) -> EvaluationReport:
     judges = seat_judges(session.experiment, default_embedder())
     evaluations = evaluation.evaluate(session, judges)
-    return reporting.build_report(session, judges, evaluations, command=command)
+    return reporting.build_report(session, judges, evaluations, command=command, decided_at=decided_at)
 
 
 def _show(session: Session, expected: Sequence[estimates.ExpectedCost]) -> None:
