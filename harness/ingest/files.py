@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -389,4 +390,7 @@ def plain(value: Any) -> Any:
         return float(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, datetime):
+        # Nanoseconds come as a subclass of their own, which nothing behind this knows.
+        return value if type(value) is datetime else datetime.fromisoformat(value.isoformat(timespec="microseconds"))
     return value

@@ -15,7 +15,10 @@ def is_stream(value: Json) -> bool:
     """Whether a stored response is a list of stream events or the raw text of one."""
     if isinstance(value, str):
         start = value.lstrip()[:6]
-        return start.startswith(("data:", "event:", ": ", "id:")) and "data:" in value
+        if not start.startswith(("data:", "event:", ": ", "id:")) or "data:" not in value:
+            return False
+        # An answer may begin with such a word too.
+        return _END in value or next(iter(_from_text(value)), None) is not None
     if not isinstance(value, list) or not value:
         return False
     return any(_is_event(item) for item in value[:5])

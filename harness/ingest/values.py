@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -115,6 +115,8 @@ def time(value: Json, warn: Callable[[], object] | None = None) -> datetime | No
         if value.tzinfo is None and warn is not None:
             warn()
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
     if isinstance(value, str) and (match := _ISO.match(value)):
         return _from_iso(match, warn)
     found = number(value)

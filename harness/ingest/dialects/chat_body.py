@@ -29,6 +29,10 @@ PARAMS = frozenset([
     "modalities", "thinking", "stop_sequences",
 ])  # fmt: skip
 """Settings by name, for records where a request's fields stand among other columns."""
+_NUMBERS = frozenset([
+    "temperature", "top_p", "top_k", "min_p", "max_tokens", "max_completion_tokens", "seed", "n", "presence_penalty",
+    "frequency_penalty", "repetition_penalty", "top_logprobs",
+])  # fmt: skip
 
 
 def request(body: JsonObject, model: str | None, *, known_only: bool = False) -> ChatRequest | None:
@@ -117,12 +121,22 @@ def params(body: JsonObject, *, known_only: bool = False) -> dict[str, Json]:
     for key, value in body.items():
         wanted = key in PARAMS if known_only else key not in _NOT_PARAMS and not key.startswith("litellm_")
         if wanted and value is not None and not values.is_private(key):
-            found[key] = values.decoded(value) if key in {"response_format", "tool_choice", "logit_bias"} else value
+            found[key] = _setting(key, value)
     if isinstance(choice := found.get("tool_choice"), dict) and choice.get("type") in {"auto", "any", "tool", "none"}:
         found["tool_choice"] = _tool_choice(choice)
     if "stop_sequences" in found:
         found.setdefault("stop", found.pop("stop_sequences"))
     return found
+
+
+def _setting(key: str, value: Json) -> Json:
+    """A setting as the API takes it: exporters write structures and numbers as text."""
+    if key in {"response_format", "tool_choice", "logit_bias"}:
+        return values.decoded(value)
+    number = values.number(value) if key in _NUMBERS and isinstance(value, str) else None
+    if number is None:
+        return value
+    return int(number) if value.strip().lstrip("+-").isdigit() else number
 
 
 def _tool_choice(choice: JsonObject) -> Json:

@@ -266,3 +266,15 @@ def test_a_record_of_another_format_is_not_guessed_at(records_of, odd):
     first, second = records_of(whole, odd)
     assert first.exchange.id == "a"
     assert (second.ending, second.reason) == (Ending.REJECTED, "other_dialect")
+
+
+def test_settings_written_as_text_are_numbers_again(records_of):
+    request = {"model": "m", "messages": [PROMPT], "temperature": "0.50", "max_tokens": "100", "stop": "7"}
+    (record,) = records_of({"id": "a", "request": request, "response": "Hi"})
+    assert repr(record.exchange.request.params) == repr({"temperature": 0.5, "max_tokens": 100, "stop": "7"})
+
+
+@pytest.mark.parametrize("text", ["data: three rows, see below", "event: tomorrow, data: none", "id: 7\ndata: x"])
+def test_an_answer_that_only_begins_like_a_stream_is_text(records_of, text):
+    (record,) = records_of({"id": "a", "model": "m", "messages": [PROMPT], "response": text})
+    assert record.exchange.production.completion.text == text

@@ -3,6 +3,7 @@
 import gzip
 import random
 import tracemalloc
+from datetime import UTC, datetime
 from pathlib import Path
 
 import fsspec
@@ -313,3 +314,14 @@ def test_a_last_line_cut_within_a_character_is_cut_off(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_bytes(line(1) + b"\n" + '{"text": "€'.encode()[:-1])
     assert outcome(read(path)) == [(1, None), (2, "truncated")]
+
+
+def test_parquet_times_to_the_nanosecond_become_plain_ones(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    nanoseconds = pyarrow.array([1_700_000_000_123_456_789], pyarrow.timestamp("ns", "UTC"))
+    parquet.write_table(pyarrow.table({"ts": nanoseconds}), tmp_path / "log.parquet")
+    (item,) = read(tmp_path / "log.parquet")
+    assert type(item.value["ts"]) is datetime
+    assert item.value["ts"] == datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """Values as exports write them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -188,3 +188,7 @@ def test_a_median_no_model_can_have_is_a_unit_error(latencies, warned):
         watch.watch("log.jsonl", latency)
     watch.watch("log.jsonl", None)
     assert [("log.jsonl" in text and "latency_unit" in text) for text in watch.warnings()] == [True] * warned
+
+
+def test_a_day_is_its_midnight():
+    assert values.time(date(2025, 1, 1)) == datetime(2025, 1, 1, tzinfo=UTC)
