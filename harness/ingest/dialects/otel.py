@@ -26,6 +26,8 @@ from harness.ingest.dialects.spool import Part
 
 _SPAN = "otel span"
 _LOG = "otel log"
+_TOLD = "otel told"
+"""Spans that needed no log records; what logs they have says nothing new."""
 _CHAT = frozenset(["chat", "text_completion", "generate_content", "completion"])
 _SETTINGS = {
     "gen_ai.request.max_tokens": "max_tokens", "gen_ai.request.temperature": "temperature",
@@ -94,22 +96,29 @@ def _span(span: JsonObject, context: Context) -> Iterator[Outcome]:
         yield from langfuse.from_attributes(found, _named(span), context)
         return
     kind = _kind(found)
+    key = _key(span)
     if kind is None:
         yield Ignore()
         return
     if kind == "other":
+        _told(key, context)
         operation = values.label(found.get("gen_ai.operation.name")) or "embedding"
         yield Skip(reason="not_a_chat_call", message=f"{context.place}: {operation} is no chat call")
         return
     events = [event for event in values.as_list(span.get("events")) if isinstance(event, dict)]
     content = otel_content.find(found, events)
-    key = _key(span)
     answered = content.completion is not None or _error(span, found, content) is not None
     if key is not None and not (content.messages and answered):
         part = Part(key=key, file=context.file, line=context.line, sha256=context.sha256, value=dict(span))
         context.spool.put(_SPAN, part)
         return
+    _told(key, context)
     yield _call(span, found, content, context)
+
+
+def _told(key: str | None, context: Context) -> None:
+    if key is not None:
+        context.spool.put(_TOLD, Part(key=key, file=context.file, line=context.line, sha256=None, value=None))
 
 
 def _named(span: JsonObject) -> dict[str, Json]:
@@ -127,7 +136,7 @@ def finish(context: Context) -> Iterator[Outcome]:
         yield guarded(partial(_joined, part.value, found, events, place), place)
     seen: set[str] = set()
     for log in context.spool.parts(_LOG):
-        if log.key in seen or context.spool.has(_SPAN, log.key):
+        if log.key in seen or any(context.spool.has(kind, log.key) for kind in (_SPAN, _TOLD)):
             continue
         seen.add(log.key)
         place = at(context, log)

@@ -224,7 +224,8 @@ def _logged(events: Sequence[JsonObject]) -> Content:
     choices: list[JsonObject] = []
     for event in _sorted(events):
         name = event_name(event)
-        body = _event_body(event) or event_attributes(event)
+        own = event_attributes(event)
+        body = _event_body(event) or values.as_object(own.get("gen_ai.event.content")) or own
         if name in _ROLES:
             messages.append(_logged_message(_ROLES[name], body))
         elif name == "gen_ai.choice":

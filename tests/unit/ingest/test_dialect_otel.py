@@ -281,3 +281,26 @@ def test_newer_places_win_over_older_ones(records_of):
     (record,) = records_of(traces(span(BASE | older, events=[details])))
     assert record.exchange.request.messages == ASKED
     assert record.exchange.production.completion.text == "Hello"
+
+
+def test_logs_of_a_span_that_holds_its_content_are_no_call_of_their_own(records_of):
+    whole = span(BASE | {"gen_ai.input.messages": INPUT, "gen_ai.output.messages": OUTPUT})
+    said = logs(log("gen_ai.user.message", {"content": "Hi"}, time=1))
+    assert [item.ending for item in records_of(said, traces(whole))] == ["exchange"]
+
+
+def test_span_events_may_hold_their_body_as_json(records_of):
+    def said(name, body):
+        return event(name, {"gen_ai.system": "x", "gen_ai.event.content": orjson.dumps(body).decode()})
+
+    events = [
+        said("gen_ai.system.message", {"role": "system", "content": "Be kind."}),
+        said("gen_ai.user.message", {"role": "user", "content": "Hi"}),
+        said("gen_ai.choice", {"index": 0, "finish_reason": "stop", "message": {"content": "Hello"}}),
+    ]
+    (record,) = records_of(traces(span(BASE, events=events)))
+    assert [(item["role"], item["content"]) for item in record.exchange.request.messages] == [
+        ("system", "Be kind."),
+        ("user", "Hi"),
+    ]
+    assert record.exchange.production.completion.text == "Hello"
