@@ -1,8 +1,8 @@
 """Assembles the commands and turns errors into exit codes."""
 
 import importlib
-import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -19,6 +19,11 @@ COMMANDS = (
 
 # typer carries a copy of click of its own in some versions; its public names lead to the one in use.
 _UsageError: type[Any] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+_CRASHED = (
+    "error: this is a fault of shadow-harness and says nothing about a candidate; what was finished is stored. "
+    "Please report the lines above"
+)
 
 app = typer.Typer(
     name="harness",
@@ -72,8 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HarnessError as error:
         output.err(f"error: {error}")
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output has gone: nothing is left to say, and the interpreter must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except Exception:  # noqa: BLE001  the interpreter would end with 1, which is a verdict
+        output.err(traceback.format_exc().rstrip())
+        output.err(_CRASHED)
+        return HarnessError.exit_code
     return result if isinstance(result, int) else 0

@@ -1,7 +1,10 @@
 """Results to stdout, everything else to stderr; text from models and files is made safe for a terminal."""
 
+import os
 import sys
-from typing import Any
+from typing import Any, TextIO
+
+from harness.errors import InfrastructureError
 
 _VISIBLE = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)} | {0x7F: 0x2421}
 _VISIBLE |= dict.fromkeys((*range(128, 160), *range(8234, 8239), *range(8294, 8298)), 65533)
@@ -15,14 +18,15 @@ def safe(text: str) -> str:
 
 def out(text: str) -> None:
     """One result, to stdout."""
-    sys.stdout.write(safe(text) + "\n")
-    sys.stdout.flush()
+    _write(sys.stdout, safe(text) + "\n")
 
 
 def err(text: str) -> None:
     """A message for the person at the terminal, to stderr."""
-    sys.stderr.write(safe(text) + "\n")
-    sys.stderr.flush()
+    try:
+        _write(sys.stderr, safe(text) + "\n")
+    except InfrastructureError:
+        return  # there is nowhere left to say it
 
 
 def out_json(value: Any) -> None:
@@ -31,8 +35,32 @@ def out_json(value: Any) -> None:
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
     text = orjson.dumps(value, option=options, default=str).decode()
-    sys.stdout.write(text.translate(_ESCAPED) + "\n")
-    sys.stdout.flush()
+    _write(sys.stdout, text.translate(_ESCAPED) + "\n")
+
+
+def mute(stream: TextIO) -> None:
+    """Send what is still written to ``stream`` nowhere, so that neither we nor the interpreter trip over it again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write and flush; a reader that has gone or a closed stream changes nothing about what the command returns.
+
+    Raises:
+        InfrastructureError: the text cannot be written, as on a full disk.
+    """
+    if stream is None:
+        return
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        mute(stream)
+    except OSError as error:
+        mute(stream)
+        raise InfrastructureError(f"the output cannot be written: {error.strerror}; make room and try again") from error
 
 
 def table(rows: list[dict[str, Any]], columns: list[str]) -> str:

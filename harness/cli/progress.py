@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from harness.cli.output import safe
+from harness.cli.output import mute, safe
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -18,6 +18,14 @@ class TerminalReporter:
 
     def __init__(self, *, quiet: bool = False) -> None:
         from rich.console import Console
+
+        class QuietlyBroken(Console):
+            """rich would end the process with 1, which is a verdict, when the reader of stderr has gone."""
+
+            def on_broken_pipe(self) -> None:
+                self.quiet = True
+                mute(sys.stderr)
+
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -28,7 +36,7 @@ class TerminalReporter:
         )
 
         self._quiet = quiet
-        self._console = Console(file=sys.stderr, highlight=False, markup=False)
+        self._console = QuietlyBroken(file=sys.stderr, highlight=False, markup=False)
         self._live = self._console.is_terminal and not quiet
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -81,4 +89,7 @@ class TerminalReporter:
 
     def _print(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(safe(text), soft_wrap=True)
+            try:
+                self._console.print(safe(text), soft_wrap=True)
+            except OSError:  # a full disk under the log is no reason to end the work
+                mute(sys.stderr)

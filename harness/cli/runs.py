@@ -1,5 +1,6 @@
 """`harness runs`: the runs in the store."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from harness.cli import options
 from harness.cli.output import out, out_json, table
 from harness.cli.work import opened_store, settings_for
+from harness.errors import ConfigurationError
 
 
 def register(app: typer.Typer) -> None:
@@ -86,6 +88,8 @@ def delete(
     with opened_store(settings_for(store, runs_dir)) as opened:
         stored_run(opened, run_id)
         if not yes:
+            if sys.stdin is None:
+                raise ConfigurationError(f"nobody can be asked whether to delete {run_id}; add --yes")
             typer.confirm(f"Delete run {run_id} with all its observations and judgments?", abort=True, err=True)
         opened.delete_run(run_id)
     if as_json:
