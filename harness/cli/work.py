@@ -5,11 +5,11 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from harness.cli.output import err
 from harness.cli.progress import TerminalReporter
-from harness.errors import Interrupted
+from harness.errors import InfrastructureError, Interrupted
 
 if TYPE_CHECKING:
     from harness.config import Experiment, Settings
@@ -48,10 +48,16 @@ def opened_session(
     retry_errors: bool = False,
 ) -> Iterator["Session"]:
     """A session with progress on stderr."""
-    from harness.pipeline.session import open_session
+    from harness.pipeline.session import check_run_id, open_session
 
     settings = settings_for(store, runs_dir)
-    with opened_store(settings) as opened, TerminalReporter(quiet=quiet) as reporter:
+    run_id = experiment.default_run_id if run_id is None else run_id
+    check_run_id(run_id)
+    with (
+        opened_store(settings) as opened,
+        _alone(settings.runs_dir / run_id, run_id),
+        TerminalReporter(quiet=quiet) as reporter,
+    ):
         yield open_session(
             experiment,
             store=opened,
@@ -60,6 +66,43 @@ def opened_session(
             reporter=reporter,
             retry_errors=retry_errors,
         )
+
+
+@contextmanager
+def _alone(folder: Path, run_id: str) -> Iterator[None]:
+    """Keep a second process on this machine from asking, and paying for, the same requests; ends with the process.
+
+    Raises:
+        InfrastructureError: there is one already, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InfrastructureError(
+            f"{folder} cannot be written ({error.strerror}); name another with --runs-dir"
+        ) from error
+    with lock:
+        if not _locked(lock):
+            raise InfrastructureError(
+                f"another process is working on run {run_id!r}; wait for its end or stop it, "
+                "then the same command goes on, or give this one a run of its own with --run"
+            )
+        yield
+
+
+def _locked(lock: TextIO) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: nothing tells
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 @contextmanager

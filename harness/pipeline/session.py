@@ -142,9 +142,8 @@ def open_session(
     Raises:
         ConfigurationError: the named run holds another sample, or the name cannot be a folder's.
     """
-    if run_id is not None:
-        _check_run_id(run_id)
-    run_id = run_id or experiment.default_run_id
+    run_id = experiment.default_run_id if run_id is None else run_id
+    check_run_id(run_id)
     now = datetime.now(UTC)
     existing = store.run(run_id)
     fingerprint = experiment.ingest_fingerprint
@@ -176,8 +175,8 @@ def open_session(
     )
 
 
-def _check_run_id(run_id: str) -> None:
-    # The run's files go into a folder of that name, which must stay inside the runs folder.
+def check_run_id(run_id: str) -> None:
+    """Raise ConfigurationError when the run's folder, which is called like it, could lie outside the runs folder."""
     if not _RUN_ID.fullmatch(run_id):
         raise ConfigurationError(
             f"--run {run_id!r} cannot name a folder: use up to 100 characters, no /, \\ or :, and no dot in front"

@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from harness.cli import main
+from harness.cli.work import opened_session
+from harness.config import load_experiment
 
 KEY = "team-key-0123456789abcdef"
 ANSWER = {"index": 0, "message": {"role": "assistant", "content": "Paris."}, "finish_reason": "stop"}
@@ -204,3 +206,26 @@ def test_rendering_a_decision_again_changes_nothing(tmp_path, provider, capsys):
     assert main(["report", "Läufe 1", "--output", "again", "--quiet"]) == 0
     for name in ("report.html", "report.json", "report.md", "junit.xml"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "runs" / "Läufe 1" / name).read_bytes()
+
+
+def test_a_second_command_on_a_run_asks_nothing_while_the_first_is_at_work(tmp_path, provider, capsys):
+    file = write(tmp_path, model_at(provider.server_port, "good"))
+    experiment = load_experiment(Path(file))
+    at_work = opened_session(experiment, store=None, runs_dir=Path("runs"), run_id="shared", quiet=True)
+
+    with at_work:
+        assert main(["run", file, "--run", "shared", "--quiet"]) == 4
+        assert "another process is working on run 'shared'" in capsys.readouterr().err
+        assert provider.asked == []
+        assert main(["runs", "show", "shared", "--json"]) == 0, "reading is free"
+    assert main(["run", file, "--run", "shared", "--quiet"]) == 0
+    assert provider.asked == ["good"] * 4
+
+
+def test_a_runs_folder_that_cannot_be_made_is_named(tmp_path, provider, capsys):
+    file = write(tmp_path, model_at(provider.server_port, "good"))
+    (tmp_path / "taken").write_text("a file")
+
+    assert main(["run", file, "--runs-dir", "taken", "--store", "sqlite:///s.db", "--quiet"]) == 4
+    assert "cannot be written" in capsys.readouterr().err
+    assert provider.asked == []
