@@ -12,7 +12,7 @@ import orjson
 from harness.domain.json import Json
 
 _ISO = re.compile(
-    r"^\s*(\d{4})-(\d\d)-(\d\d)(?:[T ]+(\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{0,9})\d*)?)?)?"
+    r"^\s*(\d{4})-(\d\d)-(\d\d)(?:[Tt ]+(\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{0,9})\d*)?)?)?"
     r"\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?\s*$"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,6 +69,9 @@ def label(value: Json) -> str | None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        # Ids beyond 64 bits come as floats, and are no JSON to write again.
+        return str(value)
     found = value.isoformat() if isinstance(value, datetime) else text(value)
     return found.strip() or None if found and found not in {"None", "null"} else None
 

@@ -192,3 +192,8 @@ def test_a_median_no_model_can_have_is_a_unit_error(latencies, warned):
 
 def test_a_day_is_its_midnight():
     assert values.time(date(2025, 1, 1)) == datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def test_an_id_beyond_64_bits_is_still_a_label():
+    assert values.label(2.0**70) == str(2**70)
+    assert (values.label(7), values.label(True), values.label(7.5)) == ("7", "true", "7.5")
