@@ -8,6 +8,7 @@ from dataclasses import replace
 from harness.config import Mapping_
 from harness.errors import ConfigurationError, InputError
 from harness.ingest import detect, files
+from harness.ingest.dialects import mapped
 from harness.ingest.dialects.calls import MALFORMED, Call, Context, Ignore, Outcome, Reject, Repeat, Skip, rejected
 from harness.ingest.dialects.spool import Spool
 from harness.ingest.hashes import HashSet
@@ -38,6 +39,7 @@ class ExportReader:
         self._mapping = mapping
         self._files = files.expand(sources)
         self._meter = files.Meter()
+        self._guesses: dict[str, Mapping_] = {}
         self._seen = HashSet()
         self._units = UnitWatch()
 
@@ -97,7 +99,16 @@ class ExportReader:
                 sound.append(item)
             if len(sound) >= _LOOK_AHEAD or len(head) >= 50 * _LOOK_AHEAD:
                 break
-        found = detect.detect(sound)
+        try:
+            found = detect.detect(sound)
+        except InputError:
+            guess = mapped.guess(sound[0].value or {})
+            if guess is None:
+                raise
+            self._guesses[file.name] = guess
+            named = ", ".join(f"{role}: {name}" for role, name in guess.model_dump(exclude_defaults=True).items())
+            self._warn(f"{file.name}: read by the names of its columns ({named}); say otherwise with `mapping:`")
+            found = detect.dialect_named("mapping")
         if found is not None:
             self.dialects[file.name] = f"{found.name} (detected)"
         return found, itertools.chain(head, items)
@@ -111,11 +122,12 @@ class ExportReader:
             line=item.line,
             position=item.position,
             sha256=hashlib.sha256(item.raw).hexdigest(),
-            mapping=self._mapping,
+            mapping=self._guesses.get(item.file, self._mapping),
             spool=spool,
             warn=self._warn,
         )
-        if self._configured is None and not dialect.accepts(item.value):
+        is_guessed = item.file in self._guesses
+        if self._configured is None and not is_guessed and not dialect.accepts(item.value):
             detail = f"is not a record of {dialect.name}, which this file was read as; read it apart, or set `dialect`"
             yield _rejected(item, "other_dialect", detail)
             return

@@ -119,13 +119,14 @@ class Redactor:
     def _completion(self, completion: Completion | None) -> Completion | None:
         if completion is None:
             return None
-        calls = tuple(self._tool_call(call) for call in completion.tool_calls)
-        return replace(
+        redacted = replace(
             completion,
             text=self._optional(completion.text),
             refusal=self._optional(completion.refusal),
-            tool_calls=calls,
+            tool_calls=tuple(self._tool_call(call) for call in completion.tool_calls),
         )
+        # A placeholder is not as long as what it stands for, and length is one of the things that are compared.
+        return redacted if redacted.chars == completion.chars else replace(redacted, original_chars=completion.chars)
 
     def _tool_call(self, call: ToolCall) -> ToolCall:
         return replace(call, arguments=self._json(call.arguments))

@@ -20,6 +20,25 @@ def recognises(record: JsonObject) -> bool:
     return False
 
 
+_WELL_KNOWN = {
+    "prompt": ("prompt",), "system_prompt": ("system_prompt",), "response": ("response", "completion"),
+    "id": ("id", "request_id"), "model": ("model",), "latency": ("latency_ms",), "ttft": ("ttft_ms",),
+    "tokens_in": ("tokens_in", "input_tokens", "prompt_tokens"),
+    "tokens_out": ("tokens_out", "output_tokens", "completion_tokens"), "cost": ("cost_usd",),
+    "timestamp": ("timestamp", "created_at"), "session": ("session_id", "conversation_id"), "user": ("user_id",),
+    "error": ("error",), "finish_reason": ("finish_reason",), "tags": ("tags",),
+}  # fmt: skip
+"""Names that mean one thing in every table, units included; a `latency` or a `cost` does not."""
+
+
+def guess(record: JsonObject) -> Mapping_ | None:
+    """The mapping of a table whose columns have well-known names; ``None`` without a prompt and a response."""
+    found = {
+        role: name for role, names in _WELL_KNOWN.items() if (name := next((n for n in names if n in record), None))
+    }
+    return Mapping_.model_validate(found) if {"prompt", "response"} <= found.keys() else None
+
+
 def read(record: JsonObject, context: Context) -> Iterator[Outcome]:
     """One call per row.
 

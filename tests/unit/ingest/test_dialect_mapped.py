@@ -104,3 +104,19 @@ def test_a_named_column_that_is_missing_is_told(tmp_path):
     reader = ExportReader([str(path)], dialect="mapping", mapping=Mapping_(prompt="q", response="a", latency="lat"))
     assert sum(record.exchange is not None for record in reader) == 2
     assert reader.warnings == ["t.csv: column 'lat' of the mapping is not in every record"]
+
+
+def test_well_known_column_names_are_guessed_and_the_guess_is_told(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("id,prompt,completion,model,latency_ms,latency\n1,Hi,Hello,m,12,3\n2,,x,m,1,1\n")
+    reader = ExportReader([str(path)])
+    first, second = reader
+    assert first.exchange.request.messages == ({"role": "user", "content": "Hi"},)
+    production = first.exchange.production
+    assert (first.exchange.id, production.completion.text, production.latency_ms) == ("1", "Hello", 12.0)
+    assert (second.ending, second.reason) == ("skipped", "no_request")
+    assert reader.dialects == {"table.csv": "mapping (detected)"}
+    (warning,) = reader.warnings
+    assert "prompt: prompt" in warning
+    assert "response: completion" in warning
+    assert "latency: latency_ms" in warning
