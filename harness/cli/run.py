@@ -8,6 +8,12 @@ from harness.cli import options
 from harness.cli.output import err, out, out_json
 from harness.cli.work import opened_session, run_until_stopped
 
+_NEXT = {
+    "budget": "what is left of the budget does not cover the next request; raise budget.candidates_usd or "
+    "budget.judges_usd, and the same command goes on",
+    "time_limit": "the time limit was reached; the same command goes on",
+}
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -70,7 +76,7 @@ def print_result(result: Any, *, as_json: bool) -> None:
         for reason in decision.reasons:
             out(f"              - {reason}")
     if result.stop_reason:
-        err(f"! stopped early: {result.stop_reason.replace('_', ' ')}; the same command goes on")
+        err(f"! stopped early: {_NEXT.get(result.stop_reason, 'interrupted; the same command goes on')}")
     out(f"report: {result.files['html']}")
 
 

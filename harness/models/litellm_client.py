@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -416,6 +417,10 @@ def _litellm() -> Any:
     litellm.num_retries = None
     litellm.disable_hf_tokenizer_download = True
     litellm.disable_streaming_logging = True
+    # A call that is cancelled before it began leaves a coroutine of the library's own behind.
+    warnings.filterwarnings(
+        "ignore", message="coroutine '.*[cC]ompletion.*' was never awaited", category=RuntimeWarning
+    )
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         # Every failure is raised to us; what it also logs would repeat prompts and keys on stderr.
         logging.getLogger(name).setLevel(logging.CRITICAL)
