@@ -301,14 +301,14 @@ def _cause(raw: bytes, error: str, is_last: bool) -> tuple[str, str]:
         raw.decode("utf-8")
     except UnicodeDecodeError as bad:
         if is_last and bad.reason == "unexpected end of data":
-            return "truncated", "is cut off in the middle of a character; the export was probably interrupted"
+            return "truncated", "is truncated, cut off within a character; the export was probably interrupted"
         return "bad_utf8", f"is not UTF-8 at byte {bad.start}; export it as UTF-8"
     if "surrogate" in error:
         return "lone_surrogate", f"holds half of a surrogate pair ({error}), which no model can be sent"
     if re.search(rb"[\s:,\[](?:NaN|-?Infinity)\b", raw):
         return "bad_number", "holds NaN or Infinity, which JSON does not know; write null instead"
     if is_last:
-        return "truncated", f"is cut off ({error}); the export was probably interrupted"
+        return "truncated", f"is truncated, cut off before its end ({error}); the export was probably interrupted"
     return "bad_json", f"is not valid JSON: {error}"
 
 
@@ -331,7 +331,13 @@ def _csv(file: ExportFile, stream: BinaryIO) -> Iterator[Item]:
             return
         except csv.Error as error:
             number += 1
-            yield Item(file=file.name, line=number, raw=b"", problem="bad_row", detail=f"is not a CSV row: {error}")
+            yield Item(
+                file=file.name,
+                line=number,
+                raw=b"",
+                problem="bad_row",
+                detail=f"is not a whole CSV row: {error}; it is cut off or badly quoted",
+            )
             continue
         # A blank line is no data record, so it has no number of its own.
         number += bool(cells)
@@ -347,7 +353,9 @@ def _row(name: str, number: int, header: list[str], cells: list[str]) -> Item:
     except UnicodeDecodeError:
         return Item(file=name, line=number, raw=raw, problem="bad_utf8", detail="is not UTF-8; export it as UTF-8")
     if len(cells) != len(header):
-        detail = f"has {len(cells)} columns, the header has {len(header)}; the row is cut off or badly quoted"
+        detail = (
+            f"has {len(cells)} columns, the header has {len(header)}; the row is truncated (cut off) or badly quoted"
+        )
         return Item(file=name, line=number, raw=raw, problem="short_row", detail=detail)
     return Item(file=name, line=number, raw=raw, value=dict(zip(header, (c or None for c in cells), strict=True)))
 
