@@ -118,6 +118,13 @@ class Completion:
     """The model that answered, as the provider named it."""
     refusal: str | None = None
     n_choices: int = 1
+    original_chars: int | None = None
+    """Length before redaction, where redaction changed it."""
+
+    @property
+    def chars(self) -> int:
+        """Length of what the user read, text or refusal, in characters and before redaction; 0 for tool calls alone."""
+        return len(self.text or self.refusal or "") if self.original_chars is None else self.original_chars
 
     @property
     def is_empty(self) -> bool:

@@ -135,7 +135,7 @@ def observation_row(run_id: str, observation: Observation, body: bytes, now: dat
         "cache_hit": o.cache_hit,
         "finish_reason": completion.finish_reason if completion else None,
         "answered_model": completion.model if completion else None,
-        "answer_chars": len(completion.text or completion.refusal or "") if completion else None,
+        "answer_chars": completion.chars if completion else None,
         "n_tool_calls": len(completion.tool_calls) if completion else None,
         "dropped_params": " ".join(o.dropped_params) or None,
         "body_bytes": len(body),
@@ -155,6 +155,7 @@ def observation_body(observation: Observation) -> bytes:
             "model": completion.model,
             "refusal": completion.refusal,
             "n_choices": completion.n_choices,
+            "original_chars": completion.original_chars,
         }
     if observation.error is not None:
         body["error_message"] = observation.error.message

@@ -2,10 +2,13 @@ from dataclasses import replace
 
 import pytest
 
+from harness.config import Redaction
 from harness.domain.judgment import UnscoredReason
 from harness.domain.observation import Completion, ToolCall
+from harness.domain.pair import Pair
+from harness.ingest.redaction import Redactor
 from harness.judging.protocol import JudgeContext
-from harness.testing import FakeEmbedder, ScriptedModelClient, model_error, observation, pair
+from harness.testing import FakeEmbedder, ScriptedModelClient, exchange, model_error, observation, pair
 from judges.length import LengthJudge
 
 CTX = JudgeContext(judge="length", fingerprint="f", models=ScriptedModelClient([]), embedder=FakeEmbedder())
@@ -32,3 +35,15 @@ async def test_a_failed_side_is_not_comparable():
     failed = replace(pair(), candidate=observation(arm="candidate", error=model_error().error))
     (judgment,) = await LengthJudge().judge(failed, CTX)
     assert judgment.reason is UnscoredReason.NOT_COMPARABLE
+
+
+async def test_lengths_are_those_before_redaction():
+    redactor = Redactor(Redaction())
+    text = "Write to someone.with.a.long.name@example.com."
+    exchanged = redactor.exchange(exchange(text))
+    assert exchanged.production.completion.text != text
+
+    (judgment,) = await LengthJudge().judge(Pair(exchange=exchanged, candidate=observation(text, arm="candidate")), CTX)
+
+    assert judgment.value == 0
+    assert redactor.exchange(exchanged) == exchanged
