@@ -1,6 +1,5 @@
 """`harness ingest`: read an export into the store, or only look at it."""
 
-import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -74,12 +73,16 @@ def ingest(
 
 def _look(source: str, dialect: str, *, quiet: bool) -> "IngestReport":
     from harness.config import Traffic
+    from harness.domain.stop import StopSignal
     from harness.pipeline.stages import read_export
 
     traffic = Traffic(source=[source], dialect=dialect)
     with tempfile.TemporaryDirectory() as folder, TerminalReporter(quiet=quiet) as reporter:
         rejects = Path(folder) / "rejects.jsonl"
-        report = asyncio.run(read_export(traffic, _Discard(), rejects_path=rejects, reporter=reporter))
+        stop = StopSignal()
+        report = run_until_stopped(
+            lambda: read_export(traffic, _Discard(), rejects_path=rejects, reporter=reporter, stop=stop), stop
+        )
         for line in rejects.read_text(encoding="utf-8").splitlines()[:5] if rejects.exists() else ():
             err(f"rejected: {_message(line)}")
     return report

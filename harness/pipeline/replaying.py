@@ -155,6 +155,9 @@ def _take_recorded(session: Session, arm: Arm) -> Mapping[str, int]:
         store.put_observations(run_id, batch)
         endings.update(observation.status.value for observation in batch)
         session.reporter.update(task, done=sum(endings.values()))
+        if session.stop.reason is not None:
+            session.reporter.finish(task, f"{sum(endings.values()):,} joined; stopped: {session.stop.reason}")
+            return endings
     # Skipped exchanges stay pending, for a file that is completed later: the ids are taken before any is written.
     lacking = [exchange.id for exchange in pending_exchanges(session, arm)]
     for start in range(0, len(lacking), _BATCH):

@@ -11,6 +11,7 @@ from harness.config import Traffic, digest
 from harness.domain.decision import Decision, Verdict
 from harness.domain.report import EvaluationReport
 from harness.domain.run import IngestReport, Stage
+from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError, Interrupted
 from harness.ingest.stage import ExchangeSink, Progress, ingest
 from harness.pipeline import estimates, evaluation, reporting
@@ -69,6 +70,7 @@ async def ingest_stage(session: Session) -> IngestReport:
         _StoreSink(session),
         rejects_path=session.folder / "rejects.jsonl",
         reporter=session.reporter,
+        stop=session.stop,
     )
     session.store.save_ingest_report(session.run_id, report)
     session.advance(Stage.INGESTED)
@@ -77,12 +79,21 @@ async def ingest_stage(session: Session) -> IngestReport:
     return report
 
 
-async def read_export(traffic: Traffic, sink: ExchangeSink, *, rejects_path: Path, reporter: Reporter) -> IngestReport:
-    """Read an export into ``sink``, with progress."""
+async def read_export(
+    traffic: Traffic, sink: ExchangeSink, *, rejects_path: Path, reporter: Reporter, stop: StopSignal
+) -> IngestReport:
+    """Read an export into ``sink``, with progress.
+
+    Raises:
+        Interrupted: ``stop`` fired; what is in the sink is of no use.
+    """
     reporter.start("ingest")
 
     def on_progress(progress: Progress) -> None:
-        note = f"{progress.kept:,} kept" + (f", {progress.rejected:,} rejected" if progress.rejected else "")
+        if stop.reason is not None:
+            # Raised in the reading thread, which nothing else could end.
+            raise Interrupted("interrupted; nothing was asked yet, and the same command reads the export again")
+        note = f"MB · {progress.kept:,} kept" + (f", {progress.rejected:,} rejected" if progress.rejected else "")
         megabytes = progress.bytes_read / 1e6
         total = None if progress.bytes_total is None else progress.bytes_total / 1e6
         reporter.update("ingest", done=round(megabytes, 1), total=total and round(total, 1), note=note)
