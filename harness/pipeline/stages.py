@@ -19,6 +19,7 @@ from harness.pipeline.checks import check_settings
 from harness.pipeline.judging import default_embedder, judge_arms, seat_judges
 from harness.pipeline.replaying import replay_arms
 from harness.pipeline.session import Reporter, Session, reached
+from harness.pipeline.table import write_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +153,7 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
     _require(session, Stage.INGESTED, "harness ingest")
     run = session.run
     run = session.advance(Stage.DECIDED if reached(run, Stage.JUDGED) else run.stage, stop_reason=run.stop_reason)
-    report = await asyncio.to_thread(_report, session, command, run.updated_at)
+    report, evaluations = await asyncio.to_thread(_evaluated, session, command, run.updated_at)
     decisions = tuple(candidate.decision for candidate in report.candidates)
     session.store.save_decision(
         session.run_id,
@@ -161,7 +162,7 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
         decision={decision.arm: asdict(decision) for decision in decisions},
     )
     session.reporter.start("report")
-    files = await asyncio.to_thread(reporting.write_report, report, session.folder)
+    files = await asyncio.to_thread(_write, report, evaluations, session.folder)
     session.reporter.finish("report", str(files["html"]))
     return Result(
         run_id=session.run_id,
@@ -175,14 +176,23 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
 async def report_stage(session: Session, *, folder: Path | None = None) -> Mapping[str, Path]:
     """Render what is stored again, without changing it."""
     _require(session, Stage.INGESTED, "harness ingest")
-    report = await asyncio.to_thread(_report, session, "")
-    return await asyncio.to_thread(reporting.write_report, report, folder or session.folder)
+    report, evaluations = await asyncio.to_thread(_evaluated, session, "")
+    return await asyncio.to_thread(_write, report, evaluations, folder or session.folder)
 
 
-def _report(session: Session, command: str, decided_at: datetime | None = None) -> EvaluationReport:
+def _evaluated(
+    session: Session, command: str, decided_at: datetime | None = None
+) -> tuple[EvaluationReport, Sequence[evaluation.ArmEvaluation]]:
     judges = seat_judges(session.experiment, default_embedder())
     evaluations = evaluation.evaluate(session, judges)
-    return reporting.build_report(session, judges, evaluations, command=command, decided_at=decided_at)
+    report = reporting.build_report(session, judges, evaluations, command=command, decided_at=decided_at)
+    return report, evaluations
+
+
+def _write(
+    report: EvaluationReport, evaluations: Sequence[evaluation.ArmEvaluation], folder: Path
+) -> Mapping[str, Path]:
+    return {**reporting.write_report(report, folder), "pairs": write_table(evaluations, folder)}
 
 
 def _show(session: Session, expected: Sequence[estimates.ExpectedCost]) -> None:
