@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from harness import config
 from harness.cli.app import app
+from harness.ingest import detect
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = (
@@ -72,3 +73,9 @@ def test_every_command_can_answer_in_json(command):
     names = {parameter.name for name, parameter in parameters() if name == command}
 
     assert "as_json" in names or command == "harness models serve", "a server has no result to print"
+
+
+def test_every_dialect_is_documented():
+    text = (ROOT / "docs" / "exports.md").read_text(encoding="utf-8")
+
+    assert {name for name in detect.known() if f"`{name}`" not in text} == set()
