@@ -19,7 +19,9 @@ MAX_DEPTH = 100
 def render_json(report: EvaluationReport) -> str:
     """The whole value as JSON with sorted keys; ``schema`` is its version.
 
-    NaN and infinities become ``null``: they are not JSON. Lone surrogates become U+FFFD: they are not UTF-8.
+    NaN becomes ``null`` (unknown) and an infinity the text ``"Infinity"`` or ``"-Infinity"`` (a latency ratio whose
+    candidate fails too often is infinite, which is not unknown): JSON has no numbers for them. Lone surrogates become
+    U+FFFD: they are not UTF-8.
     """
     plain = _plain(publishable(report))
     return json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -62,7 +64,7 @@ def _plain(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911  one return per 
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return _number(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if depth > MAX_DEPTH:
@@ -76,6 +78,12 @@ def _plain(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911  one return per 
     return _plain(str(value))
 
 
+def _number(value: float) -> float | str | None:
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"
+
+
 def _has_surrogate(text: str) -> bool:
     try:
         text.encode()
@@ -85,7 +93,7 @@ def _has_surrogate(text: str) -> bool:
 
 
 def _restore_unknown_numbers(value: Any) -> None:
-    """Put NaN back where a plain number is required, so that a report with an infinite quantile loads."""
+    """Put NaN back where a plain number is required."""
     if isinstance(value, list):
         for item in value:
             _restore_unknown_numbers(item)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from harness.cli.output import err
 from harness.cli.progress import TerminalReporter
-from harness.errors import InfrastructureError, Interrupted
+from harness.errors import HarnessError, InfrastructureError, Interrupted
 
 if TYPE_CHECKING:
     from harness.config import Experiment, Settings
@@ -58,14 +58,21 @@ def opened_session(
         _alone(settings.runs_dir / run_id, run_id),
         TerminalReporter(quiet=quiet) as reporter,
     ):
-        yield open_session(
-            experiment,
-            store=opened,
-            settings=settings,
-            run_id=run_id,
-            reporter=reporter,
-            retry_errors=retry_errors,
-        )
+        known = opened.run(run_id) is not None
+        try:
+            yield open_session(
+                experiment,
+                store=opened,
+                settings=settings,
+                run_id=run_id,
+                reporter=reporter,
+                retry_errors=retry_errors,
+            )
+        except HarnessError:
+            # A command that was refused leaves no empty run behind.
+            if not known and not opened.count_exchanges(run_id):
+                opened.delete_run(run_id)
+            raise
 
 
 @contextmanager

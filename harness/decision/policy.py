@@ -82,6 +82,10 @@ def _needed(undecided: Sequence[CriterionResult]) -> tuple[int | None, str | Non
     return most.n_needed, most.criterion.metric
 
 
+def _pairs(n: float) -> str:
+    return "1 compared pair" if n == 1 else f"{n:,.0f} compared pairs"
+
+
 def _sentence(
     arm: str,
     verdict: Verdict,
@@ -92,7 +96,7 @@ def _sentence(
 ) -> str:
     if not required:
         return f"{arm} cannot be decided: no required criterion is set."
-    pairs = "" if coverage is None or coverage.value is None else f" on {coverage.value:,.0f} compared pairs"
+    pairs = "" if coverage is None or coverage.value is None else f" on {_pairs(coverage.value)}"
     total = "the required criterion" if len(required) == 1 else f"all {len(required)} required criteria"
     if verdict is Verdict.GO:
         return f"{arm} may take over: it meets {total}{pairs}."

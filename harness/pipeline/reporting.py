@@ -46,14 +46,9 @@ _MANY_FLIPS = 0.3
 
 
 def build_report(
-    session: Session,
-    judges: Sequence[SeatedJudge],
-    evaluations: Sequence[ArmEvaluation],
-    *,
-    command: str = "",
-    decided_at: datetime | None = None,
+    session: Session, judges: Sequence[SeatedJudge], evaluations: Sequence[ArmEvaluation]
 ) -> EvaluationReport:
-    """Everything the report shows, from what is stored now; ``decided_at`` is that of the last decision by default.
+    """Everything the report shows, from what is stored now; time and command are those of the last decision.
 
     Raises:
         ConfigurationError: nothing has been ingested yet.
@@ -62,6 +57,7 @@ def build_report(
     ingest = session.store.ingest_report(run.id)
     if ingest is None:
         raise ConfigurationError(f"run {run.id!r} has no traffic yet; `harness ingest` comes first")
+    taken = session.store.decisions(run.id)[-1:]
     replica = next((item for item in evaluations if item.arm.role is ArmRole.REPLICA), None)
     candidates = tuple(
         _candidate(session, item, replica, judges, ingest) for item in evaluations if item.arm.role is ArmRole.CANDIDATE
@@ -71,7 +67,7 @@ def build_report(
         name=run.name,
         harness_version=harness.__version__,
         created_at=run.created_at,
-        decided_at=decided_at or _decided_at(session, run),
+        decided_at=taken[0].decided_at if taken else run.updated_at,
         metrics=_metrics(judges, evaluations),
         production_models=ingest.sample.models,
         ingest=ingest,
@@ -82,7 +78,7 @@ def build_report(
         versions=run.versions,
         prompts=_prompts(judges),
         stop_reason=run.stop_reason,
-        command=command or f"harness report {run.id}",
+        command=taken[0].decision["command"] if taken else f"harness report {run.id}",
         show_text=session.experiment.report.show_text,
         warnings=_run_warnings(run),
     )
@@ -136,12 +132,6 @@ def _candidate(
         answered_models=counts.answered_models,
         warnings=_warnings(item, judge_reports, counts, ingest),
     )
-
-
-def _decided_at(session: Session, run: Run) -> datetime:
-    """When the decision was taken, so that rendering it again changes nothing."""
-    decisions = session.store.decisions(run.id)
-    return decisions[-1].decided_at if decisions else run.updated_at
 
 
 def _run_warnings(run: Run) -> tuple[str, ...]:

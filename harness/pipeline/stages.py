@@ -3,20 +3,18 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from harness.config import Traffic, digest
 from harness.domain.decision import Decision, Verdict
-from harness.domain.report import EvaluationReport
 from harness.domain.run import IngestReport, Stage
 from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError, Interrupted
 from harness.ingest.stage import ExchangeSink, Progress, ingest
 from harness.pipeline import estimates, evaluation, reporting
 from harness.pipeline.checks import check_settings
-from harness.pipeline.judging import default_embedder, judge_arms, seat_judges
+from harness.pipeline.judging import SeatedJudge, default_embedder, judge_arms, seat_judges
 from harness.pipeline.replaying import replay_arms
 from harness.pipeline.session import Reporter, Session, reached
 from harness.pipeline.table import write_table
@@ -153,16 +151,19 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
     _require(session, Stage.INGESTED, "harness ingest")
     run = session.run
     run = session.advance(Stage.DECIDED if reached(run, Stage.JUDGED) else run.stage, stop_reason=run.stop_reason)
-    report, evaluations = await asyncio.to_thread(_evaluated, session, command, run.updated_at)
-    decisions = tuple(candidate.decision for candidate in report.candidates)
+    judges, evaluations = await asyncio.to_thread(_evaluated, session)
+    decisions = tuple(item.decision for item in evaluations if item.decision is not None)
     session.store.save_decision(
         session.run_id,
         decided_at=run.updated_at,
         experiment_sha256=digest(run.experiment),
-        decision={decision.arm: asdict(decision) for decision in decisions},
+        decision={
+            "command": command or f"harness decide --run {session.run_id}",
+            "arms": {decision.arm: asdict(decision) for decision in decisions},
+        },
     )
     session.reporter.start("report")
-    files = await asyncio.to_thread(_write, report, evaluations, session.folder)
+    files = await asyncio.to_thread(_write, session, judges, evaluations, session.folder)
     session.reporter.finish("report", str(files["html"]))
     return Result(
         run_id=session.run_id,
@@ -176,22 +177,19 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
 async def report_stage(session: Session, *, folder: Path | None = None) -> Mapping[str, Path]:
     """Render what is stored again, without changing it."""
     _require(session, Stage.INGESTED, "harness ingest")
-    report, evaluations = await asyncio.to_thread(_evaluated, session, "")
-    return await asyncio.to_thread(_write, report, evaluations, folder or session.folder)
+    judges, evaluations = await asyncio.to_thread(_evaluated, session)
+    return await asyncio.to_thread(_write, session, judges, evaluations, folder or session.folder)
 
 
-def _evaluated(
-    session: Session, command: str, decided_at: datetime | None = None
-) -> tuple[EvaluationReport, Sequence[evaluation.ArmEvaluation]]:
+def _evaluated(session: Session) -> tuple[Sequence[SeatedJudge], Sequence[evaluation.ArmEvaluation]]:
     judges = seat_judges(session.experiment, default_embedder())
-    evaluations = evaluation.evaluate(session, judges)
-    report = reporting.build_report(session, judges, evaluations, command=command, decided_at=decided_at)
-    return report, evaluations
+    return judges, evaluation.evaluate(session, judges)
 
 
 def _write(
-    report: EvaluationReport, evaluations: Sequence[evaluation.ArmEvaluation], folder: Path
+    session: Session, judges: Sequence[SeatedJudge], evaluations: Sequence[evaluation.ArmEvaluation], folder: Path
 ) -> Mapping[str, Path]:
+    report = reporting.build_report(session, judges, evaluations)
     return {**reporting.write_report(report, folder), "pairs": write_table(evaluations, folder)}
 
 

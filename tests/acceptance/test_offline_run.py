@@ -166,7 +166,17 @@ def test_a_report_renders_again_from_the_store_and_from_its_own_json(folder, cap
 
     assert code == 0
     assert Path(copies["html"]).read_bytes() == html
-    assert Path(files["json"]).exists()
+    assert Path(files["html"]).read_bytes() == html
+
+
+def test_a_refused_command_leaves_no_empty_run(folder, capsys):
+    file = write_experiment(folder, candidate=["Yes."] * 3, verdicts=["new"] * 3, criteria=[BETTER])
+
+    assert main(["judge", str(file), "--run", "typo", "--quiet"]) == 2
+    assert "comes first" in capsys.readouterr().err
+    main(["runs", "list", "--json"])
+
+    assert json.loads(capsys.readouterr().out) == []
 
 
 def test_a_judge_that_changes_judges_again_without_reading_the_candidate_again(folder, capsys):

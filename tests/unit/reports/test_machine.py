@@ -30,17 +30,21 @@ def test_keys_are_sorted_and_the_schema_is_named():
     assert list(saved["candidates"][0]) == sorted(saved["candidates"][0])
 
 
-def test_what_json_cannot_say_becomes_null():
+def test_nan_is_unknown_and_infinity_keeps_its_name():
     odd = estimate("win_rate", math.nan, -math.inf, math.inf, extra={"deff": math.nan, "rho": 0.5})
     candidate = factory.candidate(estimates=(odd,))
-    drawn = replace(candidate.distributions[0], candidate=(1.0, math.inf))
+    drawn = replace(candidate.distributions[0], candidate=(1.0, math.inf, math.nan))
     saved = reports.render_json(factory.report(replace(candidate, distributions=(drawn,))))
     raw = json.loads(saved, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     [kept] = raw["candidates"][0]["estimates"]
-    assert (kept["value"], kept["low"], kept["high"]) == (None, None, None)
+    assert (kept["value"], kept["low"], kept["high"]) == (None, "-Infinity", "Infinity")
     again = reports.load_json(saved)
-    assert again.candidates[0].estimates[0].extra == {"rho": 0.5}
-    assert math.isnan(again.candidates[0].distributions[0].candidate[1])
+    [estimated] = again.candidates[0].estimates
+    assert (estimated.value, estimated.low, estimated.high) == (None, -math.inf, math.inf)
+    assert estimated.extra == {"rho": 0.5}
+    one, infinite, unknown = again.candidates[0].distributions[0].candidate
+    assert (one, infinite) == (1.0, math.inf)
+    assert math.isnan(unknown)
     assert "unknown" in reports.render_html(again)
 
 
