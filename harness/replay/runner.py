@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -19,6 +20,8 @@ from harness.replay.request import request_for
 from harness.replay.writer import Writer
 
 _MESSAGE_CHARS = 2_000
+_HEAD_START_S = 5.0
+"""Longest the others wait for the first call."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +108,8 @@ class _Run:
     stop: StopSignal
     on_progress: Callable[[ReplayResult], None] | None
     answered_before: bool | None
+    warm: asyncio.Event = field(default_factory=asyncio.Event)
+    """Whether a first call has come back."""
     left: str | None = None
     """Why a request that was at hand was not asked."""
     written: int = 0
@@ -119,13 +124,27 @@ class _Run:
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(feed.pump()), group.create_task(writer.keep())]
             async with asyncio.TaskGroup() as workers:
-                for _ in range(concurrency):
-                    workers.create_task(self.work(feed, writer))
+                for place in range(concurrency):
+                    workers.create_task(self.work(feed, writer, ahead=place == 0))
             for task in beside:
                 task.cancel()
 
-    async def work(self, feed: Feed, writer: Writer) -> None:
-        """Ask one request after the other until there are none or it is time to stop."""
+    async def work(self, feed: Feed, writer: Writer, *, ahead: bool) -> None:
+        """Ask one request after the other until there are none or it is time to stop.
+
+        One worker goes ahead: the first call sets up connections and clients, which costs hundreds of milliseconds
+        that are not the model's. Sent together, as many of the first answers as there are workers would seem slow.
+        """
+        try:
+            if not ahead:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_HEAD_START_S):
+                        await self.warm.wait()
+            await self._work(feed, writer)
+        finally:
+            self.warm.set()
+
+    async def _work(self, feed: Feed, writer: Writer) -> None:
         while (exchange := await feed.next()) is not None:
             if self.stop.reason is not None:
                 self.left = self.stop.reason
@@ -136,6 +155,7 @@ class _Run:
                 self.stop.request("budget")
                 self.left = self.stop.reason
                 return
+            self.warm.set()
             await writer.write(observation)
             self.check_setup()
 

@@ -374,3 +374,42 @@ async def test_progress_is_told_after_every_commit_and_ends_at_the_result() -> N
     counts = [progress.written for progress in seen]
     assert counts == sorted(set(counts))
     assert seen[-1] == result
+
+
+@dataclass
+class ColdClient(SlowClient):
+    """Its first call takes long, as the first call of a process does; the later ones do not."""
+
+    first_s: float = 0.1
+    started: bool = False
+    first_is_open: bool = False
+    beside_the_first: int = 0
+
+    async def complete(self, request: ChatRequest, model: ModelSpec, *, deadline_s: float) -> ModelReply:
+        if self.started:
+            self.beside_the_first += self.first_is_open
+            return await super().complete(request, model, deadline_s=deadline_s)
+        self.started = self.first_is_open = True
+        await asyncio.sleep(self.first_s)
+        self.first_is_open = False
+        return await super().complete(request, model, deadline_s=deadline_s)
+
+
+async def test_the_first_call_goes_alone_so_that_only_one_answer_looks_cold():
+    ledger, client = Ledger(), ColdClient()
+
+    await run(client, ledger, requests(20), concurrency=8)
+
+    assert client.beside_the_first == 0
+    assert client.most > 1
+    assert len(ledger.rows) == 20
+
+
+async def test_a_first_call_that_hangs_holds_the_others_up_for_a_moment_only(monkeypatch):
+    monkeypatch.setattr("harness.replay.runner._HEAD_START_S", 0.02)
+    ledger, client = Ledger(), ColdClient(first_s=0.5)
+
+    await run(client, ledger, requests(20), concurrency=8)
+
+    assert client.beside_the_first > 0
+    assert len(ledger.rows) == 20
