@@ -78,7 +78,7 @@ def build_report(
         versions=run.versions,
         prompts=_prompts(judges),
         stop_reason=run.stop_reason,
-        command=taken[0].decision["command"] if taken else f"harness report {run.id}",
+        command=(taken[0].decision.get("command") if taken else None) or f"harness report {run.id}",
         show_text=session.experiment.report.show_text,
         warnings=_run_warnings(run),
     )
@@ -358,7 +358,9 @@ def _slices(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudge]
             estimates: tuple[Estimate, ...] = ()
             if not small:
                 every = estimates_of(item.evidence.take(rows), judges, level=level)
-                estimates = tuple(e for name, e in every.items() if name.partition(":")[0] in _SLICE_METRICS)
+                shown = (e for name, e in every.items() if name.partition(":")[0] in _SLICE_METRICS)
+                # The report ranks slices by the first of these: preference before likeness.
+                estimates = tuple(sorted(shown, key=lambda e: _SLICE_METRICS.index(e.metric.partition(":")[0])))
             found.append(SliceReport(attribute=attribute, value=value, n=n, estimates=estimates, too_small=small))
     return tuple(found)
 
