@@ -42,3 +42,8 @@ class Interrupted(HarnessError):  # noqa: N818  reads as the state it reports
     """Somebody pressed Ctrl-C or sent SIGTERM; what was finished is stored."""
 
     exit_code = 130
+
+
+def root_cause(failure: BaseException) -> BaseException:
+    """What went wrong first in a group of failures: the grouping is an accident of how the work is organised."""
+    return root_cause(failure.exceptions[0]) if isinstance(failure, BaseExceptionGroup) else failure

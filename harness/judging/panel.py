@@ -14,7 +14,7 @@ from harness.domain.judgment import Judgment, JudgmentState, Order, UnscoredReas
 from harness.domain.model import BudgetExhausted
 from harness.domain.pair import Pair
 from harness.domain.stop import StopSignal
-from harness.errors import ConfigurationError, InfrastructureError, InputError
+from harness.errors import ConfigurationError, InfrastructureError, InputError, root_cause
 from harness.judging.protocol import BatchJudge, Judge, JudgeContext, orders_of
 
 _COMMIT_S = 0.1
@@ -79,7 +79,7 @@ async def run_judge(
             for _ in range(workers):
                 group.create_task(panel.work(feed, batch))
     except BaseExceptionGroup as failure:
-        raise _innermost(failure) from None
+        raise root_cause(failure) from None
     finally:
         try:
             await panel.commit()
@@ -293,8 +293,3 @@ def _reraise_what_ends_the_run(error: BaseException) -> None:
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             _reraise_what_ends_the_run(inner)
-
-
-def _innermost(failure: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = failure.exceptions[0]
-    return _innermost(first) if isinstance(first, BaseExceptionGroup) else first

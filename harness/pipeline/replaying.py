@@ -9,6 +9,7 @@ from harness.domain.exchange import Exchange
 from harness.domain.model import ModelClient, ModelSpec
 from harness.domain.observation import ErrorKind, Observation, Status
 from harness.domain.stop import StopSignal
+from harness.errors import root_cause
 from harness.ingest.redaction import Redactor
 from harness.ingest.responses import JoinIndex, RecordedResponses
 from harness.models.budget import Purse
@@ -62,7 +63,7 @@ async def _ask(
                 for group in by_provider.values():
                     tasks.create_task(one_provider(group))
         except BaseExceptionGroup as failure:
-            raise _first(failure) from None
+            raise root_cause(failure) from None
     return results
 
 
@@ -185,8 +186,3 @@ def _not_recorded(arm: Arm, exchange_id: str) -> Observation:
         reason="not_recorded",
         fingerprint=arm.fingerprint,
     )
-
-
-def _first(failure: BaseExceptionGroup[BaseException]) -> BaseException:
-    inner = failure.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -13,7 +13,7 @@ from harness.domain.exchange import Exchange
 from harness.domain.model import BudgetExhausted, ModelClient, ModelError, ModelReply, ModelSpec
 from harness.domain.observation import CallError, ErrorKind, Observation, Status
 from harness.domain.stop import StopSignal
-from harness.errors import HarnessError
+from harness.errors import HarnessError, root_cause
 from harness.models.setup import SETUP_CALLS, setup_error
 from harness.replay.feed import Feed
 from harness.replay.request import request_for
@@ -89,7 +89,7 @@ async def replay(  # noqa: PLR0913  what to ask, whom, and how each outcome trav
         try:
             await run.all(feed, writer, concurrency)
         except BaseExceptionGroup as failure:
-            raise _root(failure) from None
+            raise root_cause(failure) from None
         finally:
             await writer.flush()
     run.check_setup(ended=True)
@@ -248,9 +248,3 @@ class _Run:
         return ReplayResult(
             completed=self.completed, failed=dict(self.failed), written=self.written, stop_reason=self.left
         )
-
-
-def _root(failure: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What went wrong first: the groups are an accident of how the work is organised."""
-    first = failure.exceptions[0]
-    return _root(first) if isinstance(first, BaseExceptionGroup) else first
