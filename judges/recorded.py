@@ -17,8 +17,6 @@ from harness.ingest import files
 from harness.ingest.redaction import Redactor
 from harness.judging.protocol import JudgeContext
 
-_VALUES: Mapping[Label, float] = {Label.WIN: 1.0, Label.TIE: 0.5, Label.LOSS: 0.0}
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Verdict:
@@ -204,7 +202,7 @@ class _Table:
         label = self._judge.labels.get(text)
         if label is None:
             return f"{text[:80]!r} is none of {', '.join(self._judge.labels)}"
-        return _VALUES[Label(label)]
+        return Label(label).share
 
 
 def _text(value: Json) -> str | None:

@@ -22,6 +22,11 @@ class Label(StrEnum):
     TIE = "tie"
     LOSS = "loss"
 
+    @property
+    def share(self) -> float:
+        """The candidate's share of the preference: 1, 0.5 or 0."""
+        return {"win": 1.0, "tie": 0.5, "loss": 0.0}[self.value]
+
 
 class JudgmentState(StrEnum):
     """Whether a judgment can be counted. UNSCORED and ERROR are counted apart, never as a tie or a zero."""
@@ -40,6 +45,8 @@ class UnscoredReason(StrEnum):
     REFUSED = "refused"
     TOO_LONG = "too_long"
     MISSING_ORDER = "missing_order"
+    NOT_DRAWN = "not_drawn"
+    """The judge reads one order of this pair by design; the other was not asked for and nothing is missing."""
     BUDGET = "budget"
     NOT_APPLICABLE = "not_applicable"
     """The judge has nothing to say about this pair (no schema asked for, no verdict recorded)."""

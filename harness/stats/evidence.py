@@ -49,6 +49,48 @@ class ScoreColumn:
     """NaN where the judge gave none."""
     missing_order: Bools
     """Whether only one of two requested orders was scored."""
+    production_first: Floats
+    """The score in the order in which production's answer came first; NaN where there is none."""
+    candidate_first: Floats
+    """The score in the other order."""
+
+    @classmethod
+    def unordered(cls, metric: str, value: Floats) -> "ScoreColumn":
+        """The scores of a judge that does not read the answers in an order."""
+        nowhere = np.full(len(value), np.nan)
+        return cls(
+            metric=metric,
+            value=value,
+            missing_order=np.zeros(len(value), dtype=np.bool_),
+            production_first=nowhere,
+            candidate_first=nowhere,
+        )
+
+    def take(self, rows: Bools | Ints) -> "ScoreColumn":
+        """The same column on a subset of rows."""
+        return ScoreColumn(
+            metric=self.metric,
+            value=self.value[rows],
+            missing_order=self.missing_order[rows],
+            production_first=self.production_first[rows],
+            candidate_first=self.candidate_first[rows],
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelColumn:
+    """What people said about the pairs of one arm."""
+
+    value: Floats
+    """Mean over labellers: 1 the candidate is better, 0.5 tie, 0 production is; NaN where nobody said."""
+    labellers: Ints
+    """How many people labelled the row."""
+    probability: Floats
+    """Chance the row had to be labelled; NaN where no plan drew it, so that it stands for nothing but itself."""
+
+    def take(self, rows: Bools | Ints) -> "LabelColumn":
+        """The same column on a subset of rows."""
+        return LabelColumn(value=self.value[rows], labellers=self.labellers[rows], probability=self.probability[rows])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +109,8 @@ class Evidence:
     """By judge name."""
     attributes: Mapping[str, Strings] = field(default_factory=dict)
     """Slice attribute to value per row; ``""`` where the exchange has none."""
+    labels: LabelColumn | None = None
+    """``None`` when nobody labelled anything."""
 
     @property
     def n(self) -> int:
@@ -86,9 +130,7 @@ class Evidence:
             timestamps=self.timestamps[rows],
             production=arm(self.production),
             candidate=arm(self.candidate),
-            scores={
-                name: ScoreColumn(metric=c.metric, value=c.value[rows], missing_order=c.missing_order[rows])
-                for name, c in self.scores.items()
-            },
+            scores={name: column.take(rows) for name, column in self.scores.items()},
             attributes={name: column[rows] for name, column in self.attributes.items()},
+            labels=None if self.labels is None else self.labels.take(rows),
         )

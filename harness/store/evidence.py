@@ -1,17 +1,15 @@
 """The numbers of one arm against production, as the estimators read them; no body is touched."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from harness.domain.judgment import JudgmentState
+from harness.domain.judgment import JudgmentState, Order, UnscoredReason
 from harness.domain.observation import PRODUCTION
-from harness.stats.evidence import ArmColumns, Evidence, ScoreColumn, Strings
-from harness.store import observations, tables
-from harness.store.judgments import requested_orders
+from harness.stats.evidence import ArmColumns, Evidence, LabelColumn, ScoreColumn, Strings
+from harness.store import labels, observations, tables
 from harness.store.tables import exchanges as e
 from harness.store.tables import judgments as j
 from harness.store.tables import observations as o
@@ -46,6 +44,7 @@ def load(
             for name, (judge_fingerprint, metric) in judges.items()
         },
         attributes={name: _attribute(connection, run_id, name, rows) for name in attributes},
+        labels=_labels(connection, run_id, arm, fingerprint, rows),
     )
 
 
@@ -87,19 +86,49 @@ def _scores(
         j.c.arm == arm,
         j.c.observation_fingerprint == fingerprint,
         j.c.judge_fingerprint == judge_fingerprint,
+        j.c.reason.is_distinct_from(UnscoredReason.NOT_DRAWN.value),
     )
-    found = connection.execute(statement).all()
-    orders = requested_orders({row.answer_order for row in found})
-    values: defaultdict[int, list[float]] = defaultdict(list)
-    for row in found:
+    by_order = {order.value: np.full(len(rows), np.nan) for order in Order}
+    asked = np.zeros(len(rows), dtype=np.int64)
+    for row in connection.execute(statement):
         index = rows.get(row.exchange_id)
-        if index is not None and row.state == JudgmentState.SCORED.value and row.value is not None:
-            values[index].append(row.value)
-    value, missing = np.full(len(rows), np.nan), np.zeros(len(rows), dtype=bool)
-    for index, scored in values.items():
-        value[index] = sum(scored) / len(scored)
-        missing[index] = len(scored) < orders
-    return ScoreColumn(metric=metric, value=value, missing_order=missing)
+        if index is None:
+            continue
+        asked[index] += 1
+        if row.state == JudgmentState.SCORED.value and row.value is not None:
+            by_order[row.answer_order][index] = row.value
+    found = np.stack(list(by_order.values()))
+    scored = np.isfinite(found).sum(axis=0)
+    value = np.divide(np.nansum(found, axis=0), scored, out=np.full(len(rows), np.nan), where=scored > 0)
+    return ScoreColumn(
+        metric=metric,
+        value=value,
+        missing_order=(scored > 0) & (scored < asked),
+        production_first=by_order[Order.PRODUCTION_FIRST.value],
+        candidate_first=by_order[Order.CANDIDATE_FIRST.value],
+    )
+
+
+def _labels(
+    connection: sa.Connection, run_id: str, arm: str, fingerprint: str, rows: Mapping[str, int]
+) -> LabelColumn | None:
+    """People's labels; the chance of being drawn is the plan's, else what the imported file says."""
+    found = [item for item in labels.load(connection, run_id, arm, fingerprint) if item.label is not None]
+    if not found:
+        return None
+    total, count, probability = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64), np.full(len(rows), np.nan)
+    for item in found:
+        index = rows.get(item.exchange_id)
+        if index is not None and item.label is not None:
+            total[index] += item.label.share
+            count[index] += 1
+            probability[index] = np.nan if item.probability is None else item.probability
+    for planned in labels.load_plan(connection, run_id, arm, fingerprint):
+        index = rows.get(planned.exchange_id)
+        if index is not None:
+            probability[index] = planned.probability
+    value = np.divide(total, count, out=np.full(len(rows), np.nan), where=count > 0)
+    return LabelColumn(value=value, labellers=count, probability=probability)
 
 
 def _attribute(connection: sa.Connection, run_id: str, name: str, rows: Mapping[str, int]) -> Strings:

@@ -1,7 +1,7 @@
 """Judgments: one per pair, judge configuration and order."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
@@ -126,7 +126,7 @@ def count(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, ju
 
 
 def _count(found: Sequence[Any]) -> JudgmentCounts:
-    orders = requested_orders({row.answer_order for row in found})
+    found = [row for row in found if row.reason != UnscoredReason.NOT_DRAWN.value]
     unscored: Counter[str] = Counter()
     pairs = scored = missing = 0
     for _, group in groupby(found, key=attrgetter("exchange_id")):
@@ -134,7 +134,7 @@ def _count(found: Sequence[Any]) -> JudgmentCounts:
         pairs += 1
         n = sum(row.state == JudgmentState.SCORED.value for row in judged)
         scored += n > 0
-        missing += 0 < n < orders
+        missing += 0 < n < len(judged)
         if not n:
             # Both orders of a pair nearly always fail for the same reason; the pair is counted once all the same.
             unscored[judged[0].reason or judged[0].state] += 1
@@ -156,11 +156,6 @@ def _count(found: Sequence[Any]) -> JudgmentCounts:
         prompt_sha256=next((row.prompt_sha256 for row in found if row.prompt_sha256 is not None), None),
         **_preferences(found),
     )
-
-
-def requested_orders(seen: Iterable[str]) -> int:
-    """How many orders the judge reads a pair in, from the orders it left judgments in."""
-    return max(1, len({order.value for order in _ORDERED} & set(seen)))
 
 
 def _preferences(found: Sequence[Any]) -> dict[str, Any]:

@@ -40,8 +40,10 @@ def load(connection: sa.Connection, run_id: str | None = None) -> list[Run]:
 
 
 def delete(connection: sa.Connection, run_id: str) -> None:
-    """Everything the store holds about the run."""
+    """Everything the store holds about the run, except the attempts it made: they stay spent."""
     for table in tables.metadata.sorted_tables:
+        if table is tables.attempts:
+            continue
         connection.execute(sa.delete(table).where(table.c.run_id == run_id))
 
 

@@ -1,17 +1,19 @@
 """The comparison DB as the stages see it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from harness.domain.attempt import Attempt
 from harness.domain.exchange import Exchange
 from harness.domain.json import Json
 from harness.domain.judgment import Judgment, Order
+from harness.domain.label import HumanLabel, PlannedLabel
 from harness.domain.observation import Observation
 from harness.domain.pair import Pair
 from harness.domain.run import IngestReport, Run
-from harness.store import exchanges, judgments, observations, paging, pairs, runs, schema
+from harness.store import attempts, exchanges, judgments, labels, observations, paging, pairs, runs, schema
 from harness.store.connection import Database
 from harness.store.counts import JudgmentCounts, ObservationCounts
 from harness.store.runs import DecisionRecord
@@ -87,7 +89,7 @@ class Store:
             return runs.load(connection)
 
     def delete_run(self, run_id: str) -> None:
-        """Remove everything known about the run."""
+        """Remove everything known about the run; the attempts it made stay in the ledger."""
         with self._database.write() as connection:
             runs.delete(connection, run_id)
 
@@ -264,6 +266,56 @@ class Store:
         """What one judge made of the arm's pairs: coverage, preferences, position bias and spend."""
         with self._database.read() as connection:
             return judgments.count(connection, run_id, arm, fingerprint, judge_fingerprint)
+
+    # People
+
+    def put_labels(self, run_id: str, items: Sequence[HumanLabel]) -> None:
+        """Insert labels, or replace those of the same pair and labeller."""
+        with self._database.write() as connection:
+            labels.put(connection, run_id, items)
+
+    def labels(self, run_id: str, arm: str, fingerprint: str) -> list[HumanLabel]:
+        """Every label on the arm's answers, skipped pairs included, by exchange and labeller."""
+        with self._database.read() as connection:
+            return labels.load(connection, run_id, arm, fingerprint)
+
+    def put_label_plan(self, run_id: str, arm: str, fingerprint: str, items: Sequence[PlannedLabel]) -> None:
+        """Insert pairs that were drawn to be labelled, or replace them."""
+        with self._database.write() as connection:
+            labels.put_plan(connection, run_id, arm, fingerprint, items, datetime.now(UTC))
+
+    def label_plan(self, run_id: str, arm: str, fingerprint: str) -> list[PlannedLabel]:
+        """The pairs drawn to be labelled, in the order in which they are shown."""
+        with self._database.read() as connection:
+            return labels.load_plan(connection, run_id, arm, fingerprint)
+
+    # Attempts
+
+    def begin_attempt(
+        self, *, family: str, fingerprint: str, sequence: str, arm: str, run_id: str, alpha_of: Callable[[int], float]
+    ) -> Attempt:
+        """This candidate's attempt on this traffic; entered with ``alpha_of(number)`` when it is a new one."""
+        with self._database.write() as connection:
+            return attempts.begin(
+                connection,
+                family=family,
+                fingerprint=fingerprint,
+                sequence=sequence,
+                arm=arm,
+                run_id=run_id,
+                alpha_of=alpha_of,
+                now=datetime.now(UTC),
+            )
+
+    def record_attempt(self, attempt: Attempt, *, verdict: str, n_pairs: int) -> None:
+        """Note what an attempt has come to so far."""
+        with self._database.write() as connection:
+            attempts.record(connection, attempt, verdict=verdict, n_pairs=n_pairs, now=datetime.now(UTC))
+
+    def attempts(self, family: str | None = None) -> list[Attempt]:
+        """Every attempt, or those of one family, in the order in which they began."""
+        with self._database.read() as connection:
+            return attempts.load(connection, family)
 
     # Numbers
 

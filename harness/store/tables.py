@@ -278,3 +278,52 @@ judgment_bodies = Table(
     _key("answer_order"),
     Column("body", LargeBinary, nullable=False),
 )
+
+label_plans = Table(
+    "label_plans",
+    metadata,
+    _key("run_id"),
+    _key("arm"),
+    _key("observation_fingerprint"),
+    _key("exchange_id"),
+    _text("design", nullable=False),
+    _count("rank", nullable=False),
+    _number("probability", nullable=False),
+    _time("planned_at", nullable=False),
+    **_NARROW,
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    _key("run_id"),
+    _key("arm"),
+    _key("observation_fingerprint"),
+    _key("exchange_id"),
+    _key("labeller"),
+    _text("label"),
+    _text("shown_first"),
+    _number("probability"),
+    _text("source", nullable=False),
+    _text("note"),
+    _number("seconds"),
+    _time("recorded_at", nullable=False),
+    **_NARROW,
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    _key("family"),
+    _key("fingerprint"),
+    _key("sequence"),
+    _count("number", nullable=False),
+    _text("arm", nullable=False),
+    _text("run_id", nullable=False),
+    _number("alpha", nullable=False),
+    _text("verdict"),
+    _count("n_pairs"),
+    _time("begun_at", nullable=False),
+    _time("decided_at"),
+    **_NARROW,
+)

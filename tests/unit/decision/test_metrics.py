@@ -44,7 +44,7 @@ def evidence(production: ArmColumns, candidate: ArmColumns, **fields) -> Evidenc
 
 
 def score(metric: str, values: list[float]) -> ScoreColumn:
-    return ScoreColumn(metric=metric, value=np.array(values), missing_order=np.zeros(len(values), dtype=bool))
+    return ScoreColumn.unordered(metric, np.array(values))
 
 
 def estimate(data: Evidence, **judges: Metric):

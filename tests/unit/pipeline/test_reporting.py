@@ -54,7 +54,7 @@ def evidence(scores: list[float], failed: set[int] = frozenset()) -> Evidence:
         timestamps=np.full(n, np.nan),
         production=columns(n),
         candidate=columns(n, failed),
-        scores={"j": ScoreColumn(metric="win_rate", value=np.array(scores), missing_order=np.zeros(n, dtype=bool))},
+        scores={"j": ScoreColumn.unordered("win_rate", np.array(scores))},
     )
 
 

@@ -28,9 +28,7 @@ def evaluation(arm: str = "small") -> ArmEvaluation:
         timestamps=np.array([1_760_000_000.0, np.nan]),
         production=columns([100.0, np.nan], ["completed", "completed"]),
         candidate=columns([50.0, np.nan], ["completed", "failed"]),
-        scores={
-            "people": ScoreColumn(metric="win_rate", value=np.array([0.75, np.nan]), missing_order=np.zeros(2, bool))
-        },
+        scores={"people": ScoreColumn.unordered("win_rate", np.array([0.75, np.nan]))},
         attributes={"model": np.array(["gpt", ""], dtype=object)},
     )
     spec = Arm(name=arm, role=ArmRole.CANDIDATE, fingerprint="f", title=arm, spec=None)
