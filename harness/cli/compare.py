@@ -67,10 +67,10 @@ def compare(
     quiet: options.Quiet = False,
 ) -> int:
     """Compare and return the exit code of the verdict: 0 only when every candidate is GO."""
-    from harness.config import DEFAULT_CRITERIA, DEFAULT_JUDGES, parse_experiment
+    from harness.config import DEFAULT_JUDGES, PROFILES, parse_experiment
 
     judges: list[dict[str, Any]] = [section.model_dump() for section in DEFAULT_JUDGES]
-    criteria = [section.model_dump(exclude_none=True) for section in DEFAULT_CRITERIA]
+    criteria = [section.model_dump(exclude_none=True) for section in PROFILES["non_inferiority"]]
     if judge is not None:
         judges.append({"use": "pairwise", "options": {"model": _model(judge)}})
     else:

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterable
 
-from harness.domain.decision import Bound, Criterion, CriterionResult, Outcome
+from harness.domain.decision import Bound, Criterion, CriterionResult, Objection, Outcome
 from harness.domain.estimate import Direction, Estimate, Metric, Unit
-from harness.domain.formatting import format_estimate, format_value
+from harness.domain.formatting import format_confidence, format_estimate, format_value
 from harness.domain.metrics import METRICS
 from harness.errors import ConfigurationError
 from harness.stats import samplesize
@@ -46,25 +46,72 @@ def metric_for(name: str) -> Metric:
     return Metric(name=name, title=name.replace("_", " "), unit=Unit.SCORE, direction=Direction.NEUTRAL)
 
 
-def evaluate(criterion: Criterion, estimate: Estimate, *, metric: Metric | None = None) -> CriterionResult:
-    """PASS or FAIL when the whole interval lies on one side, INCONCLUSIVE when it does not, NO_DATA without a value.
+def evaluate(
+    criterion: Criterion,
+    estimate: Estimate,
+    *,
+    metric: Metric | None = None,
+    strict: Estimate | None = None,
+    floor: Estimate | None = None,
+    objection: Objection | None = None,
+) -> CriterionResult:
+    """PASS or FAIL when the interval lies on one side, INCONCLUSIVE when it does not, NO_DATA without a value.
 
     A missing end of the interval is unbounded. A count is compared as it is, and one that is still too small is
-    INCONCLUSIVE, since more traffic raises it. ``metric`` gives title and unit; the built-in one by default.
+    INCONCLUSIVE, since more traffic raises it.
+
+    Args:
+        criterion: The rule.
+        estimate: What was measured, with the bounds a PASS needs.
+        metric: Its title and unit; the built-in one by default.
+        strict: The same with the bounds a FAIL needs; those of ``estimate`` by default.
+        floor: The same metric of production asked again. Where it fails the rule, a candidate that does not pass is
+            not to blame: UNATTAINABLE.
+        objection: What keeps the bounds from deciding, whatever they say.
     """
     metric = metric or metric_for(criterion.metric)
     if estimate.value is None or math.isnan(estimate.value):
         return CriterionResult(
-            criterion=criterion, estimate=estimate, outcome=Outcome.NO_DATA, reason=_no_data(estimate, metric)
+            criterion=criterion,
+            estimate=estimate,
+            outcome=Outcome.NO_DATA,
+            reason=_no_data(estimate, metric),
+            objection=objection,
         )
     if estimate.method == "count":
         return _count(criterion, estimate, estimate.value, metric)
-    outcome = _compare(criterion, estimate.low, estimate.high)
+    strict = strict or estimate
+    outcome = _compare(criterion, estimate, strict)
+    if outcome is not Outcome.PASS and floor is not None and _fails(criterion, floor):
+        outcome = Outcome.UNATTAINABLE
+    if objection is not None and outcome in {Outcome.PASS, Outcome.FAIL}:
+        held = (
+            f"{_sentence(criterion, estimate, strict, metric, outcome, None)} It does not count: {objection.sentence}"
+        )
+        return CriterionResult(
+            criterion=criterion,
+            estimate=estimate,
+            outcome=Outcome.INCONCLUSIVE,
+            reason=held,
+            strict=strict,
+            objection=objection,
+        )
     needed = None
     if outcome is Outcome.INCONCLUSIVE:
         needed = samplesize.n_needed(estimate, criterion.threshold, log_scale=metric.unit is Unit.RATIO)
-    reason = _sentence(criterion, estimate, metric, outcome, needed)
-    return CriterionResult(criterion=criterion, estimate=estimate, outcome=outcome, reason=reason, n_needed=needed)
+    if outcome is Outcome.UNATTAINABLE and floor is not None:
+        reason = _unattainable(criterion, estimate, floor, metric)
+    else:
+        reason = _sentence(criterion, estimate, strict, metric, outcome, needed)
+    return CriterionResult(
+        criterion=criterion,
+        estimate=estimate,
+        outcome=outcome,
+        reason=reason,
+        n_needed=needed,
+        strict=strict,
+        objection=objection,
+    )
 
 
 def rule(criterion: Criterion, metric: Metric) -> str:
@@ -72,14 +119,25 @@ def rule(criterion: Criterion, metric: Metric) -> str:
     return f"{_WORDS[criterion.bound]} {format_value(criterion.threshold, metric.unit, trim=True)}"
 
 
-def _compare(criterion: Criterion, low: float | None, high: float | None) -> Outcome:
-    least = -math.inf if low is None else low
-    most = math.inf if high is None else high
-    if _holds(criterion, least) and _holds(criterion, most):
+def _compare(criterion: Criterion, estimate: Estimate, strict: Estimate) -> Outcome:
+    if _holds(criterion, _least(estimate)) and _holds(criterion, _most(estimate)):
         return Outcome.PASS
-    if not _holds(criterion, least) and not _holds(criterion, most):
-        return Outcome.FAIL
-    return Outcome.INCONCLUSIVE
+    return Outcome.FAIL if _fails(criterion, strict) else Outcome.INCONCLUSIVE
+
+
+def _fails(criterion: Criterion, estimate: Estimate) -> bool:
+    """Whether the whole interval is on the wrong side."""
+    if estimate.value is None:
+        return False
+    return not _holds(criterion, _least(estimate)) and not _holds(criterion, _most(estimate))
+
+
+def _least(estimate: Estimate) -> float:
+    return -math.inf if estimate.low is None else estimate.low
+
+
+def _most(estimate: Estimate) -> float:
+    return math.inf if estimate.high is None else estimate.high
 
 
 def _holds(criterion: Criterion, value: float) -> bool:
@@ -133,12 +191,15 @@ def _no_data(estimate: Estimate, metric: Metric) -> str:
     return f"{metric.title} could not be measured: no pair has a value."
 
 
-def _sentence(criterion: Criterion, estimate: Estimate, metric: Metric, outcome: Outcome, needed: int | None) -> str:
-    measured, wanted = f"{metric.title} is {format_estimate(estimate, metric.unit)}", rule(criterion, metric)
+def _sentence(
+    criterion: Criterion, estimate: Estimate, strict: Estimate, metric: Metric, outcome: Outcome, needed: int | None
+) -> str:
+    wanted = rule(criterion, metric)
     if outcome is Outcome.PASS:
-        return f"{measured}, {wanted} as required."
+        return f"{metric.title} is {_claim(criterion, estimate, metric, good=True)}: {wanted} as required."
     if outcome is Outcome.FAIL:
-        return f"{measured}, required is {wanted}."
+        return f"{metric.title} is {_claim(criterion, strict, metric, good=False)}: required is {wanted}."
+    measured = f"{metric.title} is {format_estimate(estimate, metric.unit)}"
     if estimate.low is None and estimate.high is None:
         why = f"; {estimate.notes[0]}" if estimate.notes else ""
         return f"{measured}, but has no interval to hold against {wanted}{why}."
@@ -147,3 +208,22 @@ def _sentence(criterion: Criterion, estimate: Estimate, metric: Metric, outcome:
         f"about {needed:,} pairs in all would probably settle it" if needed else "no sample size can be projected"
     )
     return f"{measured}, which does not settle {wanted}: the interval reaches both sides of {threshold}; {projection}."
+
+
+def _claim(criterion: Criterion, estimate: Estimate, metric: Metric, *, good: bool) -> str:
+    """Value and the one bound the outcome rests on: ``51.20%, above 49.80% with 97% confidence at any look``."""
+    value = format_value(estimate.value, metric.unit)
+    upper = (criterion.bound in _UPPER) is good
+    end = estimate.high if upper else estimate.low
+    if end is None or estimate.value is None or not math.isfinite(end):
+        return value
+    side = "below" if upper else "above"
+    return f"{value}, {side} {format_value(end, metric.unit)} with {format_confidence(estimate)}"
+
+
+def _unattainable(criterion: Criterion, estimate: Estimate, floor: Estimate, metric: Metric) -> str:
+    return (
+        f"{metric.title} is {format_value(estimate.value, metric.unit)}, but production itself does not reach "
+        f"{rule(criterion, metric)}: asked again it has {_claim(criterion, floor, metric, good=False)}. No candidate "
+        "can be held to that; compare with the noise floor instead, or change the threshold."
+    )

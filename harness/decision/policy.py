@@ -3,11 +3,18 @@
 from collections.abc import Mapping, Sequence
 
 from harness.decision import criteria as rules
-from harness.domain.decision import Criterion, CriterionResult, Decision, Outcome, Verdict
+from harness.domain.decision import Criterion, CriterionResult, Decision, Objection, Outcome, Terms, Verdict
 from harness.domain.estimate import Estimate, Metric
 from harness.domain.metrics import COVERAGE, METRICS
 
-_ORDER = {Outcome.FAIL: 0, Outcome.NO_DATA: 1, Outcome.INCONCLUSIVE: 2, Outcome.PASS: 3}
+_ORDER = {
+    Outcome.FAIL: 0,
+    Outcome.UNATTAINABLE: 1,
+    Outcome.NO_DATA: 2,
+    Outcome.INCONCLUSIVE: 3,
+    Outcome.PASS: 4,
+}
+_NO_ESTIMATES: Mapping[str, Estimate] = {}
 
 
 def decide(
@@ -16,51 +23,80 @@ def decide(
     criteria: Sequence[Criterion],
     *,
     metrics: Mapping[str, Metric] | None = None,
+    strict: Mapping[str, Estimate] = _NO_ESTIMATES,
+    floor: Mapping[str, Estimate] = _NO_ESTIMATES,
+    objections: Sequence[Objection] = (),
+    terms: Terms | None = None,
 ) -> Decision:
-    """NO_GO when any required criterion fails, GO when all pass, else INCONCLUSIVE; never GO without criteria.
+    """NO_GO when any required criterion fails, GO when all pass and nothing speaks against it, else INCONCLUSIVE.
 
-    ``metrics`` describes what judges of third parties measure; the built-in ones need no description.
+    Args:
+        arm: The candidate.
+        estimates: What was measured, by metric, with the bounds a PASS needs.
+        criteria: The rules; without a required one nothing is decided.
+        metrics: What judges of third parties measure; the built-in ones need no description.
+        strict: The same estimates with the bounds a FAIL needs.
+        floor: The same metrics of production asked again.
+        objections: Reasons not to believe one criterion (with ``metric``) or the whole (without).
+        terms: How sure the decision is, for the record.
 
     Raises:
         ConfigurationError: a criterion names a metric that is neither built in nor estimated.
     """
     described = {**METRICS, **(metrics or {})}
     rules.check(criteria, described.keys() | estimates.keys())
-    results = tuple(_result(criterion, estimates, described) for criterion in criteria)
+    on_metric = {item.metric: item for item in reversed(objections) if item.metric is not None}
+    results = tuple(_result(item, estimates, strict, floor, on_metric, described) for item in criteria)
     required = [result for result in results if result.criterion.required]
-    verdict = _verdict(required)
-    undecided = [result for result in required if result.outcome in {Outcome.INCONCLUSIVE, Outcome.NO_DATA}]
+    against = tuple(item for item in objections if item.metric is None)
+    verdict = _verdict(required, against)
+    undecided = [result for result in required if result.outcome not in {Outcome.PASS, Outcome.FAIL}]
     needed, binding = _needed(undecided) if verdict is Verdict.INCONCLUSIVE else (None, None)
     return Decision(
         arm=arm,
         verdict=verdict,
-        sentence=_sentence(arm, verdict, required, needed, described, estimates.get(COVERAGE.name)),
-        reasons=_reasons(results),
+        sentence=_sentence(arm, verdict, required, needed, described, estimates.get(COVERAGE.name), against),
+        reasons=_reasons(results, against),
         results=results,
         n_needed=needed,
         binding=binding,
+        objections=against,
+        terms=terms,
     )
 
 
 def _result(
-    criterion: Criterion, estimates: Mapping[str, Estimate], described: Mapping[str, Metric]
+    criterion: Criterion,
+    estimates: Mapping[str, Estimate],
+    strict: Mapping[str, Estimate],
+    floor: Mapping[str, Estimate],
+    objections: Mapping[str, Objection],
+    described: Mapping[str, Metric],
 ) -> CriterionResult:
-    estimate = estimates.get(criterion.metric)
+    name = criterion.metric
+    estimate = estimates.get(name)
     if estimate is None:
         notes = ("no judge of this experiment measures it",)
-        estimate = Estimate(metric=criterion.metric, value=None, notes=notes)
-    return rules.evaluate(criterion, estimate, metric=described.get(criterion.metric))
+        estimate = Estimate(metric=name, value=None, notes=notes)
+    return rules.evaluate(
+        criterion,
+        estimate,
+        metric=described.get(name),
+        strict=strict.get(name),
+        floor=floor.get(name),
+        objection=objections.get(name),
+    )
 
 
-def _verdict(required: Sequence[CriterionResult]) -> Verdict:
+def _verdict(required: Sequence[CriterionResult], against: Sequence[Objection]) -> Verdict:
     outcomes = {result.outcome for result in required}
     if Outcome.FAIL in outcomes:
         return Verdict.NO_GO
-    return Verdict.GO if outcomes == {Outcome.PASS} else Verdict.INCONCLUSIVE
+    return Verdict.GO if outcomes == {Outcome.PASS} and not against else Verdict.INCONCLUSIVE
 
 
-def _reasons(results: Sequence[CriterionResult]) -> tuple[str, ...]:
-    """Required before advisory, then fails, undecided, passes; the largest sample still needed first."""
+def _reasons(results: Sequence[CriterionResult], against: Sequence[Objection]) -> tuple[str, ...]:
+    """Required before advisory, then fails, what is open, passes; the largest sample still needed first."""
     if not any(result.criterion.required for result in results):
         none = "No required criterion is set, so nothing can be decided."
         return (none, *(f"Advisory: {result.reason}" for result in results))
@@ -68,7 +104,10 @@ def _reasons(results: Sequence[CriterionResult]) -> tuple[str, ...]:
         results,
         key=lambda result: (not result.criterion.required, _ORDER[result.outcome], -(result.n_needed or 0)),
     )
-    return tuple(result.reason if result.criterion.required else f"Advisory: {result.reason}" for result in ordered)
+    said = [result.reason if result.criterion.required else f"Advisory: {result.reason}" for result in ordered]
+    failed = sum(result.outcome is Outcome.FAIL and result.criterion.required for result in results)
+    spoken = [f"{item.sentence} {item.remedy}".strip() for item in against]
+    return (*said[:failed], *spoken, *said[failed:])
 
 
 def _needed(undecided: Sequence[CriterionResult]) -> tuple[int | None, str | None]:
@@ -93,6 +132,7 @@ def _sentence(
     needed: int | None,
     described: Mapping[str, Metric],
     coverage: Estimate | None,
+    against: Sequence[Objection],
 ) -> str:
     if not required:
         return f"{arm} cannot be decided: no required criterion is set."
@@ -105,6 +145,8 @@ def _sentence(
         count = f"{len(failed)} of {len(required)} required criteria" if len(required) > 1 else total
         return f"{arm} should not take over: it fails {count}{pairs} ({_titles(failed, described)})."
     still = [result for result in required if result.outcome is not Outcome.PASS]
+    if not still:
+        return f"{arm} cannot be decided yet: it meets {total}{pairs}, but {against[0].sentence}"
     count = f"{len(still)} of {len(required)} required criteria" if len(required) > 1 else total
     are = "is" if len(still) == 1 else "are"
     them = "it" if len(still) == 1 else "them"

@@ -54,9 +54,14 @@ class Estimate:
     """Lower end of the two-sided interval; ``None`` or minus infinity when nothing bounds it."""
     high: float | None = None
     level: float = 0.95
+    """Confidence of the interval; each of its ends alone misses with a chance of ``(1 - level) / 2`` at most."""
+    looks: str = "one"
+    """At how many looks at growing data the interval holds: ``one``, ``any`` number, or the ``planned`` ones."""
     n: int = 0
     """Pairs used."""
     n_clusters: int = 0
+    n_effective: float | None = None
+    """Independent pairs that would carry the same information; ``None`` where that has no meaning."""
     n_missing: int = 0
     """Pairs that should have had a value and had none."""
     method: str = ""

@@ -35,11 +35,24 @@ def format_interval(low: float | None, high: float | None, unit: Unit) -> str:
 
 
 def format_estimate(item: Estimate, unit: Unit) -> str:
-    """``15.73% (95% interval 13.53% to 17.93%)``, or the value alone when there is no interval."""
+    """``15.73% (95% interval 13.53% to 17.93%)``, or the value alone when there is no interval.
+
+    An interval that holds at more than one look says so, with the confidence of each of its ends:
+    ``15.73% (13.10% to 18.36%, each end with 97.5% confidence at any look)``.
+    """
     text = format_value(item.value, unit)
     if item.value is None or (item.low is None and item.high is None):
         return text
-    return f"{text} ({item.level * 100:g}% interval {format_interval(item.low, item.high, unit)})"
+    span = format_interval(item.low, item.high, unit)
+    if item.looks == "one":
+        return f"{text} ({item.level * 100:.4g}% interval {span})"
+    return f"{text} ({span}, each end with {format_confidence(item)})"
+
+
+def format_confidence(item: Estimate) -> str:
+    """How sure each end of the interval is: ``97.5% confidence at any look``."""
+    at = {"any": " at any look", "planned": " at this look"}.get(item.looks, "")
+    return f"{100 * (1 + item.level) / 2:.4g}% confidence{at}"
 
 
 def format_usd(number: float) -> str:

@@ -59,6 +59,13 @@ LENGTH_DIFFERENCE = _metric(
     _NEUTRAL,
     "Mean length of the candidate's answers minus production's.",
 )
+MARKDOWN_DIFFERENCE = _metric(
+    "markdown_difference",
+    "Markdown, difference",
+    Unit.SCORE,
+    _NEUTRAL,
+    "Markdown marks per 1,000 characters of the candidate's answers minus those of production's.",
+)
 COVERAGE = _metric(
     "coverage",
     "Pairs compared",
@@ -147,6 +154,72 @@ def error_class(kind: ErrorKind) -> Metric:
     )
 
 
+def latency_from_floor(percentile: str) -> Metric:
+    """``latency_p95_ratio_from_floor`` for ``p95``."""
+    return _metric(
+        f"latency_{percentile}_ratio_from_floor",
+        f"{_PERCENTILES[percentile]} latency beside the replica, ratio",
+        Unit.RATIO,
+        _LOWER,
+        "The candidate's latency at this percentile over that of production asked again at the same time.",
+    )
+
+
+SIMILARITY_FROM_FLOOR = Metric(
+    name="similarity_from_floor",
+    title="Similarity, from the noise floor",
+    unit=Unit.SCORE,
+    direction=_HIGHER,
+    help="Mean similarity of the candidate to production minus that of production, asked again, to itself.",
+    bounds=(-2.0, 2.0),
+)
+DISSIMILAR_FROM_FLOOR = _metric(
+    "dissimilar_rate_from_floor",
+    "Very different answers, from the noise floor",
+    Unit.POINTS,
+    _LOWER,
+    "Share of answers with a similarity under 0.8, minus that share when production is asked again.",
+)
+EXACT_MATCH_FROM_FLOOR = _metric(
+    "exact_match_from_floor",
+    "Exact match, from the noise floor",
+    Unit.POINTS,
+    _HIGHER,
+    "Share of answers equal to production's, minus the share that production repeats when asked again.",
+)
+WIN_RATE_FROM_FLOOR = _metric(
+    "win_rate_from_floor",
+    "Win rate, from the noise floor",
+    Unit.POINTS,
+    _HIGHER,
+    "The candidate's win rate minus the win rate of production, asked again, against its own recorded answers.",
+)
+WIN_RATE_CORRECTED = _metric(
+    "win_rate_corrected",
+    "Win rate, corrected by people",
+    Unit.SHARE,
+    _HIGHER,
+    "The judge's win rate with its bias, as measured on the pairs people labelled, taken out.",
+)
+WIN_RATE_CONTROLLED = _metric(
+    "win_rate_length_controlled",
+    "Win rate at equal length",
+    Unit.SHARE,
+    _HIGHER,
+    "What the win rate would be if both answers were of the same length and style.",
+)
+FROM_FLOOR: Mapping[str, tuple[Metric, ...]] = {
+    "similarity": (SIMILARITY_FROM_FLOOR, DISSIMILAR_FROM_FLOOR),
+    "exact_match": (EXACT_MATCH_FROM_FLOOR,),
+    "win_rate": (WIN_RATE_FROM_FLOOR,),
+}
+"""What a judge's metric becomes beside the replica."""
+DERIVED: Mapping[str, tuple[Metric, ...]] = {
+    **FROM_FLOOR,
+    "win_rate": (WIN_RATE_GIVEN_ANSWER, WIN_RATE_CORRECTED, WIN_RATE_CONTROLLED, WIN_RATE_FROM_FLOOR),
+}
+"""Further metrics that come with a judge's own; of a second judge of the kind they are ``<metric>:<judge>``."""
+
 BY_CLASS = tuple(kind for kind in ErrorKind if not kind.is_setup)
 """Error classes with a metric of their own; errors of our own set-up say nothing about a candidate."""
 
@@ -156,16 +229,24 @@ METRICS: Mapping[str, Metric] = {
         *(latency_ratio(p) for p in ("p50", "p95", "p99")),
         *(latency(p) for p in ("p50", "p95", "p99")),
         *(ttft_ratio(p) for p in ("p50", "p95")),
+        *(latency_from_floor(p) for p in ("p50", "p95")),
         ERROR_RATE_DIFFERENCE,
         ERROR_RATE,
         *(error_class(kind) for kind in BY_CLASS),
         WIN_RATE,
         WIN_RATE_GIVEN_ANSWER,
+        WIN_RATE_CORRECTED,
+        WIN_RATE_CONTROLLED,
+        WIN_RATE_FROM_FLOOR,
         EXACT_MATCH,
+        EXACT_MATCH_FROM_FLOOR,
         SIMILARITY,
+        SIMILARITY_FROM_FLOOR,
+        DISSIMILAR_FROM_FLOOR,
         STRUCTURE,
         REFUSAL_DIFFERENCE,
         LENGTH_DIFFERENCE,
+        MARKDOWN_DIFFERENCE,
         TOKENS_IN_RATIO,
         TOKENS_OUT_RATIO,
         COST_RATIO,

@@ -22,7 +22,7 @@ def check_settings(experiment: Experiment, judges: tuple[SeatedJudge, ...]) -> N
             provider or, under a budget, no price.
     """
     known = metrics.catalogue({judge.name: judge.judge.metric for judge in judges})
-    criteria.check([section.criterion() for section in experiment.decision.criteria], known)
+    criteria.check([section.criterion() for section in experiment.decision.rules], known)
     for name in experiment.report.slices:
         _check_attribute("report.slices", name, SLICES)
     if experiment.decision.cluster_by is not None:

@@ -1,12 +1,17 @@
 """From stored columns to estimates and decisions; reads the store, writes nothing."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from harness.decision import metrics, policy
-from harness.domain.decision import Decision, Verdict
+from harness.config import Experiment
+from harness.decision import metrics
+from harness.decision.reaching import Reached, Rulebook, reach
+from harness.domain.attempt import Attempt
+from harness.domain.decision import Decision, Terms, Verdict
 from harness.domain.estimate import Estimate
+from harness.domain.health import JudgeHealth
 from harness.domain.observation import ArmRole
+from harness.pipeline import attempts
 from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.judging import SeatedJudge
 from harness.pipeline.session import Session
@@ -20,36 +25,80 @@ class ArmEvaluation:
     arm: Arm
     evidence: Evidence
     estimates: dict[str, Estimate]
-    decision: Decision | None
+    """Every metric, with intervals for one look: what is described, not what is decided on."""
+    reached: Reached | None = None
     """``None`` for the replica."""
+    health: Mapping[str, JudgeHealth] = field(default_factory=dict)
+    """By judge name, of judges that ask a model."""
+    attempt: Attempt | None = None
+
+    @property
+    def decision(self) -> Decision | None:
+        """What was decided; ``None`` for the replica."""
+        return None if self.reached is None else self.reached.decision
 
 
 def evaluate(session: Session, judges: Sequence[SeatedJudge]) -> tuple[ArmEvaluation, ...]:
     """Estimates of every arm, and a Decision for every candidate, from what is stored now."""
-    experiment = session.experiment
-    level = experiment.decision.level
-    criteria = [section.criterion() for section in experiment.decision.criteria]
-    described = metrics.catalogue({judge.name: judge.judge.metric for judge in judges})
+    level = session.experiment.decision.level
+    arms = arms_of(session.experiment)
+    evidence = {arm.name: evidence_of(session, arm, judges) for arm in arms}
+    floor = next((evidence[arm.name] for arm in arms if arm.role is ArmRole.REPLICA), None)
     evaluations = []
-    for arm in arms_of(experiment):
-        evidence = session.store.evidence(
-            session.run_id,
-            arm.name,
-            arm.fingerprint,
-            judges={judge.name: (judge.fingerprint, judge.judge.metric.name) for judge in judges},
-            attributes=tuple(experiment.report.slices),
-            cluster_by=experiment.decision.cluster_by,
+    for arm in arms:
+        own = evidence[arm.name]
+        found = estimates_of(own, judges, level=level, floor=floor if arm.role is ArmRole.CANDIDATE else None)
+        if arm.role is not ArmRole.CANDIDATE:
+            evaluations.append(ArmEvaluation(arm=arm, evidence=own, estimates=found))
+            continue
+        attempt = attempts.of(session, arm)
+        reached = reach(own, rulebook_of(session.experiment, judges, attempt), floor=floor)
+        evaluations.append(
+            ArmEvaluation(arm=arm, evidence=own, estimates=found, reached=reached, attempt=attempt)
         )
-        found = estimates_of(evidence, judges, level=level)
-        candidate = arm.role is ArmRole.CANDIDATE
-        decision = policy.decide(arm.name, found, criteria, metrics=described) if candidate else None
-        evaluations.append(ArmEvaluation(arm=arm, evidence=evidence, estimates=found, decision=decision))
     return tuple(evaluations)
 
 
-def estimates_of(evidence: Evidence, judges: Sequence[SeatedJudge], *, level: float) -> dict[str, Estimate]:
+def evidence_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> Evidence:
+    """One arm's columns."""
+    experiment = session.experiment
+    return session.store.evidence(
+        session.run_id,
+        arm.name,
+        arm.fingerprint,
+        judges={judge.name: (judge.fingerprint, judge.judge.metric.name) for judge in judges},
+        attributes=tuple(experiment.report.slices),
+        cluster_by=experiment.decision.cluster_by,
+    )
+
+
+def rulebook_of(experiment: Experiment, judges: Sequence[SeatedJudge], attempt: Attempt | None) -> Rulebook:
+    """What a decision of this experiment follows."""
+    rules = experiment.decision
+    terms = Terms(
+        profile=rules.profile if rules.criteria is None else "own criteria",
+        looks=rules.looks,
+        alpha=rules.alpha,
+        attempt=attempt.number if attempt is not None else 1,
+        attempt_alpha=attempt.alpha if attempt is not None else None,
+        horizon=rules.horizon,
+        planned_looks=rules.planned_looks if rules.looks == "planned" else None,
+    )
+    return Rulebook(
+        criteria=tuple(section.criterion() for section in rules.rules),
+        terms=terms,
+        judge_metrics={judge.name: judge.judge.metric for judge in judges},
+        min_slice=rules.min_slice,
+        slice_false_discoveries=rules.slice_false_discoveries,
+    )
+
+
+def estimates_of(
+    evidence: Evidence, judges: Sequence[SeatedJudge], *, level: float, floor: Evidence | None = None
+) -> dict[str, Estimate]:
     """Every metric of one arm, by name."""
-    return metrics.estimates(evidence, level=level, judge_metrics={judge.name: judge.judge.metric for judge in judges})
+    described = {judge.name: judge.judge.metric for judge in judges}
+    return metrics.estimates(evidence, level=level, judge_metrics=described, floor=floor)
 
 
 def overall(decisions: Sequence[Decision]) -> Verdict:

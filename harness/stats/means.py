@@ -1,5 +1,6 @@
 """Means and paired differences of means, clustered by conversation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -7,25 +8,36 @@ import numpy as np
 
 from harness.domain.estimate import Estimate
 from harness.stats import clusters as cl
-from harness.stats import critical
+from harness.stats import looks as lk
 from harness.stats.evidence import Bools, Floats, Ints
+from harness.stats.looks import ONE_LOOK, Looks
 
 Bounds: TypeAlias = tuple[float, float]
 
 MEAN = "clustered-mean-t"
-MEAN_EXACT = "clustered-mean-t+exact"
 MEAN_FAILURES = "clustered-mean-t with failures"
+FAMILY: Mapping[str, str] = {"one": "clustered-mean-t", "any": "asymptotic-cs", "planned": "group-sequential"}
+"""Name of an interval from a standard error, by looks."""
+MEAN_EXACT = f"{MEAN}+exact"
+BETTING = "betting-cs"
 _FEW_DEVIATING = 5
 
 
 def mean(
-    values: Floats, clusters: Ints, *, metric: str = "mean", level: float = 0.95, bounds: Bounds | None = None
+    values: Floats,
+    clusters: Ints,
+    *,
+    metric: str = "mean",
+    level: float = 0.95,
+    bounds: Bounds | None = None,
+    looks: Looks = ONE_LOOK,
 ) -> Estimate:
-    """Mean with a t interval on clusters - 1 degrees of freedom; NaN is missing and counted.
+    """Mean with an interval over clusters: t on clusters - 1 degrees of freedom for one look; NaN is missing.
 
     One row per cluster gives mean +- t sd(ddof 1)/sqrt(n). ``bounds`` are the lowest and highest possible value of one
     row: the interval is cut to them, and an exact bound is added when too few clusters differ for a variance
-    (see docs/statistics.md). Without bounds, equal values have no interval at all.
+    (see docs/statistics.md). Without bounds, equal values have no interval at all. With fewer clusters than ``looks``
+    trusts the normal approximation with, bounded values get a betting interval and others none.
     """
     known = np.isfinite(values)
     x, codes = values[known], cl.encode(clusters[known])
@@ -42,7 +54,7 @@ def mean(
         n_missing=missing,
         method=MEAN,
     )
-    return _with_interval(estimate, variance, x, codes, bounds)
+    return with_interval(estimate, variance, x, codes, bounds=bounds, looks=looks)
 
 
 def paired_difference(
@@ -53,12 +65,13 @@ def paired_difference(
     metric: str = "difference",
     level: float = 0.95,
     bounds: Bounds | None = None,
+    looks: Looks = ONE_LOOK,
 ) -> Estimate:
     """Mean candidate-minus-production difference over the rows where both are known.
 
     ``bounds`` are those of the difference, not of one side.
     """
-    estimate = mean(candidate - production, clusters, metric=metric, level=level, bounds=bounds)
+    estimate = mean(candidate - production, clusters, metric=metric, level=level, bounds=bounds, looks=looks)
     known = np.isfinite(candidate - production)
     if not known.any():
         return estimate
@@ -70,34 +83,37 @@ def mean_with_failures(
     failed: Bools,
     clusters: Ints,
     *,
+    worth: Floats | None = None,
     metric: str = "mean",
     level: float = 0.95,
     bounds: Bounds = (0.0, 1.0),
+    looks: Looks = ONE_LOOK,
 ) -> Estimate:
-    """Mean score when a failed row counts as the lowest score, also where only a part of the answers was scored.
+    """Mean score when a failed row counts as ``worth``, also where only a part of the answers was scored.
 
-    (1 - f) s + f lo, with f the failed share of all rows and s the mean over scored rows: unscored answers (NaN) are
-    taken to be like the scored ones, and failures keep their share however few answers were scored. With every
-    answer scored it is exactly the mean with lo put in for failures.
+    (1 - f) s + g, with f the failed share of all rows, s the mean over scored rows and g what failures are worth over
+    all rows: unscored answers (NaN) are taken to be like the scored ones, and failures keep their share however few
+    answers were scored. With every answer scored it is exactly the mean with the worth put in for failures. ``worth``
+    is read in failed rows; by default it is the lowest score.
     """
-    low = bounds[0]
+    value_of = np.where(failed, bounds[0] if worth is None else worth, 0.0)
     scored = np.isfinite(scores) & ~failed
     n_missing = int(np.sum(~scored & ~failed))
     if not scored.any() and (n_missing or not failed.any()):
         return Estimate(metric=metric, value=None, level=level, n_missing=n_missing, method=MEAN_FAILURES)
-    share = float(failed.mean())
-    score = float(scores[scored].mean()) if scored.any() else low
-    influence = -(score - low) * (failed - share) / len(failed)
+    share, gained = float(failed.mean()), float(value_of.mean())
+    score = float(scores[scored].mean()) if scored.any() else 0.0
+    influence = (value_of - gained - score * (failed - share)) / len(failed)
     influence[scored] += (1 - share) * (scores[scored] - score) / max(int(scored.sum()), 1)
     used = scored | failed
     codes = cl.encode(clusters[used])
     n_clusters = cl.count(codes)
     totals = cl.sums(influence, cl.encode(clusters))
     variance = n_clusters / (n_clusters - 1) * float(np.sum(totals**2)) if n_clusters > 1 else float("nan")
-    values = np.where(failed, low, scores)[used]
+    values = np.where(failed, value_of, scores)[used]
     estimate = Estimate(
         metric=metric,
-        value=(1 - share) * score + share * low,
+        value=(1 - share) * score + gained,
         level=level,
         n=int(used.sum()),
         n_clusters=n_clusters,
@@ -105,7 +121,8 @@ def mean_with_failures(
         method=MEAN_FAILURES if failed.any() else MEAN,
         extra={"failed": float(failed.sum())},
     )
-    return _with_interval(estimate, variance, values, codes, bounds)
+    # Where answers are unscored, failures have more than their share among the rows that are used.
+    return with_interval(estimate, variance, values, codes, bounds=bounds, looks=looks, betting=not n_missing)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,27 +131,62 @@ class _Interval:
     high: float
 
 
-def _with_interval(estimate: Estimate, variance: float, values: Floats, codes: Ints, bounds: Bounds | None) -> Estimate:
-    """Fill in the interval: t, widened by the exact bound where the variance rests on too few clusters."""
+def with_interval(
+    estimate: Estimate,
+    variance: float,
+    values: Floats,
+    codes: Ints,
+    *,
+    bounds: Bounds | None,
+    looks: Looks,
+    betting: bool = True,
+) -> Estimate:
+    """``estimate`` with its interval from the ``variance`` of its value, and what it rests on.
+
+    Widened by an exact bound where the variance rests on too few clusters. ``betting`` says whether the value is the
+    plain mean of ``values``, so that a betting interval on them is one for it.
+    """
     value, level = estimate.value, estimate.level
+    estimate = replace(
+        estimate,
+        method=estimate.method.replace(FAMILY["one"], FAMILY[looks.name]),
+        looks=looks.name,
+        n_effective=cl.effective_n(values, codes, level=level),
+    )
     if value is None or estimate.n_clusters < 2:
         return replace(estimate, notes=(*estimate.notes, "one cluster has no interval"))
+    if estimate.n_clusters < looks.least_units:
+        spread = replace(estimate, std_error=float(np.sqrt(variance)))
+        return _few(spread, values, codes, bounds=bounds if betting else None, looks=looks)
     constant = bool(np.all(values == values[0]))
     error = 0.0 if constant else float(np.sqrt(variance))
-    unseen = _unseen(values, codes, level=level, bounds=bounds)
+    unseen = _unseen(values, codes, level=level, bounds=bounds, looks=looks)
     if constant and unseen is None:
         return replace(estimate, std_error=error, notes=(*estimate.notes, "all values are equal: no interval"))
-    half = 0.0 if constant else critical.student(level, estimate.n_clusters - 1) * error
+    half = 0.0 if constant else looks.multiplier(level, estimate.n_clusters) * error
     low, high = value - half, value + half
     method = estimate.method
     if unseen is not None and (unseen.low < low or unseen.high > high):
-        low, high, method = min(low, unseen.low), max(high, unseen.high), method.replace(MEAN, MEAN_EXACT)
+        low, high, method = min(low, unseen.low), max(high, unseen.high), f"{method}+exact"
     if bounds is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])
     return replace(estimate, low=low, high=high, std_error=error, method=method)
 
 
-def _unseen(values: Floats, codes: Ints, *, level: float, bounds: Bounds | None) -> _Interval | None:
+def _few(estimate: Estimate, values: Floats, codes: Ints, *, bounds: Bounds | None, looks: Looks) -> Estimate:
+    """Too few clusters for a normal approximation: an exact sequence by betting where values are bounded."""
+    if bounds is None:
+        least = f"an interval for more than one look needs {looks.least_units} conversations"
+        return replace(estimate, notes=(*estimate.notes, least))
+    from harness.stats import betting
+
+    alpha = (1 - estimate.level) / 2
+    low = betting.lower(values, alpha=alpha, bounds=bounds, clusters=codes)
+    high = betting.upper(values, alpha=alpha, bounds=bounds, clusters=codes)
+    return replace(estimate, low=low, high=high, method=BETTING)
+
+
+def _unseen(values: Floats, codes: Ints, *, level: float, bounds: Bounds | None, looks: Looks) -> _Interval | None:
     """Where the mean may lie when nearly every cluster has the same mean, by an exact bound on the others' share.
 
     A share p of clusters that differ from the common mean v moves the mean of a score in [lo, hi] by p(v - lo)
@@ -149,5 +201,5 @@ def _unseen(values: Floats, codes: Ints, *, level: float, bounds: Bounds | None)
     if bounds is None or differing >= _FEW_DEVIATING or 4 * differing > clusters:
         return None
     common = float(distinct[counts.argmax()])
-    share = critical.exact_upper(differing, clusters, level=level)
+    share = lk.exact_upper(looks, differing, clusters, level)
     return _Interval(low=common - share * (common - bounds[0]), high=common + share * (bounds[1] - common))

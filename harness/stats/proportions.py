@@ -1,18 +1,25 @@
 """Shares and paired differences of shares: Wilson, Tango and McNemar, clustered by effective sample size."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from harness.domain.estimate import Estimate
 from harness.stats import clusters as cl
-from harness.stats import critical
+from harness.stats import critical, means
 from harness.stats.evidence import Bools, Floats, Ints
+from harness.stats.looks import ONE_LOOK, Looks
 
 WILSON = "wilson"
 WILSON_CLUSTERED = "wilson-effective-n"
 TANGO = "tango"
 TANGO_CLUSTERED = "tango-effective-n"
+BERNOULLI = "bernoulli-cs"
+BERNOULLI_CLUSTERED = "bernoulli-cs-effective-n"
+_FEW_DISCORDANT = 10
+_LEAST_UNITS = 500
+"""Conversations below which rare errors are too few for a normal approximation at more than one look."""
 
 
 def wilson(successes: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
@@ -27,15 +34,31 @@ def wilson(successes: float, n: float, *, level: float = 0.95) -> tuple[float, f
     return low, high
 
 
-def proportion(values: Floats, clusters: Ints, *, metric: str = "share", level: float = 0.95) -> Estimate:
-    """Share of ones among 0/1 ``values`` with Wilson's interval; NaN is missing and counted."""
+def proportion(
+    values: Floats, clusters: Ints, *, metric: str = "share", level: float = 0.95, looks: Looks = ONE_LOOK
+) -> Estimate:
+    """Share of ones among 0/1 ``values``; NaN is missing and counted.
+
+    Wilson's interval for one look; for more the exact confidence sequence of a Bernoulli mean, on effective counts
+    when rows are clustered.
+    """
     known = np.isfinite(values)
     x, codes = values[known], cl.encode(clusters[known])
     missing = int(len(values) - len(x))
     if not len(x):
         return Estimate(metric=metric, value=None, level=level, n_missing=missing, method=WILSON)
     effective = cl.effective_n(x, codes, level=level)
-    low, high = wilson(float(x.mean()) * effective, effective, level=level)
+    independent = cl.count(codes) == len(x)
+    if looks.name == "one":
+        low, high = wilson(float(x.mean()) * effective, effective, level=level)
+        method = WILSON if independent else WILSON_CLUSTERED
+    else:
+        from harness.stats import mixtures
+
+        low, high = mixtures.bernoulli_interval(
+            float(x.mean()) * effective, effective, alpha=1 - level, t_opt=max(effective, 1.0)
+        )
+        method = BERNOULLI if independent else BERNOULLI_CLUSTERED
     variance = cl.covariance_of_means(x, x, codes)
     return Estimate(
         metric=metric,
@@ -43,12 +66,14 @@ def proportion(values: Floats, clusters: Ints, *, metric: str = "share", level: 
         low=low,
         high=high,
         level=level,
+        looks=looks.name,
         n=len(x),
         n_clusters=cl.count(codes),
+        n_effective=effective,
         n_missing=missing,
-        method=WILSON if cl.count(codes) == len(x) else WILSON_CLUSTERED,
+        method=method,
         std_error=None if math.isnan(variance) else math.sqrt(variance),
-        extra={"count": float(x.sum()), "n_effective": effective},
+        extra={"count": float(x.sum())},
     )
 
 
@@ -99,12 +124,20 @@ def mcnemar(only_candidate: int, only_production: int) -> tuple[float, float]:
 
 
 def paired_difference(
-    candidate: Bools, production: Bools, clusters: Ints, *, metric: str = "difference", level: float = 0.95
+    candidate: Bools,
+    production: Bools,
+    clusters: Ints,
+    *,
+    metric: str = "difference",
+    level: float = 0.95,
+    looks: Looks = ONE_LOOK,
 ) -> Estimate:
-    """Candidate's share minus production's over the same rows: Tango's interval, on effective counts when clustered.
+    """Candidate's share minus production's over the same rows.
 
-    Clustered counts are scaled by n_eff / n before Tango's interval is taken (see ``clusters.effective_n``), which
-    keeps its width when no pair is discordant.
+    For one look Tango's interval, on effective counts when clustered: counts are scaled by n_eff / n before the
+    interval is taken (see ``clusters.effective_n``), which keeps its width when no pair is discordant. For more looks
+    a confidence sequence on the differences -1, 0, 1: by betting while conversations or discordant pairs are few,
+    asymptotic after that, with one discordant pair more in the variance than was seen.
     """
     n = len(candidate)
     if not n:
@@ -113,24 +146,45 @@ def paired_difference(
     b, c = int(np.sum(candidate & ~production)), int(np.sum(production & ~candidate))
     difference = candidate.astype(np.float64) - production
     effective = cl.effective_n(difference, codes, level=level)
-    scale = effective / n
-    low, high = tango(b * scale, c * scale, effective, level=level)
     independent = cl.count(codes) == n
-    extra = {"only_candidate": float(b), "only_production": float(c), "n_effective": effective}
+    extra = {"only_candidate": float(b), "only_production": float(c)}
     if independent:
         extra["mcnemar_exact_p"], extra["mcnemar_mid_p"] = mcnemar(b, c)
     variance = cl.covariance_of_means(difference, difference, codes)
-    return Estimate(
+    estimate = Estimate(
         metric=metric,
         value=(b - c) / n,
-        low=low,
-        high=high,
         level=level,
+        looks=looks.name,
         n=n,
         n_clusters=cl.count(codes),
+        n_effective=effective,
         method=TANGO if independent else TANGO_CLUSTERED,
         std_error=None if math.isnan(variance) else math.sqrt(variance),
         production=float(production.mean()),
         candidate=float(candidate.mean()),
         extra=extra,
     )
+    if looks.name == "one":
+        scale = effective / n
+        low, high = tango(b * scale, c * scale, effective, level=level)
+        return replace(estimate, low=low, high=high)
+    return _sequence(estimate, difference, codes, variance, looks)
+
+
+def _sequence(estimate: Estimate, difference: Floats, codes: Ints, variance: float, looks: Looks) -> Estimate:
+    """The interval of a difference of shares at more than one look."""
+    alpha, discordant = (1 - estimate.level) / 2, int(np.count_nonzero(difference))
+    if estimate.n_clusters < 2:
+        return replace(estimate, notes=("one cluster has no interval",))
+    if discordant < _FEW_DISCORDANT or estimate.n_clusters < _LEAST_UNITS:
+        from harness.stats import betting
+
+        low = betting.lower(difference, alpha=alpha, bounds=(-1.0, 1.0), clusters=codes)
+        high = betting.upper(difference, alpha=alpha, bounds=(-1.0, 1.0), clusters=codes)
+        return replace(estimate, low=low, high=high, method=means.BETTING)
+    value = estimate.value or 0.0
+    error = math.sqrt(variance + 1 / estimate.n**2)
+    half = looks.multiplier(estimate.level, estimate.n_clusters) * error
+    low, high = max(value - half, -1.0), min(value + half, 1.0)
+    return replace(estimate, low=low, high=high, method=means.FAMILY[looks.name])

@@ -8,6 +8,7 @@ import numpy as np
 from harness.domain.estimate import Estimate
 from harness.stats import clusters as cl
 from harness.stats.evidence import Floats, Ints
+from harness.stats.looks import ONE_LOOK, Looks, one_look_level
 
 ORDER_STATISTICS = "order-statistics"
 MOVER = "order-statistics-mover"
@@ -31,30 +32,40 @@ def min_n(probability: float, *, level: float) -> int:
 
 
 def quantile(
-    values: Floats, clusters: Ints, probability: float, *, metric: str = "quantile", level: float = 0.95
+    values: Floats,
+    clusters: Ints,
+    probability: float,
+    *,
+    metric: str = "quantile",
+    level: float = 0.95,
+    looks: Looks = ONE_LOOK,
 ) -> Estimate:
     """Quantile by nearest rank with an order-statistic interval; +inf is a failure, NaN is missing.
 
-    The interval's ranks are exact binomial limits on the effective sample size (Woodruff). ``high`` is ``None`` when
-    the rank lies beyond the sample.
+    The interval's ranks are exact binomial limits on the effective sample size (Woodruff); for more than one look
+    they are those of the one-look level that is as wide as ``looks`` asks for, which is nearly the beta-binomial
+    quantile sequence of Howard and Ramdas. ``high`` is ``None`` when the rank lies beyond the sample.
     """
     known = ~np.isnan(values)
     x, codes = values[known], cl.encode(clusters[known])
     missing = int(len(values) - len(x))
     if not len(x):
         return Estimate(metric=metric, value=None, level=level, n_missing=missing, method=ORDER_STATISTICS)
-    arm = _arm(x, codes, probability, level)
+    stricter = one_look_level(looks, level, cl.count(codes))
+    arm = _arm(x, codes, probability, stricter)
     return Estimate(
         metric=metric,
         value=arm.value,
         low=arm.low,
         high=None if math.isinf(arm.high) else arm.high,
         level=level,
+        looks=looks.name,
         n=len(x),
         n_clusters=cl.count(codes),
+        n_effective=arm.n_effective,
         n_missing=missing,
         method=ORDER_STATISTICS,
-        extra=_extra(x, arm, probability, level),
+        extra=_extra(x, arm, probability, stricter),
     )
 
 
@@ -66,50 +77,56 @@ def quantile_ratio(
     *,
     metric: str = "quantile_ratio",
     level: float = 0.95,
+    looks: Looks = ONE_LOOK,
 ) -> Estimate:
     """Candidate's quantile over production's: order-statistic limits joined by MOVER with the paired correlation.
 
     Rows where either side is NaN are missing; +inf is a failed request and is never dropped. The combination is made on
     the log scale with the correlation of being above one's own quantile, so that pairing narrows it. A bound is
-    ``None`` when an order statistic it needs lies beyond the sample or is a failure.
+    ``None`` when an order statistic it needs lies beyond the sample or is a failure. Where production fails so often
+    that its own quantile is infinite the ratio is 0, and unknown when the candidate's is infinite too.
     """
     known = ~(np.isnan(candidate) | np.isnan(production) | (candidate <= 0) | (production <= 0))
     c, p, codes = candidate[known], production[known], cl.encode(clusters[known])
     missing = int(len(candidate) - len(c))
     if not len(c):
         return Estimate(metric=metric, value=None, level=level, n_missing=missing, method=MOVER)
-    top, base = _arm(c, codes, probability, level), _arm(p, codes, probability, level)
+    stricter = one_look_level(looks, level, cl.count(codes))
+    top, base = _arm(c, codes, probability, stricter), _arm(p, codes, probability, stricter)
     correlation = _correlation(top.above, base.above, codes)
-    value = None if math.isinf(base.value) else top.value / base.value
-    low, high = _mover(c, p, codes, probability, level)
-    notes: tuple[str, ...] = ()
-    if math.isinf(top.value):
-        notes = (f"{np.isinf(c).mean():.1%} of the candidate's requests failed, so this percentile is infinite",)
+    value: float | None = top.value / base.value
+    if math.isinf(base.value):
+        value = None if math.isinf(top.value) else 0.0
+    if math.isinf(top.value) or math.isinf(base.value):
+        low, high = _union(c, p, codes, probability, stricter)
+    else:
+        low, high = _mover(top, base, correlation)
+    notes: tuple[str, ...] = tuple(
+        f"{np.isinf(x).mean():.1%} of {whose} requests failed, so this percentile is infinite"
+        for whose, arm, x in (("the candidate's", top, c), ("production's", base, p))
+        if math.isinf(arm.value)
+    )
     return Estimate(
         metric=metric,
         value=value,
         low=low if value is not None else None,
         high=high if value is not None else None,
         level=level,
+        looks=looks.name,
         n=len(c),
         n_clusters=cl.count(codes),
+        n_effective=min(top.n_effective, base.n_effective),
         n_missing=missing,
         method=MOVER,
         production=base.value,
         candidate=top.value,
         notes=notes,
-        extra=_extra(c, top, probability, level) | {"correlation": correlation},
+        extra=_extra(c, top, probability, stricter) | {"correlation": correlation},
     )
 
 
-def _mover(
-    candidate: Floats, production: Floats, codes: Ints, probability: float, level: float
-) -> tuple[float | None, float | None]:
+def _mover(top: _Arm, base: _Arm, correlation: float) -> tuple[float | None, float | None]:
     """Limits of the ratio; ``None`` where nothing bounds it."""
-    top, base = _arm(candidate, codes, probability, level), _arm(production, codes, probability, level)
-    if math.isinf(top.value) or math.isinf(base.value):
-        return _union(candidate, production, codes, probability, level)
-    correlation = _correlation(top.above, base.above, codes)
 
     def spread(a: float, b: float) -> float:
         return math.sqrt(max(a * a + b * b - 2 * correlation * a * b, 0.0))
@@ -132,9 +149,11 @@ def _union(
     stricter = 1 - (1 - level) / 2
     top, base = _arm(candidate, codes, probability, stricter), _arm(production, codes, probability, stricter)
     low = top.low / base.high if math.isfinite(top.low) and math.isfinite(base.high) else None
+    high = top.high / base.low if math.isfinite(top.high) and 0 < base.low < math.inf else None
     if math.isinf(top.low) and math.isfinite(base.high):
         low = math.inf
-    high = top.high / base.low if math.isfinite(top.high) and base.low > 0 else None
+    if math.isfinite(top.high) and math.isinf(base.low):
+        high = 0.0
     return low, high
 
 
@@ -169,7 +188,6 @@ def _correlation(left: Floats, right: Floats, codes: Ints) -> float:
 
 def _extra(values: Floats, arm: _Arm, probability: float, level: float) -> dict[str, float]:
     return {
-        "n_effective": arm.n_effective,
         "n_infinite": float(np.isinf(values).sum()),
         "n_min": min_n(probability, level=level) * len(values) / max(arm.n_effective, 1.0),
     }

@@ -5,6 +5,9 @@ import math
 from harness.domain.estimate import Estimate
 
 _TOO_MANY = 1e9
+_SEQUENCE = 2.8
+"""Standard errors at which an asymptotic confidence sequence stands near its best, one-sided at 0.05."""
+_LEAST = 100
 
 
 def n_needed(estimate: Estimate, threshold: float, *, log_scale: bool = False) -> int | None:
@@ -17,6 +20,11 @@ def n_needed(estimate: Estimate, threshold: float, *, log_scale: bool = False) -
     value, low, high = estimate.value, estimate.low, estimate.high
     if value is None or not math.isfinite(value) or not estimate.n or value == threshold:
         return None
+    if estimate.looks == "any" and estimate.std_error and not log_scale and estimate.n_clusters < _LEAST:
+        # The bounds of a betting sequence on few pairs are far wider than those that will be used by then.
+        projected = estimate.n * (_SEQUENCE * estimate.std_error / (value - threshold)) ** 2
+        least = _LEAST * estimate.n / estimate.n_clusters
+        return max(math.ceil(projected), math.ceil(least)) if projected < _TOO_MANY else None
     side = high if value < threshold else low
     if side is None or not math.isfinite(side):
         least = math.ceil(estimate.extra.get("n_min", 0.0))

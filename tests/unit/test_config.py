@@ -17,16 +17,50 @@ def parse(**changes):
     return parse_experiment(MINIMAL | changes)
 
 
-def test_the_default_criteria_are_the_documented_five():
-    criteria = [section.criterion() for section in parse().decision.criteria]
+NON_INFERIORITY = [
+    ("latency_p95_ratio", Bound.BELOW, 1.2),
+    ("error_rate_difference", Bound.BELOW, 0.005),
+    ("win_rate", Bound.ABOVE, 0.48),
+    ("similarity_from_floor", Bound.ABOVE, -0.01),
+]
+SUPERIORITY = [
+    ("latency_p95_ratio", Bound.BELOW, 1.2),
+    ("error_rate_difference", Bound.BELOW, 0.0),
+    ("win_rate", Bound.ABOVE, 0.5),
+    ("similarity", Bound.ABOVE, 0.95),
+    ("coverage", Bound.ABOVE, 10_000),
+]
 
-    assert [(c.metric, c.bound, c.threshold) for c in criteria] == [
-        ("latency_p95_ratio", Bound.BELOW, 1.2),
-        ("error_rate_difference", Bound.BELOW, 0.0),
-        ("win_rate", Bound.ABOVE, 0.5),
-        ("similarity", Bound.ABOVE, 0.95),
-        ("coverage", Bound.ABOVE, 10_000),
-    ]
+
+@pytest.mark.parametrize(
+    ("decision", "expected"),
+    [
+        ({}, NON_INFERIORITY),
+        ({"profile": "superiority"}, SUPERIORITY),
+        ({"profile": "superiority", "criteria": [{"metric": "win_rate", "at_least": 0.4}]},
+         [("win_rate", Bound.AT_LEAST, 0.4)]),
+        ({"criteria": []}, []),
+    ],
+)  # fmt: skip
+def test_own_criteria_take_the_place_of_the_profiles(decision, expected):
+    criteria = [section.criterion() for section in parse(decision=decision).decision.rules]
+    assert [(c.metric, c.bound, c.threshold) for c in criteria] == expected
+
+
+def test_a_larger_sample_of_the_same_traffic_is_the_same_sequence():
+    def sequence(**sample):
+        return parse(traffic={"source": ["x.jsonl"], "sample": sample, "requests_per_month": 5}).sequence
+
+    assert sequence(size=10) == sequence(size=500) == sequence(rate=0.5) == sequence()
+    assert sequence(seed=1) != sequence()
+    assert sequence(stratify_by=["model"]) != sequence()
+
+
+def test_the_replica_may_be_recorded_too():
+    replica = parse(replica={"responses": "again.jsonl", "share": 1.0}).replica
+    assert (replica.responses, replica.title) == (["again.jsonl"], "again.jsonl")
+    with pytest.raises(ConfigurationError, match=r"replica needs exactly one of `model` and `responses`"):
+        parse(replica={"share": 0.5})
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_the_template_of_init_is_a_valid_experiment():
 
     experiment = config.parse_experiment(raw)
 
-    assert experiment.decision.criteria == list(config.DEFAULT_CRITERIA)
+    assert experiment.decision.rules == config.PROFILES["non_inferiority"]
 
 
 def test_every_link_between_documents_leads_somewhere():

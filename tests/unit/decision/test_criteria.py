@@ -66,13 +66,13 @@ def test_reasons_are_sentences_with_numbers_in_their_units():
         criterion("below", 1.2, "latency_p95_ratio"), estimate(1.05, 1.01, 1.1, "latency_p95_ratio")
     )
     assert passed.reason == (
-        "95th percentile latency, ratio is 1.05x (95% interval 1.01x to 1.10x), below 1.2x as required."
+        "95th percentile latency, ratio is 1.05x, below 1.10x with 97.5% confidence: below 1.2x as required."
     )
     failed = criteria.evaluate(
         criterion("at_most", 0.005, "error_rate_difference"), estimate(0.02, 0.01, 0.03, "error_rate_difference")
     )
     assert failed.reason == (
-        "Error rate, difference is +2.00 points (95% interval +1.00 points to +3.00 points), "
+        "Error rate, difference is +2.00 points, above +1.00 points with 97.5% confidence: "
         "required is at most +0.5 points."
     )
 

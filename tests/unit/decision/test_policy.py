@@ -99,7 +99,7 @@ def test_metrics_of_third_parties_are_described_by_the_caller():
     tone = Metric(name="tone", title="Tone", unit=Unit.SHARE, direction=Direction.HIGHER_IS_BETTER)
     criterion = Criterion(metric="tone", bound=Bound.ABOVE, threshold=0.5)
     decision = decide("mini", {"tone": item("tone", 0.6, 0.7, 0.8)}, [criterion], metrics={"tone": tone})
-    assert decision.reasons == ("Tone is 70.00% (95% interval 60.00% to 80.00%), above 50% as required.",)
+    assert decision.reasons == ("Tone is 70.00%, above 60.00% with 97.5% confidence: above 50% as required.",)
     undescribed = decide("mini", {"tone": item("tone", 0.6, 0.7, 0.8)}, [criterion])
     assert undescribed.verdict is Verdict.GO
 

@@ -95,11 +95,13 @@ def test_half_failed_is_infinitely_slower_for_sure():
     assert quantiles.quantile_ratio(candidate, production, np.arange(1000), 0.95).low == INF
 
 
-def test_an_infinite_base_has_no_ratio():
+def test_a_candidate_that_answers_where_production_fails_is_infinitely_faster():
     candidate = np.random.default_rng(7).lognormal(5, 0.5, 200)
     production = np.where(np.arange(200) < 50, INF, candidate)
     estimate = quantiles.quantile_ratio(candidate, production, np.arange(200), 0.95)
-    assert (estimate.value, estimate.low, estimate.high) == (None, None, None)
+    assert (estimate.value, estimate.low, estimate.high) == (0.0, None, 0.0)
+    both = quantiles.quantile_ratio(production, production, np.arange(200), 0.95)
+    assert (both.value, both.low, both.high) == (None, None, None)
 
 
 def test_unknown_and_impossible_times_are_missing():

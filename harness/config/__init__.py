@@ -1,0 +1,34 @@
+"""The Experiment and the process settings."""
+
+from harness.config.arms import RESERVED_ARMS, Candidate, Model, PriceSection, Replica, spec_fingerprint
+from harness.config.base import digest
+from harness.config.decision import PROFILES, CriterionSection, DecisionSection
+from harness.config.experiment import Experiment, ReportSection, Settings, load_experiment, parse_experiment
+from harness.config.traffic import Mapping_, Redaction, Sampling, Traffic
+from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection, Replay
+
+__all__ = [
+    "DEFAULT_JUDGES",
+    "PROFILES",
+    "RESERVED_ARMS",
+    "Budget",
+    "Candidate",
+    "CriterionSection",
+    "DecisionSection",
+    "Experiment",
+    "JudgeSection",
+    "Mapping_",
+    "Model",
+    "PriceSection",
+    "Redaction",
+    "Replay",
+    "Replica",
+    "ReportSection",
+    "Sampling",
+    "Settings",
+    "Traffic",
+    "digest",
+    "load_experiment",
+    "parse_experiment",
+    "spec_fingerprint",
+]
