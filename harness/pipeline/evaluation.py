@@ -53,9 +53,7 @@ def evaluate(session: Session, judges: Sequence[SeatedJudge]) -> tuple[ArmEvalua
             continue
         attempt = attempts.of(session, arm)
         reached = reach(own, rulebook_of(session.experiment, judges, attempt), floor=floor)
-        evaluations.append(
-            ArmEvaluation(arm=arm, evidence=own, estimates=found, reached=reached, attempt=attempt)
-        )
+        evaluations.append(ArmEvaluation(arm=arm, evidence=own, estimates=found, reached=reached, attempt=attempt))
     return tuple(evaluations)
 
 

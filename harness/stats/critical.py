@@ -10,6 +10,13 @@ def normal(level: float) -> float:
     return float(ndtri(0.5 + level / 2))
 
 
+def level_of(multiplier: float) -> float:
+    """The level whose two-sided normal quantile is ``multiplier``: 0.95 for 1.96."""
+    from scipy.special import ndtr
+
+    return float(2 * ndtr(multiplier) - 1)
+
+
 def student(level: float, degrees: int) -> float:
     """Two-sided t quantile; infinite without degrees of freedom."""
     from scipy.special import stdtrit

@@ -126,7 +126,9 @@ def mean_with_failures(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Interval:
+class Interval:
+    """Two ends."""
+
     low: float
     high: float
 
@@ -160,14 +162,14 @@ def with_interval(
         return _few(spread, values, codes, bounds=bounds if betting else None, looks=looks)
     constant = bool(np.all(values == values[0]))
     error = 0.0 if constant else float(np.sqrt(variance))
-    unseen = _unseen(values, codes, level=level, bounds=bounds, looks=looks)
-    if constant and unseen is None:
+    rest = unseen(values, codes, level=level, bounds=bounds, looks=looks)
+    if constant and rest is None:
         return replace(estimate, std_error=error, notes=(*estimate.notes, "all values are equal: no interval"))
     half = 0.0 if constant else looks.multiplier(level, estimate.n_clusters) * error
     low, high = value - half, value + half
     method = estimate.method
-    if unseen is not None and (unseen.low < low or unseen.high > high):
-        low, high, method = min(low, unseen.low), max(high, unseen.high), f"{method}+exact"
+    if rest is not None and (rest.low < low or rest.high > high):
+        low, high, method = min(low, rest.low), max(high, rest.high), f"{method}+exact"
     if bounds is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])
     return replace(estimate, low=low, high=high, std_error=error, method=method)
@@ -186,13 +188,15 @@ def _few(estimate: Estimate, values: Floats, codes: Ints, *, bounds: Bounds | No
     return replace(estimate, low=low, high=high, method=BETTING)
 
 
-def _unseen(values: Floats, codes: Ints, *, level: float, bounds: Bounds | None, looks: Looks) -> _Interval | None:
+def unseen(
+    values: Floats, codes: Ints, *, level: float, bounds: Bounds | None, looks: Looks = ONE_LOOK
+) -> Interval | None:
     """Where the mean may lie when nearly every cluster has the same mean, by an exact bound on the others' share.
 
     A share p of clusters that differ from the common mean v moves the mean of a score in [lo, hi] by p(v - lo)
     downwards or p(hi - v) upwards at most. It is the clusters that count, not their rows: a win and a loss in every
     conversation have no variance between conversations either. ``None`` when enough clusters differ for their variance
-    to be trusted.
+    to be trusted. ``codes`` as :func:`clusters.encode` gives them.
     """
     clusters = cl.count(codes)
     centres = np.round(cl.sums(values, codes) / np.bincount(codes), 9)
@@ -202,4 +206,4 @@ def _unseen(values: Floats, codes: Ints, *, level: float, bounds: Bounds | None,
         return None
     common = float(distinct[counts.argmax()])
     share = lk.exact_upper(looks, differing, clusters, level)
-    return _Interval(low=common - share * (common - bounds[0]), high=common + share * (bounds[1] - common))
+    return Interval(low=common - share * (common - bounds[0]), high=common + share * (bounds[1] - common))
