@@ -33,7 +33,7 @@ class Reporter(Protocol):
         ...
 
     def finish(self, task: str, note: str) -> None:
-        """``task`` ended; ``note`` says with what."""
+        """``task`` ended; ``note`` says with what, and is empty when it is not worth a line."""
         ...
 
     def warn(self, text: str) -> None:
@@ -63,6 +63,19 @@ class StageCounts:
 
     counts: Mapping[str, Mapping[str, int]]
     stop_reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portion:
+    """Which part of the work a stage is to do now; all of it by default."""
+
+    first: int | None = None
+    """As many of the run's requests, in their random order; all when ``None``."""
+    without: frozenset[str] = frozenset()
+    """Arms that need nothing more."""
+
+
+EVERYTHING = Portion()
 
 
 @dataclass(frozen=True, kw_only=True)

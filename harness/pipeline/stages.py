@@ -12,7 +12,7 @@ from harness.domain.run import IngestReport, Stage
 from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError, Interrupted
 from harness.ingest.stage import ExchangeSink, Progress, ingest
-from harness.pipeline import estimates, evaluation, reporting
+from harness.pipeline import attempts, estimates, evaluation, reporting
 from harness.pipeline.checks import check_settings
 from harness.pipeline.judging import SeatedJudge, default_embedder, judge_arms, seat_judges
 from harness.pipeline.replaying import replay_arms
@@ -151,7 +151,9 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
     _require(session, Stage.INGESTED, "harness ingest")
     run = session.run
     run = session.advance(Stage.DECIDED if reached(run, Stage.JUDGED) else run.stage, stop_reason=run.stop_reason)
-    judges, evaluations = await asyncio.to_thread(_evaluated, session)
+    await asyncio.to_thread(attempts.begin_all, session)
+    judges, evaluations = await asyncio.to_thread(evaluated, session)
+    await asyncio.to_thread(evaluation.record, session, evaluations)
     decisions = tuple(item.decision for item in evaluations if item.decision is not None)
     session.store.save_decision(
         session.run_id,
@@ -177,11 +179,12 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
 async def report_stage(session: Session, *, folder: Path | None = None) -> Mapping[str, Path]:
     """Render what is stored again, without changing it."""
     _require(session, Stage.INGESTED, "harness ingest")
-    judges, evaluations = await asyncio.to_thread(_evaluated, session)
+    judges, evaluations = await asyncio.to_thread(evaluated, session)
     return await asyncio.to_thread(_write, session, judges, evaluations, folder or session.folder)
 
 
-def _evaluated(session: Session) -> tuple[Sequence[SeatedJudge], Sequence[evaluation.ArmEvaluation]]:
+def evaluated(session: Session) -> tuple[Sequence[SeatedJudge], Sequence[evaluation.ArmEvaluation]]:
+    """The judges, and what every arm comes to by what is stored now."""
     judges = seat_judges(session.experiment, default_embedder())
     return judges, evaluation.evaluate(session, judges)
 

@@ -117,13 +117,21 @@ def pending(run_id: str, arm: str, fingerprint: str, *, retry_setup_errors: bool
     return paging.keys(run_id).outerjoin(o, observations.of_exchange(o, arm, fingerprint)).where(sa.or_(*unfinished))
 
 
-def within_share(database: Database, run_id: str, share: float) -> sa.ColumnElement[bool]:
-    """The condition that an exchange is among the first ``share`` of the run by position.
+def among_first(
+    database: Database, run_id: str, *, share: float | None = None, first: int | None = None
+) -> sa.ColumnElement[bool]:
+    """The condition that an exchange is among the first ``share``, or ``first`` ones, of the run by position.
 
-    The same exchanges on every call, and a larger share only adds to them.
+    The same exchanges on every call, and a larger limit only adds to them; of two limits the smaller counts.
     """
+    if share is None and first is None:
+        return sa.true()
     with database.read() as connection:
-        limit = math.ceil(share * count(connection, run_id))
+        total = count(connection, run_id)
+        limit = min(
+            total if share is None else math.ceil(share * total),
+            total if first is None else first,
+        )
         if limit <= 0:
             return sa.false()
         keys = sa.select(e.c.position, e.c.exchange_id).where(e.c.run_id == run_id)
