@@ -67,7 +67,7 @@ class PairwiseJudge:
     @cached_property
     def prompt(self) -> Prompt:
         """The prompt in use."""
-        return prompt_of("pairwise/v1", self.prompt_file)
+        return prompt_of("pairwise/v1", self.prompt_file, self.mode)
 
     @property
     def prompt_sha256(self) -> str:

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+import prompts
 from harness.domain.exchange import ChatRequest
 from harness.domain.judgment import JudgmentState, Label, Order, UnscoredReason
 from harness.domain.model import ModelSpec, TokenLogprob
 from harness.domain.observation import Completion, ErrorKind, ToolCall, Usage
 from harness.judging import JudgeContext
+from harness.judging.options import check_forms
 from harness.judging.panel import run_judge
 from harness.testing import FakeEmbedder, ScriptedModelClient, model_error, observation, pair, reply
 from judges.pairwise import PairwiseJudge
@@ -75,6 +77,23 @@ async def test_both_orders_are_asked_and_read_from_the_candidates_side():
 async def test_verdicts_become_shares(first, second, values):
     rows, _ = await judged(pair("Paris", "Lyon"), [verdict(first), verdict(second)])
     assert (rows[PF].value, rows[CF].value) == values
+
+
+@pytest.mark.parametrize(("word", "value"), [("A", 0.0), ("B", 1.0), ("TIE", 0.5)])
+async def test_a_plain_verdict_is_one_word(word, value):
+    rows, client = await judged(pair("Paris", "Lyon"), [word, "Neither, really."], mode="plain")
+    assert (rows[PF].value, rows[PF].parser, rows[PF].explanation) == (value, "reply/1 plain", None)
+    assert (rows[CF].reason, rows[CF].parser) == (UnscoredReason.OFF_MENU, "reply/1 plain")
+    assert len(client.calls) == 2
+
+
+def test_a_prompt_without_a_form_is_refused_only_where_the_mode_needs_it():
+    prompt = prompts.load("pairwise/v1")
+    without = replace(prompt, replies={form: text for form, text in prompt.replies.items() if form != "plain"})
+    for mode in ("auto", "soft", "structured"):
+        check_forms(without, mode)
+    with pytest.raises(prompts.PromptError, match=r"mode `plain` needs the part `# reply: plain`"):
+        check_forms(without, "plain")
 
 
 async def test_every_judgment_can_be_traced():
