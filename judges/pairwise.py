@@ -1,6 +1,5 @@
 """Which of two blinded answers is better, asked of a model in both orders."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +11,7 @@ from harness.domain.model import ModelSpec
 from harness.domain.pair import Pair
 from harness.judging import transcript
 from harness.judging.asking import Answer, Question, RungMemory, ask, judge_model
-from harness.judging.options import BOTH_ORDERS, Characters, Mode, Orders, Share, Tokens, prompt_of, rungs_of
+from harness.judging.options import Characters, Mode, Orders, Share, Tokens, drawn_orders, prompt_of, rungs_of
 from harness.judging.protocol import JudgeContext
 from harness.judging.reply import Choice, Menu
 from harness.judging.shown import Shown, show
@@ -29,11 +28,12 @@ class PairwiseJudge:
 
     The judge does not know whose answer is whose. In mode ``soft`` the value is the probability the model gives to
     the candidate's letter plus half of the tie's; otherwise it is the verdict it wrote. Identical answers are a tie
-    without a call.
+    without a call. With ``orders: single`` a pair is read in one order, and ``audit_share`` of the pairs in both, which
+    is what position bias is then measured on.
     """
 
     name: ClassVar[str] = "pairwise"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     metric: ClassVar[Metric] = Metric(
         name="win_rate",
         title="Win rate",
@@ -44,7 +44,9 @@ class PairwiseJudge:
 
     model: ModelSpec
     mode: Mode = "auto"
-    orders: Orders = BOTH_ORDERS
+    orders: Orders = "both"
+    audit_share: Share = 0.15
+    """Share of the pairs that ``orders: single`` reads in both orders all the same."""
     criteria: str = (
         "It does what was asked, completely and correctly; what it states is true; "
         "it is clear and leaves out what was not asked for."
@@ -79,16 +81,21 @@ class PairwiseJudge:
         """What is known of the model's ways to answer."""
         return RungMemory()
 
+    def orders_for(self, exchange_id: str) -> tuple[Order, ...]:
+        """The orders this exchange's pairs are read in."""
+        return drawn_orders(self.orders, self.audit_share, exchange_id)
+
     async def judge(self, pair: Pair, ctx: JudgeContext) -> Sequence[Judgment]:
-        """One Judgment per order."""
+        """One Judgment per order that is read."""
+        orders = self.orders_for(pair.exchange_id)
         if not pair.is_comparable:
-            return [ctx.unscored(pair, UnscoredReason.NOT_COMPARABLE, order=order) for order in self.orders]
+            return [ctx.unscored(pair, UnscoredReason.NOT_COMPARABLE, order=order) for order in orders]
         if transcript.same_answer(pair):
             return [
                 ctx.scored(
                     pair, value=0.5, label=Label.TIE, order=order, parser="identical", details={"identical": True}
                 )
-                for order in self.orders
+                for order in orders
             ]
         shown = show(
             pair,
@@ -97,14 +104,11 @@ class PairwiseJudge:
             hide_names=self.hide_names,
         )
         if shown.cut and self.too_long == "unscored":
-            return [
-                ctx.unscored(pair, UnscoredReason.TOO_LONG, order=order, details=shown.details) for order in self.orders
-            ]
-        return [await self._in_order(pair, ctx, shown, order) for order in self.orders]
+            return [ctx.unscored(pair, UnscoredReason.TOO_LONG, order=order, details=shown.details) for order in orders]
+        return [await self._in_order(pair, ctx, shown, order) for order in orders]
 
     async def _in_order(self, pair: Pair, ctx: JudgeContext, shown: Shown, order: Order) -> Judgment:
-        first = _first(pair, order)
-        production_first = first is Order.PRODUCTION_FIRST
+        production_first = order is Order.PRODUCTION_FIRST
         answer_a, answer_b = shown.production, shown.candidate
         if not production_first:
             answer_a, answer_b = answer_b, answer_a
@@ -113,7 +117,7 @@ class PairwiseJudge:
             menu=MENU,
             trusted={"criteria": self.criteria},
             untrusted={"conversation": shown.conversation, "answer_a": answer_a, "answer_b": answer_b},
-            identity=(pair.exchange_id, pair.arm, str(first)),
+            identity=(pair.exchange_id, pair.arm, str(order)),
         )
         answer = await ask(
             question,
@@ -146,14 +150,6 @@ class PairwiseJudge:
             details=details,
             **provenance,
         )
-
-
-def _first(pair: Pair, order: Order) -> Order:
-    """Who is shown first; drawn from the exchange's id when only one order is asked for."""
-    if order is not Order.NONE:
-        return order
-    coin = hashlib.sha256(pair.exchange_id.encode("utf-8", "surrogatepass")).digest()[0] % 2
-    return BOTH_ORDERS[coin]
 
 
 def _share(answer: Answer, candidate: Choice) -> float:

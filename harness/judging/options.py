@@ -1,30 +1,17 @@
 """Options that judges which ask a model have in common."""
 
+import hashlib
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from harness.domain.judgment import Order
 from harness.judging.asking import STRUCTURED, Rung
+from harness.judging.protocol import BOTH_ORDERS
 from prompts import Prompt, PromptError, load, load_file
 
-BOTH_ORDERS = (Order.PRODUCTION_FIRST, Order.CANDIDATE_FIRST)
-ONE_ORDER = (Order.NONE,)
-"""The order is drawn per exchange and kept in the Judgment's details as ``shown_first``."""
-
-_NAMED = {"both": BOTH_ORDERS, "single": ONE_ORDER}
-
-
-def _orders(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if value not in _NAMED:
-        raise ValueError("orders is `both` or `single`")
-    return _NAMED[value]
-
-
-Orders = Annotated[tuple[Order, ...], BeforeValidator(_orders)]
-"""``both`` or ``single`` in the experiment."""
+Orders = Literal["both", "single"]
+"""``single`` reads every pair in one order, drawn per exchange, and a share of them in both, as an audit."""
 Mode = Literal["auto", "soft", "structured", "plain"]
 """How a judge's model answers: ``soft`` by token probabilities, ``structured`` in words with a reason, ``auto`` the
 best it can, ``plain`` with one word, which is how most people ask."""
@@ -38,6 +25,20 @@ _RUNGS: dict[str, tuple[Rung, ...]] = {
     "structured": STRUCTURED,
     "plain": (Rung.PLAIN,),
 }
+
+
+def drawn_orders(orders: Orders, audit_share: float, exchange_id: str) -> tuple[Order, ...]:
+    """The orders to read a pair in; the draw depends on nothing but the exchange, so every judge and run repeats it.
+
+    Order and audit are drawn from hashes of their own: neither says anything about the other.
+    """
+    if orders == "both" or int.from_bytes(_hash(f"audit {exchange_id}")[:8]) < audit_share * 2**64:
+        return BOTH_ORDERS
+    return (BOTH_ORDERS[_hash(exchange_id)[0] % 2],)
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def rungs_of(mode: Mode) -> tuple[Rung, ...]:

@@ -7,7 +7,7 @@ from harness.domain.exchange import ChatRequest, Exchange
 from harness.domain.model import ModelSpec
 from harness.domain.observation import ArmRole, Completion
 from harness.domain.run import Stage
-from harness.judging.protocol import orders_of
+from harness.judging.protocol import orders_of, orders_read
 from harness.models.budget import CostEstimate, estimate_cost
 from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.judging import SeatedJudge
@@ -73,17 +73,18 @@ def of_judges(session: Session, judges: Sequence[SeatedJudge]) -> tuple[Expected
 
 def of_judge(session: Session, arm: Arm, seat: SeatedJudge, model: ModelSpec) -> ExpectedCost:
     """What one judge will cost on the pairs of one arm it has not read."""
-    orders = orders_of(seat.judge)
     shown: Iterable[tuple[Exchange, Completion | None]]
     if reached(session.run, Stage.REPLAYED):
         pairs = session.store.pending_pairs(
-            session.run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint, orders=orders
+            session.run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint, orders=orders_of(seat.judge)
         )
         shown = ((pair.exchange, pair.candidate.completion) for pair in pairs)
     else:
         every = session.store.exchanges(session.run_id)
         shown = ((exchange, exchange.production.completion) for exchange in every)
-    requests = (_judged(exchange, candidate) for exchange, candidate in shown for _ in orders)
+    requests = (
+        _judged(exchange, candidate) for exchange, candidate in shown for _ in orders_read(seat.judge, exchange.id)
+    )
     cost = estimate_cost(requests, model, expected_output=_VERDICT_TOKENS)
     return ExpectedCost(who=f"{arm.name} · {seat.name}", model=model.model, calls=cost.requests, cost=cost)
 

@@ -13,6 +13,7 @@ import yaml
 import harness
 from harness.decision import metrics
 from harness.domain.estimate import Estimate, Metric
+from harness.domain.judgment import UnscoredReason
 from harness.domain.metrics import COST_PER_1K
 from harness.domain.observation import ArmRole, ErrorKind
 from harness.domain.report import (
@@ -378,7 +379,8 @@ def _examples(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudg
     order = {judge.fingerprint: position for position, judge in enumerate(judges)}
     judgments: dict[str, list[Any]] = {}
     for judgment in store.judgments(run_id, arm.name, arm.fingerprint, ids=ids, judge_fingerprints=list(order)):
-        judgments.setdefault(judgment.exchange_id, []).append(judgment)
+        if judgment.reason is not UnscoredReason.NOT_DRAWN:
+            judgments.setdefault(judgment.exchange_id, []).append(judgment)
     examples = []
     for exchange_id, why, score in picked:
         pair = pairs[exchange_id]

@@ -233,18 +233,31 @@ async def test_long_texts_are_cut_on_both_sides_by_one_rule_and_it_is_recorded()
     assert client.calls == []
 
 
-async def test_a_single_order_is_drawn_by_exchange_and_about_even():
-    first = []
-    for i in range(200):
-        rows, client = await judged(pair("one", "two", id=f"e{i}"), [verdict("A")], orders=(Order.NONE,))
-        production_first = shown(client.calls[0][0]) == ("one", "two")
-        assert rows[Order.NONE].value == (0.0 if production_first else 1.0)
-        assert rows[Order.NONE].details["shown_first"] == ("production" if production_first else "candidate")
-        first.append(production_first)
-    assert 70 < sum(first) < 130
-    again, client = await judged(pair("one", "two", id="e0"), [verdict("A")], orders=(Order.NONE,))
-    assert (shown(client.calls[0][0]) == ("one", "two")) is first[0]
-    assert len(again) == 1
+async def test_a_single_order_is_the_drawn_one_and_a_share_is_read_in_both():
+    options = {"mode": "structured", "orders": "single", "audit_share": 0.2}
+    judge = PairwiseJudge(model=MODEL, **options)
+    for i in range(30):
+        rows, client = await judged(pair("one", "two", id=f"e{i}"), lambda request, model: verdict("A"), **options)
+        assert tuple(rows) == judge.orders_for(f"e{i}")
+        for order, (request, _) in zip(rows, client.calls, strict=True):
+            assert shown(request) == (("one", "two") if order is PF else ("two", "one"))
+            assert rows[order].value == (0.0 if order is PF else 1.0)
+            assert rows[order].details["shown_first"] == ("production" if order is PF else "candidate")
+
+
+@pytest.mark.parametrize(
+    ("item", "options"),
+    [
+        (pair("same", "same"), {}),
+        (replace(pair(), candidate=observation(arm="candidate", error=model_error().error)), {}),
+        (pair("a" * 900, "b"), {"max_answer_chars": 250, "too_long": "unscored"}),
+    ],
+    ids=["identical", "not comparable", "too long"],
+)
+async def test_what_is_not_asked_about_is_said_in_the_drawn_order_alone(item, options):
+    rows, client = await judged(item, [], orders="single", audit_share=0.0, **options)
+    assert tuple(rows) == PairwiseJudge(model=MODEL, orders="single", audit_share=0.0).orders_for("e1")
+    assert client.calls == []
 
 
 async def test_a_users_prompt_and_criteria_reach_the_judge(tmp_path):

@@ -9,7 +9,7 @@ from harness.config import JudgeSection
 from harness.domain.judgment import Order
 from harness.domain.model import ModelSpec, Price
 from harness.errors import ConfigurationError
-from harness.judging.protocol import Judge, fingerprint, orders_of
+from harness.judging.protocol import Judge, fingerprint, orders_of, orders_read
 
 
 def build(use="pairwise", **options):
@@ -45,7 +45,10 @@ def test_built_judges_are_judges_with_orders():
     judge = build(model="m")
     assert isinstance(judge, Judge)
     assert orders_of(judge) == (Order.PRODUCTION_FIRST, Order.CANDIDATE_FIRST)
-    assert orders_of(build(model="m", orders="single")) == (Order.NONE,)
+    single = build(model="m", orders="single", audit_share=0.0)
+    assert orders_of(single) == orders_of(judge)
+    assert len(orders_read(single, "e1")) == 1
+    assert orders_read(judge, "e1") == orders_of(judge)
     assert orders_of(build("rubric", model="m")) == (Order.NONE,)
 
 
@@ -53,13 +56,17 @@ def test_built_judges_are_judges_with_orders():
     ("use", "options", "complaint"),
     [
         ("pairwise", {}, "judge 'pairwise' needs the option 'model'"),
-        ("pairwise", {"model": "m", "colour": 1, "size": 2}, "has no option 'colour', 'size'; options: criteria, "),
+        ("pairwise", {"model": "m", "colour": 1, "size": 2}, "has no option 'colour', 'size'; options: audit_share, criteria, "),
         ("pairwise", {"model": "m", "max_tokens": "many"}, "option max_tokens: Input should be a valid integer"),
         ("pairwise", {"model": "m", "max_tokens": "4096"}, "option max_tokens: Input should be a valid integer"),
         ("pairwise", {"model": "m", "max_tokens": 0}, "option max_tokens: Input should be greater than"),
         ("pairwise", {"model": "m", "hide_names": "yes"}, "option hide_names: Input should be a valid boolean"),
-        ("pairwise", {"model": "m", "mode": "hard"}, "option mode: Input should be 'auto', 'soft' or 'structured'"),
-        ("pairwise", {"model": "m", "orders": "all"}, "option orders: orders is `both` or `single`"),
+        (
+            "pairwise",
+            {"model": "m", "mode": "hard"},
+            "option mode: Input should be 'auto', 'soft', 'structured' or 'plain'",
+        ),
+        ("pairwise", {"model": "m", "orders": "all"}, "option orders: Input should be 'both' or 'single'"),
         ("pairwise", {"model": "m", "prompt_file": "/no/such/file.md"}, "prompt file /no/such/file.md cannot be read"),
         ("pairwise", {"model": {"name": "m"}}, "option model.model: Field required"),
         ("pairwise", {"model": 7}, "option model"),
