@@ -137,25 +137,25 @@ class Bill:
 
     def add(self, reply: ModelReply) -> None:
         """A call that was answered."""
-        self.tokens_in = _plus(self.tokens_in, reply.usage.tokens_in)
-        self.tokens_out = _plus(self.tokens_out, reply.usage.tokens_out)
-        self.cost_usd = _plus(self.cost_usd, reply.cost_usd)
+        self.tokens_in = plus(self.tokens_in, reply.usage.tokens_in)
+        self.tokens_out = plus(self.tokens_out, reply.usage.tokens_out)
+        self.cost_usd = plus(self.cost_usd, reply.cost_usd)
         self.latency_ms += reply.latency_ms
         self.attempts += reply.attempts
         self.calls += 1
 
     def include(self, other: "Bill") -> None:
         """Another verdict's bill, for judgments that take two."""
-        self.tokens_in = _plus(self.tokens_in, other.tokens_in)
-        self.tokens_out = _plus(self.tokens_out, other.tokens_out)
-        self.cost_usd = _plus(self.cost_usd, other.cost_usd)
+        self.tokens_in = plus(self.tokens_in, other.tokens_in)
+        self.tokens_out = plus(self.tokens_out, other.tokens_out)
+        self.cost_usd = plus(self.cost_usd, other.cost_usd)
         self.latency_ms += other.latency_ms
         self.attempts += other.attempts
         self.calls += other.calls
 
     def add_failure(self, error: ModelError) -> None:
         """A call that failed; providers do not charge for a refusal, so no figure means no cost."""
-        self.cost_usd = _plus(self.cost_usd, error.cost_usd or 0.0)
+        self.cost_usd = plus(self.cost_usd, error.cost_usd or 0.0)
         self.latency_ms += error.latency_ms or 0.0
         self.attempts += error.attempts
         self.calls += 1
@@ -372,5 +372,6 @@ def _raw(completion: Completion | None) -> str | None:
     return "\n".join(part for part in parts if part)
 
 
-def _plus(total: Any, part: Any) -> Any:
+def plus(total: Any, part: Any) -> Any:
+    """The sum of two figures on a bill, unknown (``None``) when one of them is."""
     return None if total is None or part is None else total + part

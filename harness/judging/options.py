@@ -18,6 +18,8 @@ best it can, ``plain`` with one word, which is how most people ask."""
 Characters = Annotated[int, Field(ge=200)]
 Tokens = Annotated[int, Field(ge=16)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Distance = Annotated[float, Field(ge=0, le=0.5)]
+"""How far a share of preference is from a tie."""
 
 _RUNGS: dict[str, tuple[Rung, ...]] = {
     "auto": (Rung.LABEL, *STRUCTURED),

@@ -106,6 +106,12 @@ def orders_read(judge: Judge, exchange_id: str) -> tuple[Order, ...]:
     return orders_of(judge) if drawn is None else drawn(exchange_id)
 
 
+def models_of(judge: Judge) -> tuple[ModelSpec, ...]:
+    """The models a judge asks, in the order of its fields; none for a judge that computes."""
+    values = (getattr(judge, item.name) for item in fields(judge))  # type: ignore[arg-type]
+    return tuple(value for value in values if isinstance(value, ModelSpec))
+
+
 def fingerprint(judge: Judge, embedder: Embedder | None = None) -> str:
     """Hash of class, version, configuration, prompt and embedder: a pair is judged again only when it changes.
 

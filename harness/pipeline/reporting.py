@@ -151,12 +151,12 @@ def _warnings(
     found = []
     answering = {"the candidate": [item.arm.title], "production": list(ingest.sample.models)}
     for judge in judges:
-        if judge.model is not None:
-            found += [
-                f"Judge {judge.judge} ({judge.model}) is of the same family as {side}, and may prefer its own kind."
-                for side, models in answering.items()
-                if any(family(model) == family(judge.model) for model in models)
-            ]
+        found += [
+            f"Judge {judge.judge} ({asked}) is of the same family as {side}, and may prefer its own kind."
+            for asked in (judge.model, *judge.further_models)
+            for side, models in answering.items()
+            if asked is not None and any(family(model) == family(asked) for model in models)
+        ]
         if judge.flips and judge.both_orders and judge.flips > _MANY_FLIPS * judge.both_orders:
             found.append(
                 f"Judge {judge.judge} changed sides on {judge.flips} of {judge.both_orders} pairs when the order was "
@@ -218,13 +218,14 @@ def _judge(session: Session, item: ArmEvaluation, judge: SeatedJudge) -> JudgeRe
     counts = session.store.judgment_counts(
         session.run_id, item.arm.name, item.arm.fingerprint, judge_fingerprint=judge.fingerprint
     )
-    model = getattr(judge.judge, "model", None)
+    asked = [model.model for model in judge.models]
     return JudgeReport(
         judge=judge.name,
         kind=judge.kind,
         metric=judge.judge.metric.name,
         fingerprint=judge.fingerprint,
-        model=getattr(model, "model", None),
+        model=next(iter(asked), None),
+        further_models=tuple(asked[1:]),
         prompt=getattr(judge.judge, "prompt_name", None),
         prompt_sha256=getattr(judge.judge, "prompt_sha256", None),
         pairs=int(np.sum(item.evidence.candidate.completed & item.evidence.production.completed)),
