@@ -298,8 +298,9 @@ class ReportSection(_Section):
     """Whether messages and answers appear in the report at all."""
 
 
-DEFAULT_JUDGES = (JudgeSection(use="exact"), JudgeSection(use="similarity"), JudgeSection(use="length"),
-                  JudgeSection(use="refusal"), JudgeSection(use="structure"))  # fmt: skip
+DEFAULT_JUDGES = tuple(
+    JudgeSection(use=name) for name in ("exact", "similarity", "length", "refusal", "structure", "style")
+)
 
 
 class Experiment(_Section):

@@ -59,6 +59,14 @@ LENGTH_DIFFERENCE = _metric(
     _NEUTRAL,
     "Mean length of the candidate's answers minus production's.",
 )
+MARKDOWN_DIFFERENCE = _metric(
+    "markdown_difference",
+    "Markdown, difference",
+    Unit.SCORE,
+    _NEUTRAL,
+    "Marks of markdown (headings, list items, bold, table rows, code blocks) per 1,000 characters of the candidate's "
+    "answers minus production's.",
+)
 COVERAGE = _metric(
     "coverage",
     "Pairs compared",
@@ -166,6 +174,7 @@ METRICS: Mapping[str, Metric] = {
         STRUCTURE,
         REFUSAL_DIFFERENCE,
         LENGTH_DIFFERENCE,
+        MARKDOWN_DIFFERENCE,
         TOKENS_IN_RATIO,
         TOKENS_OUT_RATIO,
         COST_RATIO,

@@ -53,7 +53,7 @@ def estimate(data: Evidence, **judges: Metric):
 
 def test_every_built_in_arm_metric_is_estimated_even_without_rows():
     found = estimate(evidence(arm(0), arm(0)), similarity=SIMILARITY, pairwise=WIN_RATE)
-    from_judges = {"exact_match", "structure_valid", "refusal_rate_difference"}
+    from_judges = {"exact_match", "structure_valid", "refusal_rate_difference", "markdown_difference"}
     assert set(found) == set(metrics.METRICS) - from_judges
     assert all(item.value is None for name, item in found.items() if name != "coverage")
     assert found["coverage"].value == 0

@@ -17,7 +17,9 @@ def test_every_metric_is_named_titled_and_explained_in_one_sentence():
 def test_differences_are_points_or_characters_and_ratios_are_ratios():
     for name, metric in METRICS.items():
         assert (metric.unit is Unit.RATIO) == name.endswith("_ratio")
-        assert (metric.unit in {Unit.POINTS, Unit.CHARACTERS}) == name.endswith("_difference")
+        # Marks per 1,000 characters have no unit of their own.
+        difference = metric.unit in {Unit.POINTS, Unit.CHARACTERS} or name == "markdown_difference"
+        assert difference == name.endswith("_difference")
 
 
 def test_errors_of_our_own_setup_have_no_metric():
