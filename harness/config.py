@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from harness.domain.decision import Bound, Criterion
 from harness.domain.model import ModelSpec, Price
+from harness.domain.observation import CANARY, PRODUCTION, REPLICA
 from harness.errors import ConfigurationError
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
@@ -26,6 +27,11 @@ _SECRET = re.compile(r"(?i)(api[_-]?key|authorization|bearer|password|secret|tok
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _unquoted_off(value: Any) -> Any:
+    """YAML reads a bare ``off`` as false."""
+    return "off" if value is False else value
 
 
 class _Section(BaseModel):
@@ -181,8 +187,8 @@ class Candidate(_Asked):
     def _model_or_responses(self) -> Self:
         if (self.model is None) == (self.responses is None):
             raise ValueError(f"candidate {self.name!r} needs exactly one of `model` and `responses`")
-        if self.name in {"production", "replica"}:
-            raise ValueError(f"{self.name!r} is the name of a built-in arm")
+        if self.name in {PRODUCTION, REPLICA, CANARY}:
+            raise ValueError(f"{self.name!r} is a reserved name; call the candidate something else")
         return self
 
     def spec(self) -> ModelSpec:
@@ -311,6 +317,9 @@ class Experiment(_Section):
     candidates: Annotated[list[Candidate], Field(min_length=1)]
     replica: Replica | None = None
     judges: list[JudgeSection] = list(DEFAULT_JUDGES)
+    canaries: Annotated[Literal["stop", "warn", "off"], BeforeValidator(_unquoted_off)] = "stop"
+    """What becomes of a model judge that fails pairs with a known answer: it reads no pairs, or we say so, or such
+    pairs are not read at all."""
     replay: Replay = Replay()
     budget: Budget = Budget()
     decision: DecisionSection = DecisionSection()

@@ -39,6 +39,14 @@ class PanelResult:
     stop_reason: str | None = None
     """Why pairs are left over: ``budget``, ``time_limit`` or ``interrupted``; ``None`` when all were judged."""
 
+    @property
+    def endings(self) -> dict[str, int]:
+        """Judgments by how they ended, ``scored`` first; endings that did not happen are left out."""
+        found = Counter({"scored": self.scored})
+        found.update(self.unscored)
+        found.update(self.errors)
+        return {ending: count for ending, count in found.items() if count}
+
 
 async def run_judge(
     judge: Judge,

@@ -8,7 +8,7 @@ from harness.domain.decision import Decision, Verdict
 from harness.domain.estimate import Estimate
 from harness.domain.observation import ArmRole
 from harness.pipeline.arms import Arm, arms_of
-from harness.pipeline.judging import SeatedJudge
+from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
 from harness.stats.evidence import Evidence
 
