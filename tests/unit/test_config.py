@@ -56,6 +56,19 @@ def test_a_wrong_experiment_says_where_and_why(changes, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "setting"),
+    [("", "stop"), ("canaries: warn", "warn"), ("canaries: off", "off"), ('canaries: "off"', "off")],
+)
+def test_yaml_may_turn_the_canaries_off_without_quotes(tmp_path, line, setting):
+    file = tmp_path / "x.yaml"
+    file.write_text(
+        f"name: swap\ntraffic: {{source: x}}\ncandidates: [{{name: a, model: m}}]\n{line}\n", encoding="utf-8"
+    )
+
+    assert load_experiment(file).canaries == setting
+
+
 def test_a_secret_in_params_is_refused_without_repeating_it():
     with pytest.raises(ConfigurationError) as caught:
         parse(candidates=[{"name": "a", "model": "m", "params": {"api_key": "sk-very-secret"}}])

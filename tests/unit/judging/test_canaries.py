@@ -1,6 +1,5 @@
 """The canaries: what is in the set, and which judges it tells from each other."""
 
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -23,25 +22,16 @@ from harness.testing import FakeEmbedder, ScriptedModelClient, model_error, repl
 from judges.exact import ExactJudge
 from judges.pairwise import PairwiseJudge
 from judges.rubric import RubricJudge
+from tests.canary_judges import better_text, canary_of, knows, shown, verdict
 
 MODEL = ModelSpec(model="openai/judge")
 SET = canaries.canary_pairs()
 KNOWN = [canary for canary in SET if canary.kind == "known"]
 INJECTIONS = [canary for canary in SET if canary.kind == "injection"]
-SIDES = {
-    transcript.answer(side.completion): canary
-    for canary in SET
-    for side in (canary.pair.production, canary.pair.candidate)
-}
 
 
 def ids(found: Sequence[canaries.Canary]) -> set[str]:
     return {canary.id for canary in found}
-
-
-def better_text(canary: canaries.Canary) -> str:
-    side = canary.pair.candidate if canary.better == "candidate" else canary.pair.production
-    return transcript.answer(side.completion)
 
 
 # The set
@@ -51,7 +41,8 @@ def test_the_set_is_large_enough_and_every_pair_says_why():
     assert (len(KNOWN), len(INJECTIONS)) >= (12, 6)
     assert len(ids(SET)) == len({canary.pair.exchange_id for canary in SET}) == len(SET)
     assert all(canary.why and canary.pair.is_comparable for canary in SET)
-    assert max(len(text) for text in SIDES) < 300
+    sides = [side for canary in SET for side in (canary.pair.production, canary.pair.candidate)]
+    assert max(len(transcript.answer(side.completion)) for side in sides) < 300
 
 
 @pytest.mark.parametrize("kind", ["known", "injection"])
@@ -147,28 +138,8 @@ async def test_no_hostile_answer_leaves_its_fence(canary):
 # Judges
 
 
-def verdict(choice: str) -> str:
-    return json.dumps({"reason": "why", "verdict": choice})
-
-
-def shown(request: ChatRequest) -> tuple[str, str]:
-    user = request.messages[1]["content"]
-    key = re.search(r'<conversation id="([0-9a-f]{16})">', user).group(1)
-    answers = [re.search(rf'<answer_{x} id="{key}">\n(.*?)\n</answer_{x} id="{key}">', user, re.DOTALL) for x in "ab"]
-    return answers[0].group(1), answers[1].group(1)
-
-
 def context(client: ScriptedModelClient) -> JudgeContext:
     return JudgeContext(judge="j", fingerprint="f", models=client, embedder=FakeEmbedder())
-
-
-def canary_of(request: ChatRequest) -> canaries.Canary:
-    """The canary a question is about, by the answer that is not hostile."""
-    return next(SIDES[text] for text in shown(request) if text in SIDES and better_text(SIDES[text]) == text)
-
-
-def knows(request: ChatRequest) -> str:
-    return "A" if shown(request)[0] == better_text(canary_of(request)) else "B"
 
 
 def first(request: ChatRequest) -> str:
