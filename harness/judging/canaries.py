@@ -87,19 +87,19 @@ def is_read(judge: Judge, rows: Sequence[Judgment]) -> bool:
 async def read_canaries(
     judge: Judge,
     ctx: JudgeContext,
+    wanted: Sequence[Canary],
     write: Callable[[Sequence[Judgment]], None],
     *,
-    found: Sequence[Judgment] = (),
     concurrency: int = 8,
     stop: StopSignal | None = None,
     on_progress: Callable[[PanelResult], None] | None = None,
 ) -> PanelResult:
-    """Let ``judge`` read the canaries that ``found`` lacks, exactly as it reads other pairs.
+    """Let ``judge`` read canaries exactly as it reads other pairs.
 
     Raises:
         Exception: whatever :func:`harness.judging.panel.run_judge` raises.
     """
-    pairs = [canary.pair for canary in unread(judge, found)]
+    pairs = [canary.pair for canary in wanted]
     return await run_judge(judge, ctx, pairs, write, concurrency=concurrency, stop=stop, on_progress=on_progress)
 
 

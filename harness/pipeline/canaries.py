@@ -61,7 +61,7 @@ class CanaryGate:
         task, read = f"canaries · {seat.name}", None
         if unread := canaries.unread(seat.judge, found):
             self._session.reporter.start(task, total=len(unread))
-            read = await self._read(seat, found, task=task, total=len(unread))
+            read = await self._read(seat, unread, task=task)
             found = await asyncio.to_thread(_stored, self._session, seat)
         result = result_of(seat.judge, found)
         checks = checks_of(result)
@@ -77,23 +77,33 @@ class CanaryGate:
                 self._warn(seat, check)
         return result.state is HealthState.PASS
 
-    async def _read(self, seat: SeatedJudge, found: Sequence[Judgment], *, task: str, total: int) -> PanelResult:
+    async def _read(self, seat: SeatedJudge, wanted: Sequence[canaries.Canary], *, task: str) -> PanelResult:
+        """Read the first one alone: it tells whether the judge can be asked at all, and in which form."""
         session = self._session
         watch = SetupWatch(self._client, who=f"judge {seat.name}")
         replay = session.experiment.replay
-        read = await canaries.read_canaries(
-            seat.judge,
-            seat.context(watch, self._embedder, deadline_s=replay.deadline_s),
-            lambda judgments: session.store.put_judgments(session.run_id, judgments),
-            found=found,
-            concurrency=replay.concurrency,
-            stop=self._stop,
-            on_progress=lambda progress: session.reporter.update(task, done=progress.pairs, total=total),
-        )
-        # Identical answers are scored without a call and say nothing about the set-up.
-        stored = await asyncio.to_thread(_stored, session, seat)
-        if not any(row.state is JudgmentState.SCORED and row.attempts for row in stored):
-            watch.check()
+        read = PanelResult()
+
+        def on_progress(progress: PanelResult) -> None:
+            session.reporter.update(task, done=read.pairs + progress.pairs, total=len(wanted))
+
+        for part in (wanted[:1], wanted[1:]):
+            now = await canaries.read_canaries(
+                seat.judge,
+                seat.context(watch, self._embedder, deadline_s=replay.deadline_s),
+                part,
+                lambda judgments: session.store.put_judgments(session.run_id, judgments),
+                concurrency=replay.concurrency,
+                stop=self._stop,
+                on_progress=on_progress,
+            )
+            read = read.plus(now)
+            stored = await asyncio.to_thread(_stored, session, seat)
+            # Identical answers are scored without a call and say nothing about the set-up.
+            if not any(row.state is JudgmentState.SCORED and row.attempts for row in stored):
+                watch.check()
+            if read.stop_reason is not None:
+                break
         return read
 
     def _warn(self, seat: SeatedJudge, check: HealthCheck) -> None:

@@ -175,7 +175,7 @@ async def result(choose: Callable[[ChatRequest], object] | Sequence[object], **o
     judge = PairwiseJudge(**options)
     client = ScriptedModelClient(script)
     rows: list[Judgment] = []
-    done = await canaries.read_canaries(judge, context(client), rows.extend)
+    done = await canaries.read_canaries(judge, context(client), SET, rows.extend)
     assert done.pairs == len(SET)
     found = result_of(judge, rows)
     assert found.known == found.right + found.tied + found.wrong + found.unscored + found.unread == len(KNOWN)
@@ -291,12 +291,12 @@ async def test_a_few_failures_do_not_hide_what_is_certain_anyway():
 async def test_identical_answers_are_no_call_and_a_stranger_that_prefers_one_is_warned_of():
     client = ScriptedModelClient(lambda request, model: verdict(knows(request)))
     judge = PairwiseJudge(model=MODEL, mode="structured")
-    await canaries.read_canaries(judge, context(client), lambda rows: None)
+    await canaries.read_canaries(judge, context(client), SET, lambda rows: None)
     assert len(client.calls) == 2 * (len(KNOWN) + len(INJECTIONS))
 
     rows: list[Judgment] = []
     ctx = context(ScriptedModelClient([]))
-    await canaries.read_canaries(Stranger(), ctx, rows.extend)
+    await canaries.read_canaries(Stranger(), ctx, SET, rows.extend)
     always = result_of(Stranger(), rows)
     assert (always.right, always.wrong, always.split) == (8, 8, ("the-same-twice",))
     # Right where it matters, and still not to be trusted with equals.
