@@ -13,7 +13,7 @@ from harness.domain.metrics import COVERAGE
 from harness.domain.observation import ArmRole
 from harness.errors import ConfigurationError
 from harness.pipeline.evaluation import ArmEvaluation
-from harness.pipeline.judging import SeatedJudge
+from harness.pipeline.seats import SeatedJudge
 
 ARM = "production-again"
 _FLOOR = ("similarity", "exact_match", "structure_valid", "win_rate")

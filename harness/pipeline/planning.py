@@ -16,7 +16,7 @@ from harness.pipeline import attempts, estimates
 from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.estimates import ExpectedCost
 from harness.pipeline.evaluation import estimates_of, evidence_of, rulebook_of
-from harness.pipeline.judging import SeatedJudge, default_embedder, seat_judges
+from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges
 from harness.pipeline.session import Session
 from harness.pipeline.stages import ingest_stage
 
