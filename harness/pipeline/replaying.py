@@ -23,7 +23,11 @@ _BATCH = 500
 
 async def replay_arms(session: Session, portion: Portion = EVERYTHING) -> StageCounts:
     """Ask every arm what it has not answered yet; recorded responses are taken whole, whatever the portion."""
-    stop = session.stage_stop()
+    with session.clocked("replay") as stop:
+        return await _replay_arms(session, portion, stop)
+
+
+async def _replay_arms(session: Session, portion: Portion, stop: StopSignal) -> StageCounts:
     found: dict[str, Mapping[str, int]] = {}
     asked: list[tuple[Arm, ModelSpec]] = []
     for arm in arms_of(session.experiment):

@@ -12,7 +12,7 @@ from harness.domain.run import IngestReport, Stage
 from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError, Interrupted
 from harness.ingest.stage import ExchangeSink, Progress, ingest
-from harness.pipeline import attempts, estimates, evaluation, reporting
+from harness.pipeline import attempts, estimates, evaluation, looking, reporting
 from harness.pipeline.checks import check_settings
 from harness.pipeline.judging import judge_arms
 from harness.pipeline.replaying import replay_arms
@@ -45,15 +45,21 @@ class Result:
 async def run_all(session: Session, *, command: str = "") -> Result:
     """Every stage, each going on where it stopped; a spent budget or time limit still judges and reports what there is.
 
+    Asking and judging take turns, and end for a candidate whose decision stands or is out of reach.
+
     Raises:
         ConfigurationError: something a later stage needs is wrong; found before anything is read or asked.
         Interrupted: somebody asked for the end; they want the prompt, not a report.
     """
-    check_settings(session.experiment, seat_judges(session.experiment, default_embedder()))
-    for stage in (ingest_stage, replay_stage, judge_stage):
-        await stage(session)
-        if session.stop.reason is not None:
-            raise Interrupted("interrupted; the same command goes on where it stopped")
+    embedder = default_embedder()
+    judges = seat_judges(session.experiment, embedder)
+    check_settings(session.experiment, judges)
+    await ingest_stage(session)
+    looking.check(session)
+    for expected in (estimates.of_arms, lambda session: estimates.of_judges(session, judges)):
+        _show(session, await asyncio.to_thread(expected, session))
+    reason = await looking.ask_and_judge(session, judges, embedder)
+    session.advance(Stage.JUDGED, stop_reason=reason)
     return await decide_stage(session, command=command)
 
 
