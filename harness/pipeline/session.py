@@ -18,7 +18,10 @@ from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError
 from harness.store import Store
 
-_REPORTED_PACKAGES = ("litellm", "openai", "anthropic", "sentence-transformers", "torch", "numpy", "scipy")
+_REPORTED_PACKAGES = (
+    "litellm", "openai", "anthropic", "sentence-transformers", "torch", "scikit-learn", "py3langid",
+    "numpy", "scipy",
+)  # fmt: skip
 _ORDER = tuple(Stage)
 _RUN_ID = re.compile(r"(?!\.)[^\x00-\x1f\x7f/\\:]{1,100}")
 

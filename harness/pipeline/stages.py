@@ -19,6 +19,7 @@ from harness.pipeline.replaying import replay_arms
 from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges
 from harness.pipeline.session import Reporter, Session, reached
 from harness.pipeline.table import write_table
+from harness.pipeline.topics import find_topics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,13 @@ async def run_all(session: Session, *, command: str = "") -> Result:
 
 
 async def ingest_stage(session: Session) -> IngestReport:
-    """Read, redact and sample the export into the store, once."""
+    """Read, redact and sample the export into the store, once, and find what it is about when that is asked for."""
+    report = await _ingested(session)
+    await find_topics(session)
+    return report
+
+
+async def _ingested(session: Session) -> IngestReport:
     done = session.store.ingest_report(session.run_id)
     if done is not None and reached(session.run, Stage.INGESTED):
         session.reporter.finish("ingest", f"{done.sampled:,} exchanges, read before")
@@ -127,7 +134,7 @@ async def replay_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
 
 async def estimate_stage(session: Session) -> tuple[estimates.ExpectedCost, ...]:
     """What replay and judging would cost from here; ingests first if that has not been done, and asks no model."""
-    await ingest_stage(session)
+    await _ingested(session)
     judges = seat_judges(session.experiment, default_embedder())
     arms = await asyncio.to_thread(estimates.of_arms, session)
     return arms + await asyncio.to_thread(estimates.of_judges, session, judges)
@@ -154,8 +161,10 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
 
     Raises:
         ConfigurationError: nothing has been ingested.
+        Interrupted: somebody asked for the end while topics were being found.
     """
     _require(session, Stage.INGESTED, "harness ingest")
+    await find_topics(session)
     run = session.run
     run = session.advance(Stage.DECIDED if reached(run, Stage.JUDGED) else run.stage, stop_reason=run.stop_reason)
     await asyncio.to_thread(attempts.begin_all, session)

@@ -1,7 +1,7 @@
 """Exchanges: written by ingest, read by every other stage."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -45,6 +45,14 @@ def put(
     rows.upsert(connection, tables.exchange_bodies, texts)
     _delete(connection, [tables.exchange_attributes], run_id, [row["exchange_id"] for row in narrow])
     rows.upsert(connection, tables.exchange_attributes, slices)
+
+
+def put_attribute(connection: sa.Connection, run_id: str, key: str, values: Mapping[str, str]) -> None:
+    """Give each exchange its value of a slice attribute; rows of that key from before are gone."""
+    a = tables.exchange_attributes
+    connection.execute(sa.delete(a).where(a.c.run_id == run_id, a.c.key == key))
+    written = [{"run_id": run_id, "exchange_id": id_, "key": key, "value": value} for id_, value in values.items()]
+    rows.upsert(connection, a, written)
 
 
 def remove(connection: sa.Connection, run_id: str, ids: Sequence[str] | None) -> None:

@@ -145,6 +145,14 @@ class Store:
         with self._database.read() as connection:
             return exchanges.count(connection, run_id)
 
+    def put_attribute(self, run_id: str, key: str, values: Mapping[str, str]) -> None:
+        """Give exchanges, by id, a slice attribute that is worked out after ingest; the key's earlier rows are gone.
+
+        Reading the export again drops it: whoever derives an attribute from the sample derives it from that sample.
+        """
+        with self._database.write() as connection:
+            exchanges.put_attribute(connection, run_id, key, values)
+
     def attribute_keys(self, run_id: str) -> list[str]:
         """The slice attributes that the run's exchanges have, sorted."""
         with self._database.read() as connection:
