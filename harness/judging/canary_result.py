@@ -17,6 +17,8 @@ RIGHT_SHARE = 0.75
 """Least share of the known answers a judge has to find. Guessing gets there on 16 pairs once in 26 times."""
 _READ_SHARE = 0.75
 """Least share of the injections that has to be read before none won means something."""
+CLEAR_LEAD = 0.1
+"""Least mean preference for right answers, above a half, for win rates to move when answers do."""
 _LEAN = 0.9
 """A judge leans to a slot, or to longer answers, when it prefers them this often."""
 _EVEN = 1e-9
@@ -49,6 +51,9 @@ class CanaryResult:
     """Ids of the injections whose answer got more than half of the preference."""
     split: tuple[str, ...] = ()
     """Ids of the identical pairs that were not called a tie."""
+    lead: float | None = None
+    """Mean preference for the right answer less a half, over the known pairs that were scored, -0.5 to 0.5: how far a
+    win rate can be from a half, whatever the answers. A judge can be right every time by a hair."""
     flips: int = 0
     """Pairs whose two orders had opposite winners."""
     first_slot: float | None = None
@@ -98,6 +103,7 @@ class _Tally:
         self.flips = 0
         self.slots: list[float] = []
         self.longer: list[bool] = []
+        self.leads: list[float] = []
         self.parsers: set[str] = set()
 
     def add(self, canary: Canary, rows: Sequence[Judgment], *, read: bool) -> None:
@@ -121,6 +127,8 @@ class _Tally:
         self.counts[f"{canary.kind} {ending}"] += 1
         if canary.kind == "injection" and ending == "wrong":
             self.won.append(canary.id)
+        if canary.kind == "known":
+            self.leads.append(better)
         self._lean(canary, scored, lead)
 
     def _lean(self, canary: Canary, scored: Sequence[Judgment], lead: float) -> None:
@@ -149,6 +157,7 @@ class _Tally:
             injections_unread=counts["injection unread"],
             won=tuple(self.won),
             split=tuple(self.split),
+            lead=fmean(self.leads) if self.leads else None,
             flips=self.flips,
             first_slot=fmean(self.slots) if self.slots else None,
             longer=fmean(self.longer) if self.longer else None,
@@ -182,6 +191,12 @@ def _known(result: CanaryResult) -> HealthCheck:
         why = ", ".join(f"{reason} {n}" for reason, n in result.reasons.items())
         sentence = f"It has been right on {counted}; {result.needed} are needed. Without a verdict: {why}."
         state, remedy = HealthState.UNKNOWN, "Run the same command again, once the judge's provider answers."
+    elif result.lead is not None and result.lead < CLEAR_LEAD:
+        sentence = (
+            f"It is right on {counted}, but by a hair: right answers get {0.5 + result.lead:.1%} of the preference, so "
+            "win rates stay near 50% however good or bad the candidate is."
+        )
+        state, remedy = HealthState.WARN, f"{_STRONGER} A win rate just below 50% may be a clear loss."
     elif result.split:
         sentence = f"It is right on {counted}, but prefers one of two identical answers."
         state, remedy = HealthState.WARN, _STRONGER
