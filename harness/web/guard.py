@@ -112,7 +112,9 @@ class Guard:
         if asked is not None and method in _SAFE and access.has_token(asked):
             # On to the same page without the token, so that it does not stay in the address bar.
             rest = urlencode([pair for pair in parse_qsl(request.url.query) if pair[0] != "token"])
-            redirect = RedirectResponse(request.url.path + (f"?{rest}" if rest else ""), status_code=303)
+            # One slash: two would lead to another host.
+            path = "/" + request.url.path.lstrip("/\\")
+            redirect = RedirectResponse(path + (f"?{rest}" if rest else ""), status_code=303)
             redirect.set_cookie(access.cookie, access.token, httponly=True, samesite="lax", path="/")
             return redirect
         if not access.has_token(request.cookies.get(access.cookie)):
@@ -126,9 +128,10 @@ class Guard:
 
 def _from_here(request: HTTPConnection, host: str) -> bool:
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and origin.lower().partition("://")[2] != host.lower():
         return False
-    return site is None or site == "same-origin"
+    # `none` is the user's own doing, as in sending a form once more.
+    return site in {None, "same-origin", "none"}
 
 
 async def _body(receive: Receive) -> bytes | None:

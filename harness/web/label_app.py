@@ -26,7 +26,7 @@ from reports.html import TOKENS, environment, static_text
 
 _LONGEST_LOOK_S = 3_600.0
 """A pair shown for longer was left open, which says nothing about how long it took."""
-_AGAIN = "Reload the page: the pair is shown again, and nothing that was stored is lost."
+_AGAIN = "Go back to the pairs: it is shown again, and nothing that was stored is lost."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ class _Endpoints:
         """Remember the name in a cookie."""
         form = await _form(request)
         if not hmac.compare_digest(form.get("csrf", "").encode(), self._pages.csrf("name").encode()):
-            raise HTTPException(409, f"The form is from before a restart. {_AGAIN}")
+            raise HTTPException(409, "The form is from before a restart. Go back and give your name again.")
         try:
             name = labeller_name(form.get("name", ""))
         except ConfigurationError as error:

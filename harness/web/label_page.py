@@ -99,7 +99,7 @@ def finished_page(
     return FinishedPage(
         title="All planned pairs are done",
         progress=progress(standing, labeller, name_url),
-        lead=f"You labelled {plural(standing.labelled, 'pair')} and skipped {standing.skipped:,}. Every label is stored.",
+        lead=f"You labelled {plural(standing.labelled, 'pair')} and skipped {standing.skipped:,}. All of it is stored.",
         back_url=pair_url(last) if last else "",
         skipped_url=pair_url(skipped) if skipped else "",
         skipped=plural(standing.skipped, "skipped pair"),

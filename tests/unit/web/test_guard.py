@@ -31,6 +31,13 @@ async def test_the_address_with_the_token_sets_a_cookie_and_leaves_the_token_beh
         assert (second.status_code, second.text) == (200, "GET a=1&b=%26 0")
 
 
+async def test_the_token_leads_to_no_other_host():
+    async with client(token=False) as browser:
+        answer = await browser.get(f"{HOME}//evil.example/a?token={ACCESS.token}")
+
+    assert answer.headers["location"] == "/evil.example/a"
+
+
 @pytest.mark.parametrize("query", ["", "?token=", "?token=wrong", f"?token={ACCESS.token}x", "?token=%ff%00"])
 async def test_whoever_has_no_token_is_refused(query):
     async with client(token=False) as browser:
@@ -97,6 +104,9 @@ async def test_a_page_for_the_network_answers_to_its_name_and_to_addresses():
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "http://127.0.0.1:9999"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://[::1"}, 403),
+        ({"origin": ""}, 403),
+        ({"sec-fetch-site": "none"}, 200),
         ({"sec-fetch-site": "cross-site"}, 403),
         ({"sec-fetch-site": "same-site"}, 403),
     ],
