@@ -13,7 +13,7 @@ from harness.domain.label import PlannedLabel
 from harness.domain.metrics import WIN_RATE
 from harness.errors import ConfigurationError
 from harness.pipeline.arms import Arm
-from harness.pipeline.judging import SeatedJudge, default_embedder, seat_judges
+from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges
 from harness.pipeline.session import Session
 from harness.stats.evidence import Bools, Evidence, Floats
 from harness.stats.inclusion import inclusion_probabilities, labelling_weights

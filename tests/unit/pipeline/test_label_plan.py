@@ -4,8 +4,8 @@ import pytest
 
 from harness.domain.label import PlannedLabel
 from harness.errors import ConfigurationError
-from harness.pipeline.judging import default_embedder, seat_judges
 from harness.pipeline.label_plan import Design, DesignKind, Wish, prepare_plan
+from harness.pipeline.seats import default_embedder, seat_judges
 from tests.unit.pipeline.labelled_run import RUN, experiment, fill, judgments, session_of
 
 IDS = [f"e{i:03}" for i in range(50)]
