@@ -122,7 +122,8 @@ def _labels(
         if index is not None and item.label is not None:
             total[index] += item.label.share
             count[index] += 1
-            probability[index] = np.nan if item.probability is None else item.probability
+            if item.probability is not None:
+                probability[index] = item.probability
     for planned in labels.load_plan(connection, run_id, arm, fingerprint):
         index = rows.get(planned.exchange_id)
         if index is not None:
