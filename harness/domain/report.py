@@ -42,6 +42,8 @@ class JudgeReport:
     metric: str
     fingerprint: str
     model: str | None = None
+    further_models: tuple[str, ...] = ()
+    """Models it asks besides, such as the one that close pairs are escalated to."""
     prompt: str | None = None
     prompt_sha256: str | None = None
     pairs: int = 0

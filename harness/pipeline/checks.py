@@ -28,7 +28,7 @@ def check_settings(experiment: Experiment, judges: tuple[SeatedJudge, ...]) -> N
     if experiment.decision.cluster_by is not None:
         _check_attribute("decision.cluster_by", experiment.decision.cluster_by, CLUSTERS)
     preflight(
-        [judge.model for judge in judges if judge.model is not None],
+        [model for judge in judges for model in judge.models],
         purse=Purse(name="judges", limit_usd=experiment.budget.judges_usd),
         allow_unpriced=experiment.budget.allow_unpriced,
     )

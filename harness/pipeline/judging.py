@@ -10,7 +10,7 @@ from harness.domain.model import ModelClient, ModelSpec
 from harness.domain.observation import ArmRole
 from harness.domain.stop import StopSignal
 from harness.judging.panel import PanelResult, run_judge
-from harness.judging.protocol import Embedder, Judge, JudgeContext, fingerprint, orders_of
+from harness.judging.protocol import Embedder, Judge, JudgeContext, fingerprint, models_of, orders_of
 from harness.models.budget import Purse
 from harness.models.setup import SetupWatch
 from harness.pipeline.arms import Arm, arms_of
@@ -29,10 +29,14 @@ class SeatedJudge:
     fingerprint: str
 
     @property
+    def models(self) -> tuple[ModelSpec, ...]:
+        """The models it asks, which cost money; none for judges that compute."""
+        return models_of(self.judge)
+
+    @property
     def model(self) -> ModelSpec | None:
-        """The model it asks, which costs money; ``None`` for judges that compute."""
-        model: ModelSpec | None = getattr(self.judge, "model", None)
-        return model
+        """The model it asks first."""
+        return next(iter(self.models), None)
 
 
 def seat_judges(experiment: Experiment, embedder: Embedder) -> tuple[SeatedJudge, ...]:
@@ -71,7 +75,7 @@ async def judge_arms(session: Session, judges: Sequence[SeatedJudge], embedder: 
     )
     counts: dict[str, Mapping[str, int]] = {}
     stop_reason: str | None = None
-    async with opened_client(experiment, purse, [seat.model for seat in judges if seat.model is not None]) as client:
+    async with opened_client(experiment, purse, [model for seat in judges for model in seat.models]) as client:
         for arm in arms_of(experiment):
             for seat in judges:
                 if arm.role is ArmRole.REPLICA and seat.model is not None:

@@ -13,6 +13,7 @@ import yaml
 import harness
 from harness.decision import metrics
 from harness.domain.estimate import Estimate, Metric
+from harness.domain.judgment import UnscoredReason
 from harness.domain.metrics import COST_PER_1K
 from harness.domain.observation import ArmRole, ErrorKind
 from harness.domain.report import (
@@ -150,12 +151,12 @@ def _warnings(
     found = []
     answering = {"the candidate": [item.arm.title], "production": list(ingest.sample.models)}
     for judge in judges:
-        if judge.model is not None:
-            found += [
-                f"Judge {judge.judge} ({judge.model}) is of the same family as {side}, and may prefer its own kind."
-                for side, models in answering.items()
-                if any(family(model) == family(judge.model) for model in models)
-            ]
+        found += [
+            f"Judge {judge.judge} ({asked}) is of the same family as {side}, and may prefer its own kind."
+            for asked in (judge.model, *judge.further_models)
+            for side, models in answering.items()
+            if asked is not None and any(family(model) == family(asked) for model in models)
+        ]
         if judge.flips and judge.both_orders and judge.flips > _MANY_FLIPS * judge.both_orders:
             found.append(
                 f"Judge {judge.judge} changed sides on {judge.flips} of {judge.both_orders} pairs when the order was "
@@ -217,13 +218,14 @@ def _judge(session: Session, item: ArmEvaluation, judge: SeatedJudge) -> JudgeRe
     counts = session.store.judgment_counts(
         session.run_id, item.arm.name, item.arm.fingerprint, judge_fingerprint=judge.fingerprint
     )
-    model = getattr(judge.judge, "model", None)
+    asked = [model.model for model in judge.models]
     return JudgeReport(
         judge=judge.name,
         kind=judge.kind,
         metric=judge.judge.metric.name,
         fingerprint=judge.fingerprint,
-        model=getattr(model, "model", None),
+        model=next(iter(asked), None),
+        further_models=tuple(asked[1:]),
         prompt=getattr(judge.judge, "prompt_name", None),
         prompt_sha256=getattr(judge.judge, "prompt_sha256", None),
         pairs=int(np.sum(item.evidence.candidate.completed & item.evidence.production.completed)),
@@ -378,7 +380,8 @@ def _examples(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudg
     order = {judge.fingerprint: position for position, judge in enumerate(judges)}
     judgments: dict[str, list[Any]] = {}
     for judgment in store.judgments(run_id, arm.name, arm.fingerprint, ids=ids, judge_fingerprints=list(order)):
-        judgments.setdefault(judgment.exchange_id, []).append(judgment)
+        if judgment.reason is not UnscoredReason.NOT_DRAWN:
+            judgments.setdefault(judgment.exchange_id, []).append(judgment)
     examples = []
     for exchange_id, why, score in picked:
         pair = pairs[exchange_id]

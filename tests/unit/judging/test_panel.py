@@ -122,6 +122,35 @@ async def test_a_missing_order_is_said_and_one_judgment_may_stand_for_all():
     assert result.unscored == {"not_applicable": 1}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawing(FunctionJudge):
+    """Reads candidate first, and says nothing of the other order."""
+
+    orders: tuple[Order, ...] = BOTH
+
+    def orders_for(self, exchange_id: str) -> tuple[Order, ...]:
+        return (Order.CANDIDATE_FIRST,)
+
+
+@pytest.mark.parametrize(
+    ("answer", "endings"),
+    [
+        (lambda p, c: [c.scored(p, value=1.0, order=Order.CANDIDATE_FIRST)], (3, {}, {})),
+        (lambda p, c: [c.unscored(p, UnscoredReason.REFUSED, order=Order.CANDIDATE_FIRST)], (0, {"refused": 3}, {})),
+        (lambda p, c: [], (0, {"missing_order": 3}, {})),
+        (lambda p, c: 1 / 0, (0, {}, {"judge_crashed": 3})),
+    ],
+    ids=["scored", "unscored", "silent", "crashed"],
+)
+async def test_an_order_that_was_not_drawn_is_stored_and_counted_nowhere(answer, endings):
+    result, by_key, _ = await run(Drawing(answer=answer), n=3)
+    assert (result.scored, result.unscored, result.errors) == endings
+    assert (result.pairs, len(by_key), result.cost_usd) == (3, 6, 0.0)
+    for i in range(3):
+        row = by_key[f"e{i}", Order.PRODUCTION_FIRST]
+        assert (row.state, row.reason, row.attempts) == (JudgmentState.UNSCORED, UnscoredReason.NOT_DRAWN, 0)
+
+
 async def test_an_empty_purse_stops_the_run_and_stores_nothing_for_the_unpaid():
     def answer(item, ctx):
         if int(item.exchange_id[1:]) >= 5:
