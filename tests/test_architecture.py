@@ -124,7 +124,8 @@ def test_the_wheel_holds_every_file_the_packages_need(wheel):
     data = [file for file in tracked_files() if relative(file).split("/")[0] in PACKAGES]
     assert {relative(file) for file in data} - shipped == set()
     for needed in (r"prompts/.+/v\d+", r"reports/templates/.+", r"harness/demo/.+\.jsonl\.gz", r"harness/demo/.+\.yaml",
-                   r"harness/store/.*versions/.+\.py", r"harness/cli/experiment\.yaml"):  # fmt: skip
+                   r"harness/store/.*versions/.+\.py", r"harness/cli/experiment\.yaml",
+                   r"harness/judging/canaries\.yaml"):  # fmt: skip
         assert any(re.fullmatch(f"{needed}.*", name) for name in shipped), needed
     assert {f"{package}/py.typed" for package in PACKAGES} <= shipped
 

@@ -99,7 +99,7 @@ def _experiment(path: Path) -> Iterator[Finding]:
     from harness.models.factory import preflight
     from harness.pipeline.arms import arms_of
     from harness.pipeline.checks import check_settings
-    from harness.pipeline.judging import default_embedder, seat_judges
+    from harness.pipeline.seats import default_embedder, seat_judges
 
     try:
         parsed = load_experiment(path)

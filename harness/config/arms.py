@@ -118,7 +118,7 @@ class Candidate(_Answering):
     @model_validator(mode="after")
     def _name_is_free(self) -> Self:
         if self.name in RESERVED_ARMS:
-            raise ValueError(f"{self.name!r} is the name of a built-in arm")
+            raise ValueError(f"{self.name!r} is a reserved name; call the candidate something else")
         return self
 
     @property

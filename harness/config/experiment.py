@@ -6,10 +6,10 @@ Unknown keys are errors. Secrets are never part of it: a model names the environ
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from harness.config.arms import Candidate, Replica
@@ -18,6 +18,11 @@ from harness.config.decision import DecisionSection
 from harness.config.traffic import Traffic
 from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection, Replay
 from harness.errors import ConfigurationError
+
+
+def _unquoted_off(value: Any) -> Any:
+    """YAML reads a bare ``off`` as false."""
+    return "off" if value is False else value
 
 
 class ReportSection(Section):
@@ -40,6 +45,9 @@ class Experiment(Section):
     candidates: Annotated[list[Candidate], Field(min_length=1)]
     replica: Replica | None = None
     judges: list[JudgeSection] = list(DEFAULT_JUDGES)
+    canaries: Annotated[Literal["stop", "warn", "off"], BeforeValidator(_unquoted_off)] = "stop"
+    """What becomes of a model judge that fails pairs with a known answer: it reads no pairs, or we say so, or such
+    pairs are not read at all."""
     replay: Replay = Replay()
     budget: Budget = Budget()
     decision: DecisionSection = DecisionSection()

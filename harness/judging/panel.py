@@ -39,6 +39,26 @@ class PanelResult:
     stop_reason: str | None = None
     """Why pairs are left over: ``budget``, ``time_limit`` or ``interrupted``; ``None`` when all were judged."""
 
+    def plus(self, further: "PanelResult") -> "PanelResult":
+        """Both counts together, for pairs that are read in two parts."""
+        costs = (self.cost_usd, further.cost_usd)
+        return PanelResult(
+            pairs=self.pairs + further.pairs,
+            scored=self.scored + further.scored,
+            unscored=Counter(self.unscored) + Counter(further.unscored),
+            errors=Counter(self.errors) + Counter(further.errors),
+            cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+            stop_reason=self.stop_reason or further.stop_reason,
+        )
+
+    @property
+    def endings(self) -> dict[str, int]:
+        """Judgments by how they ended, ``scored`` first; endings that did not happen are left out."""
+        found = Counter({"scored": self.scored})
+        found.update(self.unscored)
+        found.update(self.errors)
+        return {ending: count for ending, count in found.items() if count}
+
 
 async def run_judge(
     judge: Judge,

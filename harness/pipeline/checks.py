@@ -7,7 +7,7 @@ from harness.decision import criteria, metrics
 from harness.errors import ConfigurationError
 from harness.models.budget import Purse
 from harness.models.factory import preflight
-from harness.pipeline.judging import SeatedJudge
+from harness.pipeline.seats import SeatedJudge
 
 SLICES = ("model", "has_tools", "turns", "prompt_length", "script", "tag")
 """What every exchange is sliced by, besides metadata.<key>."""

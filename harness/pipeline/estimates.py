@@ -12,8 +12,9 @@ from harness.domain.run import Stage
 from harness.judging.protocol import orders_of, orders_read
 from harness.models.budget import CostEstimate, estimate_cost
 from harness.pipeline.arms import Arm, arms_of
-from harness.pipeline.judging import SeatedJudge
+from harness.pipeline.canaries import unread_canaries
 from harness.pipeline.replaying import pending_exchanges
+from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session, reached
 from harness.replay.request import request_for
 
@@ -67,13 +68,25 @@ def of_arm(session: Session, arm: Arm, spec: ModelSpec) -> ExpectedCost:
 
 def of_judges(session: Session, judges: Sequence[SeatedJudge]) -> tuple[ExpectedCost, ...]:
     """What every judge that asks a model will cost; before replay production's answers stand in for the candidate's."""
-    found = []
+    found = [_of_canaries(session, seat, seat.model) for seat in judges if seat.model is not None]
     for arm in arms_of(session.experiment):
         for seat in judges:
             for number, model in enumerate(seat.models):
                 cost = of_judge(session, arm, seat, model)
                 found.append(cost if number == 0 else _of_close_pairs(cost))
     return tuple(found)
+
+
+def _of_canaries(session: Session, seat: SeatedJudge, model: ModelSpec) -> ExpectedCost:
+    """What a judge's canaries will cost, as far as it has not read them; identical answers are no call."""
+    exchanges = [
+        (canary.pair.exchange, canary.pair.candidate.completion)
+        for canary in unread_canaries(session, seat)
+        if canary.kind != "identical"
+    ]
+    requests = (_judged(*shown) for shown in exchanges for _ in orders_read(seat.judge, shown[0].id))
+    cost = estimate_cost(requests, model, expected_output=_VERDICT_TOKENS)
+    return ExpectedCost(who=f"canaries · {seat.name}", model=model.model, calls=cost.requests, cost=cost)
 
 
 def _of_close_pairs(every: ExpectedCost) -> ExpectedCost:

@@ -13,7 +13,7 @@ from harness.domain.health import JudgeHealth
 from harness.domain.observation import ArmRole
 from harness.pipeline import attempts
 from harness.pipeline.arms import Arm, arms_of
-from harness.pipeline.judging import SeatedJudge
+from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
 from harness.stats.evidence import Evidence
 

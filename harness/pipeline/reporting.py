@@ -30,7 +30,7 @@ from harness.domain.report import (
 from harness.domain.run import IngestReport, Run
 from harness.errors import ConfigurationError
 from harness.pipeline.evaluation import ArmEvaluation, estimates_of
-from harness.pipeline.judging import SeatedJudge
+from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
 from harness.stats.evidence import Evidence, Floats
 from harness.store import ObservationCounts

@@ -14,8 +14,9 @@ from harness.errors import ConfigurationError, Interrupted
 from harness.ingest.stage import ExchangeSink, Progress, ingest
 from harness.pipeline import estimates, evaluation, reporting
 from harness.pipeline.checks import check_settings
-from harness.pipeline.judging import SeatedJudge, default_embedder, judge_arms, seat_judges
+from harness.pipeline.judging import judge_arms
 from harness.pipeline.replaying import replay_arms
+from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges
 from harness.pipeline.session import Reporter, Session, reached
 from harness.pipeline.table import write_table
 

@@ -70,7 +70,9 @@ def test_the_replica_may_be_recorded_too():
         ({"candidates": []}, "candidates"),
         ({"candidates": [{"name": "a"}]}, "exactly one of `model` and `responses`"),
         ({"candidates": [{"name": "a", "model": "m", "responses": "f"}]}, "exactly one of `model` and `responses`"),
-        ({"candidates": [{"name": "production", "model": "m"}]}, "built-in arm"),
+        ({"candidates": [{"name": "production", "model": "m"}]}, "'production' is a reserved name"),
+        ({"candidates": [{"name": "canary", "model": "m"}]}, "'canary' is a reserved name"),
+        ({"canaries": "on"}, "Input should be 'stop', 'warn' or 'off'"),
         ({"candidates": [{"name": "a", "model": "m"}, {"name": "a", "model": "n"}]}, "two candidates are called 'a'"),
         ({"judges": ["exact", "exact"]}, "two judges are called 'exact'"),
         ({"traffic": {"source": "x", "sample": {"size": 1, "rate": 0.5}}}, "not both"),
@@ -86,6 +88,19 @@ def test_a_wrong_experiment_says_where_and_why(changes, says):
         parse(**changes)
 
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "setting"),
+    [("", "stop"), ("canaries: warn", "warn"), ("canaries: off", "off"), ('canaries: "off"', "off")],
+)
+def test_yaml_may_turn_the_canaries_off_without_quotes(tmp_path, line, setting):
+    file = tmp_path / "x.yaml"
+    file.write_text(
+        f"name: swap\ntraffic: {{source: x}}\ncandidates: [{{name: a, model: m}}]\n{line}\n", encoding="utf-8"
+    )
+
+    assert load_experiment(file).canaries == setting
 
 
 def test_a_secret_in_params_is_refused_without_repeating_it():

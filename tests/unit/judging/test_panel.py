@@ -15,7 +15,7 @@ from harness.domain.pair import Pair
 from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.judging import JudgeContext
-from harness.judging.panel import run_judge
+from harness.judging.panel import PanelResult, run_judge
 from harness.testing import FakeEmbedder, ScriptedModelClient, pair
 
 METRIC = Metric(name="m", title="M", unit=Unit.SHARE, direction=Direction.HIGHER_IS_BETTER)
@@ -297,6 +297,16 @@ async def test_a_slow_judge_commits_every_pair_and_progress_is_told():
     )  # fmt: skip
     assert commits == [1, 1, 1]
     assert told == [1, 2, 3]
+
+
+def test_two_parts_of_one_reading_add_up():
+    one = PanelResult(pairs=1, scored=2, unscored={"refused": 1}, errors={"timeout": 1}, cost_usd=0.5)
+    other = PanelResult(pairs=2, unscored={"refused": 2}, cost_usd=0.25, stop_reason="budget")
+    both = one.plus(other)
+    assert (both.pairs, both.scored, both.cost_usd, both.stop_reason) == (3, 2, 0.75, "budget")
+    assert both.endings == {"scored": 2, "refused": 3, "timeout": 1}
+    assert one.plus(PanelResult(cost_usd=None)).cost_usd is None
+    assert PanelResult().endings == {}
 
 
 async def test_cost_is_unknown_once_one_call_is_and_zero_without_calls():
