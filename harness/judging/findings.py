@@ -5,14 +5,16 @@ from harness.domain.formatting import format_interval, format_value
 from harness.domain.health import HealthCheck, HealthState
 
 FEWEST = 20
-"""Pairs below which a check that found nothing wrong says that it does not know."""
+"""Pairs below which a judge is neither cleared nor condemned by what it did on them."""
 SOFTER = "Ask for token probabilities and average both orders (`mode: soft`, `orders: both`), or take a stronger model."
 STRONGER = "Take a stronger model."
 
 
-def passed(found: Estimate) -> HealthState:
-    """The state of a check that found nothing wrong: only enough pairs can say so."""
-    return HealthState.PASS if found.n >= FEWEST else HealthState.UNKNOWN
+def state_of(found: Estimate, *, fails: bool = False, warns: bool = False) -> HealthState:
+    """What a check comes to on the pairs of ``found``: too few of them clear nobody and condemn nobody."""
+    if found.n < FEWEST:
+        return HealthState.UNKNOWN
+    return HealthState.FAIL if fails else HealthState.WARN if warns else HealthState.PASS
 
 
 def unknown(name: str, title: str, sentence: str, remedy: str = "") -> HealthCheck:

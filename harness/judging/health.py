@@ -11,7 +11,7 @@ from harness.domain.health import FlipBand, HealthCheck, HealthState, JudgeHealt
 from harness.domain.judgment import UnscoredReason
 from harness.judging import known_answers
 from harness.judging.conduct import Conduct, family, verdicts
-from harness.judging.findings import SOFTER, STRONGER, excludes, passed, share, unknown
+from harness.judging.findings import SOFTER, STRONGER, excludes, share, state_of, unknown
 from harness.stats import length_control, means, proportions
 
 MANY_FLIPS, SOME_FLIPS = 0.4, 0.2
@@ -74,12 +74,11 @@ def _position(conduct: Conduct) -> HealthCheck:
         f"It prefers the answer shown first in {share(found)} of its verdicts on {found.n:,} pairs read in both "
         f"orders; being shown first is worth {worth}."
     )
-    state, remedy = passed(found), ""
-    if abs(found.value - 0.5) >= LEAN and excludes(found, 0.5):
-        state, remedy = HealthState.FAIL, SOFTER
-        if conduct.is_soft:
-            state, remedy = HealthState.WARN, STRONGER
-            sentence += " Averaging its probabilities over both orders cancels that."
+    leans = abs(found.value - 0.5) >= LEAN and excludes(found, 0.5)
+    state = state_of(found, fails=leans and not conduct.is_soft, warns=leans)
+    if leans and conduct.is_soft:
+        sentence += " Averaging its probabilities over both orders cancels that."
+    remedy = _better_asked(conduct) if leans else ""
     return HealthCheck(name=name, title=title, state=state, sentence=sentence, remedy=remedy, estimate=found)
 
 
@@ -90,15 +89,16 @@ def _flips(conduct: Conduct) -> HealthCheck:
         return unknown(name, title, "No pair was read in both orders.", _BOTH)
     flips = int(found.extra["count"])
     sentence = f"Its two orders name opposite winners on {flips:,} of {found.n:,} pairs, {share(found)}."
-    state, remedy = passed(found), ""
-    if found.value > SOME_FLIPS and conduct.is_soft:
-        state, remedy = HealthState.WARN, STRONGER
+    some, many = found.value > SOME_FLIPS, found.value > MANY_FLIPS and found.low > FLIPS_TOLD_FROM
+    state = state_of(found, fails=many and not conduct.is_soft, warns=some)
+    if some and conduct.is_soft:
         sentence += " What counts is the mean of both orders' probabilities, not either winner."
-    elif found.value > MANY_FLIPS and found.low > FLIPS_TOLD_FROM:
-        state, remedy = HealthState.FAIL, SOFTER
-    elif found.value > SOME_FLIPS and state is HealthState.PASS:
-        state, remedy = HealthState.WARN, SOFTER
+    remedy = _better_asked(conduct) if some else ""
     return HealthCheck(name=name, title=title, state=state, sentence=sentence, remedy=remedy, estimate=found)
+
+
+def _better_asked(conduct: Conduct) -> str:
+    return STRONGER if conduct.is_soft else SOFTER
 
 
 def _unscored(conduct: Conduct) -> HealthCheck:
@@ -114,15 +114,11 @@ def _unscored(conduct: Conduct) -> HealthCheck:
     sentence = f"It gave no verdict on {lost:,} of {found.n:,} pairs"
     sentence += f", {share(found)}: {why}" if lost else ""
     sentence += f"; {half:,} more have one in only one of two orders." if half else "."
-    state = passed(found)
-    # One bad reply in a small run condemns nobody.
-    if lost > 1 and found.low is not None and found.low > UNSCORED:
-        state = HealthState.FAIL
-    elif max(lost, half) > UNSCORED * found.n and state is HealthState.PASS:
-        state = HealthState.WARN
-    remedy = "Read the explanations stored with its judgments; more room (`max_tokens`) or `mode: soft` often help."
-    if state is HealthState.PASS or not lost + half:
-        remedy = ""
+    told = found.low is not None and found.low > UNSCORED
+    state = state_of(found, fails=told, warns=max(lost, half) > UNSCORED * found.n)
+    remedy = ""
+    if state is not HealthState.PASS and lost + half:
+        remedy = "Read the explanations stored with its judgments; more room (`max_tokens`) or `mode: soft` often help."
     return HealthCheck(name=name, title=title, state=state, sentence=sentence, remedy=remedy, estimate=found)
 
 
@@ -137,12 +133,13 @@ def _self_agreement(conduct: Conduct) -> HealthCheck:
     sentence = f"Production asked again wins {share(found)} of {found.n:,} pairs against its own recorded answers"
     spread = noise(conduct)
     sentence += "." if spread is None else f"; these scores scatter by {format_value(spread, Unit.SCORE)}."
-    apart = abs((found.value or 0.0) - 0.5) > OFF_FLOOR
-    state, remedy = passed(found), ""
-    if excludes(found, 0.5 + OFF_FLOOR) and excludes(found, 0.5 - OFF_FLOOR) and apart:
-        state = HealthState.FAIL
-    elif excludes(found, 0.5) and apart and state is HealthState.PASS:
-        state = HealthState.WARN
+    low, high = found.low, found.high
+    state = state_of(
+        found,
+        fails=(low is not None and low > 0.5 + OFF_FLOOR) or (high is not None and high < 0.5 - OFF_FLOOR),
+        warns=excludes(found, 0.5) and abs((found.value or 0.0) - 0.5) > OFF_FLOOR,
+    )
+    remedy = ""
     if state in {HealthState.FAIL, HealthState.WARN}:
         remedy = "It, or the way requests are asked again, favours one side without cause: compare some of these pairs."
     return HealthCheck(name=name, title=title, state=state, sentence=sentence, remedy=remedy, estimate=found)
@@ -170,9 +167,9 @@ def _length(conduct: Conduct) -> HealthCheck:
     if found.value is None:
         return unknown(name, title, "It decided no pair of answers of unequal length.")
     sentence = f"It prefers the longer answer in {share(found)} of the {found.n:,} pairs it decided."
-    state, remedy = passed(found), ""
-    if found.value > PREFERS_LONGER and excludes(found, 0.5):
-        state = HealthState.WARN
+    state = state_of(found, warns=found.value > PREFERS_LONGER and excludes(found, 0.5))
+    remedy = ""
+    if state is HealthState.WARN:
         remedy = "Look at the win rate at equal length; say in `criteria` that length is no merit."
     return HealthCheck(name=name, title=title, state=state, sentence=sentence, remedy=remedy, estimate=found)
 

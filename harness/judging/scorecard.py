@@ -172,7 +172,7 @@ def _with_orders(card: Scorecard, conduct: Conduct, labels: Floats, unscored: Un
 
 
 def _rows(found: Sequence[Judgment], ids: Sequence[str]) -> _Rows:
-    """Scores by row and order; a judge whose scores are no preference is taken by its labels."""
+    """Scores by row and order, and why rows have none."""
     at = {exchange_id: row for row, exchange_id in enumerate(ids)}
     by_order: dict[Order, Floats] = {order: np.full(len(ids), np.nan) for order in Order}
     reasons: defaultdict[int, list[str]] = defaultdict(list)
