@@ -76,6 +76,8 @@ def _health(card: "Scorecard") -> str:
         for check in card.health.checks
         if check.state in {HealthState.FAIL, HealthState.WARN}
     ]
+    unknown = [check for check in card.health.checks if check.state is HealthState.UNKNOWN]
+    lines += [f"  not known: {check.name}. {check.sentence} {check.remedy}".rstrip() for check in unknown]
     return "\n".join(lines)
 
 

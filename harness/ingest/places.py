@@ -27,12 +27,12 @@ def value_at(record: Json, place: str) -> Json | Nothing:
                 return found
         return NOTHING
     if isinstance(record, list):
-        key, _, rest = place.partition(".")
+        position, dot, rest = place.partition(".")
         try:
-            item = record[int(key)]
+            item = record[int(position)]
         except (ValueError, IndexError):
             return NOTHING
-        return value_at(item, rest) if rest else item
+        return value_at(item, rest) if dot else item
     return NOTHING
 
 
