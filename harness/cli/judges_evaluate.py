@@ -67,6 +67,8 @@ def evaluate(
 
     if unscored not in (known := [item.value for item in Unscored]):
         raise ConfigurationError(f"--unscored {unscored!r}: choose from {', '.join(known)}")
+    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+        raise ConfigurationError(f"--output {output}: name a file in a folder that is there")
     words = Words(**{name: said for name, said in (("first", first), ("second", second), ("tie", tie)) if said})
     recorded = _recorded(verdict or (), verdict_first or (), verdict_second or ())
     asked = {
