@@ -30,8 +30,11 @@ class ReportSection(Section):
 
     examples: Annotated[int, Field(ge=0, le=200)] = 10
     """Worst and best pairs each."""
-    slices: list[str] = ["model", "has_tools", "turns", "prompt_length", "script"]
-    """Attributes to break results down by; metadata.<key> for free metadata, tag for tags."""
+    slices: list[str] = ["model", "has_tools", "turns", "prompt_length", "answer_length", "language", "script"]
+    """Attributes to break results down by; metadata.<key> for free metadata, tag for tags, topic for what it is about.
+
+    Topics take an embedding of every request, which is minutes for 10,000, so they are found only when asked for.
+    """
     min_slice: Annotated[int, Field(gt=0)] = 20
     show_text: bool = True
     """Whether messages and answers appear in the report at all."""

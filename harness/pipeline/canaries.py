@@ -110,7 +110,7 @@ class CanaryGate:
         said = [f"judge {seat.name}: {check.sentence}", check.remedy]
         if self._session.experiment.canaries == "stop":
             said.append("Until then it reads no pairs (`canaries: stop`).")
-        self._session.reporter.warn(" ".join(part for part in said if part))
+        self._session.warn_once(" ".join(part for part in said if part))
 
 
 def canary_checks(session: Session, seat: SeatedJudge) -> tuple[HealthCheck, ...]:

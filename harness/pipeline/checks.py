@@ -9,8 +9,10 @@ from harness.models.budget import Purse
 from harness.models.factory import preflight
 from harness.pipeline.seats import SeatedJudge
 
-SLICES = ("model", "has_tools", "turns", "prompt_length", "script", "tag")
-"""What every exchange is sliced by, besides metadata.<key>."""
+SLICES = (
+    "model", "has_tools", "turns", "prompt_length", "answer_length", "language", "script", "topic", "tag",
+)  # fmt: skip
+"""What an exchange can be sliced by, besides metadata.<key>."""
 CLUSTERS = ("session", "user", "exchange")
 
 

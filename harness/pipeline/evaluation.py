@@ -57,6 +57,14 @@ def evaluate(session: Session, judges: Sequence[SeatedJudge]) -> tuple[ArmEvalua
     return tuple(evaluations)
 
 
+def record(session: Session, evaluations: Sequence[ArmEvaluation]) -> None:
+    """Note in the ledger what every attempt has come to so far."""
+    for item in evaluations:
+        if item.attempt is not None and item.decision is not None:
+            n_pairs = int(item.evidence.candidate.completed.sum())
+            session.store.record_attempt(item.attempt, verdict=item.decision.verdict.value, n_pairs=n_pairs)
+
+
 def evidence_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> Evidence:
     """One arm's columns."""
     experiment = session.experiment

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from harness.domain.model import ModelClient
 from harness.domain.stop import StopSignal
@@ -13,20 +14,28 @@ from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.canaries import CanaryGate
 from harness.pipeline.clients import opened_client
 from harness.pipeline.seats import SeatedJudge
-from harness.pipeline.session import Session, StageCounts
+from harness.pipeline.session import EVERYTHING, Portion, Session, StageCounts
 
 UNREAD = "not read, canaries"
 """The ending of pairs whose judge was not let at them."""
 
 
-async def judge_arms(session: Session, judges: Sequence[SeatedJudge], embedder: Embedder) -> StageCounts:
+async def judge_arms(
+    session: Session, judges: Sequence[SeatedJudge], embedder: Embedder, portion: Portion = EVERYTHING
+) -> StageCounts:
     """Let every judge read every arm's pairs it has not read; returns judgment counts by arm and judge.
 
     A judge that asks a model reads its canaries first, and no pairs when they say that it cannot judge. The replica is
     read like a candidate: what production's preference over itself comes to is the noise floor of the win rate.
     """
+    with session.clocked("judge") as stop:
+        return await _judge_arms(session, judges, embedder, portion, stop)
+
+
+async def _judge_arms(
+    session: Session, judges: Sequence[SeatedJudge], embedder: Embedder, portion: Portion, stop: StopSignal
+) -> StageCounts:
     experiment = session.experiment
-    stop = session.stage_stop()
     purse = Purse(
         name="judges",
         limit_usd=experiment.budget.judges_usd,
@@ -40,44 +49,61 @@ async def judge_arms(session: Session, judges: Sequence[SeatedJudge], embedder: 
             for seat in judges:
                 if stop.reason is not None:
                     break
+                if arm.name in portion.without:
+                    continue
                 who = f"{arm.name} · {seat.name}"
                 if not await gate.admits(seat):
                     if stop.reason is None:
-                        counts[who] = {UNREAD: await asyncio.to_thread(_pending, session, arm, seat)}
+                        counts[who] = {UNREAD: await asyncio.to_thread(_pending, session, arm, seat, portion.first)}
                     continue
-                result = await _judge_arm(session, arm, seat, client=client, embedder=embedder, stop=stop)
+                room = _Room(client=client, embedder=embedder, stop=stop, first=portion.first)
+                result = await _judge_arm(session, arm, seat, room)
                 counts[who] = result.endings
                 stop_reason = stop_reason or result.stop_reason
     return StageCounts(counts=gate.counts | counts, stop_reason=gate.stop_reason or stop_reason or stop.reason)
 
 
-def _pending(session: Session, arm: Arm, seat: SeatedJudge) -> int:
+@dataclass(frozen=True, kw_only=True)
+class _Room:
+    """What every judge of a stage works with."""
+
+    client: ModelClient
+    embedder: Embedder
+    stop: StopSignal
+    first: int | None
+
+
+def _pending(session: Session, arm: Arm, seat: SeatedJudge, first: int | None) -> int:
     return session.store.count_pending_pairs(
         session.run_id,
         arm.name,
         arm.fingerprint,
         judge_fingerprint=seat.fingerprint,
         orders=orders_of(seat.judge),
+        first=first,
     )
 
 
-async def _judge_arm(
-    session: Session, arm: Arm, seat: SeatedJudge, *, client: ModelClient, embedder: Embedder, stop: StopSignal
-) -> PanelResult:
+async def _judge_arm(session: Session, arm: Arm, seat: SeatedJudge, room: _Room) -> PanelResult:
     store, run_id, reporter = session.store, session.run_id, session.reporter
     task = f"judge {arm.name} · {seat.name}"
-    total = await asyncio.to_thread(_pending, session, arm, seat)
+    total = await asyncio.to_thread(_pending, session, arm, seat, room.first)
     reporter.start(task, total=total)
-    watch = SetupWatch(client, who=f"judge {seat.name}")
+    watch = SetupWatch(room.client, who=f"judge {seat.name}")
     result = await run_judge(
         seat.judge,
-        seat.context(watch, embedder, deadline_s=session.experiment.replay.deadline_s),
+        seat.context(watch, room.embedder, deadline_s=session.experiment.replay.deadline_s),
         store.pending_pairs(
-            run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint, orders=orders_of(seat.judge)
+            run_id,
+            arm.name,
+            arm.fingerprint,
+            judge_fingerprint=seat.fingerprint,
+            orders=orders_of(seat.judge),
+            first=room.first,
         ),
         lambda judgments: store.put_judgments(run_id, judgments),
         concurrency=session.experiment.replay.concurrency,
-        stop=stop,
+        stop=room.stop,
         on_progress=lambda progress: reporter.update(task, done=progress.pairs, total=total),
     )
     if not result.scored:
@@ -85,5 +111,6 @@ async def _judge_arm(
         counts = store.judgment_counts(run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint)
         if not counts.scored:
             watch.check()
-    reporter.finish(task, ", ".join(f"{n:,} {ending}" for ending, n in result.endings.items()) or "nothing to do")
+    note = ", ".join(f"{n:,} {ending}" for ending, n in result.endings.items()) or "nothing to do"
+    reporter.finish(task, note if room.first is None or result.stop_reason is not None else "")
     return result

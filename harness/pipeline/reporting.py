@@ -29,6 +29,7 @@ from harness.domain.report import (
 from harness.domain.run import IngestReport, Run
 from harness.errors import ConfigurationError
 from harness.judging.conduct import family
+from harness.pipeline import trust
 from harness.pipeline.evaluation import ArmEvaluation, estimates_of
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
@@ -130,16 +131,22 @@ def _candidate(
         slices=_slices(session, item, judges),
         examples=_examples(session, item, judges),
         dropped_params=counts.dropped_params,
+        health=tuple(item.health.values()),
+        people=trust.people(session, item, judges),
+        slice_tests=item.reached.slices if item.reached is not None else (),
+        attempts=trust.ledger(session, item),
+        stopping=trust.stopping(session, item, counts, judge_reports),
         answered_models=counts.answered_models,
         warnings=_warnings(item, judge_reports, counts, ingest),
     )
 
 
 def _run_warnings(run: Run) -> tuple[str, ...]:
-    if run.stop_reason is None:
+    if run.stop_reason in {None, "settled", "out_of_reach"}:
+        # Stopped because more would change nothing: said where the candidate is decided on.
         return ()
     reason = {"budget": "the budget was spent", "time_limit": "the time limit was reached"}.get(
-        run.stop_reason, "it was interrupted"
+        run.stop_reason or "", "it was interrupted"
     )
     return (f"The run stopped early because {reason}; what was asked is a random part of the sample.",)
 
