@@ -29,7 +29,7 @@ class ArmEvaluation:
     reached: Reached | None = None
     """``None`` for the replica."""
     health: Mapping[str, JudgeHealth] = field(default_factory=dict)
-    """By judge name, of judges that ask a model."""
+    """By judge name, of judges that ask a model or state a preference."""
     attempt: Attempt | None = None
 
     @property
