@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from harness.domain.health import HealthCheck, HealthState
@@ -11,7 +11,7 @@ from harness.domain.judgment import Judgment, JudgmentState, Order, UnscoredReas
 from harness.judging import transcript
 from harness.judging.asking import Rung
 from harness.judging.canaries import Canary, by_canary, canary_pairs, is_read
-from harness.judging.protocol import Judge
+from harness.judging.protocol import Judge, counts_verdicts
 
 RIGHT_SHARE = 0.75
 """Least share of the known answers a judge has to find. Guessing gets there on 16 pairs once in 26 times."""
@@ -60,6 +60,8 @@ class CanaryResult:
     """How often the answer shown first was preferred, a tie as a half; ``None`` when no verdict has an order."""
     longer: float | None = None
     """How often the longer answer won, of the known pairs that were decided."""
+    by_verdict: bool = False
+    """Whether probabilities count as the verdict they come to, so that being right by a hair is being right."""
     soft: bool = False
     """Whether verdicts are token probabilities rather than words."""
 
@@ -84,7 +86,7 @@ def result_of(judge: Judge, found: Sequence[Judgment]) -> CanaryResult:
     tally = _Tally()
     for canary in canary_pairs():
         tally.add(canary, rows[canary.pair.exchange_id], read=is_read(judge, rows[canary.pair.exchange_id]))
-    return tally.result()
+    return replace(tally.result(), by_verdict=counts_verdicts(judge))
 
 
 def checks_of(result: CanaryResult) -> tuple[HealthCheck, HealthCheck]:
@@ -191,12 +193,12 @@ def _known(result: CanaryResult) -> HealthCheck:
         why = ", ".join(f"{reason} {n}" for reason, n in result.reasons.items())
         sentence = f"It has been right on {counted}; {result.needed} are needed. Without a verdict: {why}."
         state, remedy = HealthState.UNKNOWN, "Run the same command again, once the judge's provider answers."
-    elif result.lead is not None and result.lead < CLEAR_LEAD:
+    elif not result.by_verdict and result.lead is not None and result.lead < CLEAR_LEAD:
         sentence = (
             f"It is right on {counted}, but by a hair: right answers get {0.5 + result.lead:.1%} of the preference, so "
             "win rates stay near 50% however good or bad the candidate is."
         )
-        state, remedy = HealthState.WARN, f"{_STRONGER} A win rate just below 50% may be a clear loss."
+        state, remedy = HealthState.FAIL, "Count verdicts (`counting: verdicts`), or take a stronger model."
     elif result.split:
         sentence = f"It is right on {counted}, but prefers one of two identical answers."
         state, remedy = HealthState.WARN, _STRONGER

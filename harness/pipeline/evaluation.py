@@ -1,7 +1,7 @@
 """From stored columns to estimates and decisions; reads the store, writes nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.config import Experiment
 from harness.decision import metrics
@@ -11,6 +11,7 @@ from harness.domain.decision import Decision, Terms, Verdict
 from harness.domain.estimate import Estimate
 from harness.domain.health import JudgeHealth
 from harness.domain.observation import ArmRole
+from harness.judging.protocol import counts_verdicts
 from harness.pipeline import attempts
 from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.seats import SeatedJudge
@@ -68,7 +69,7 @@ def record(session: Session, evaluations: Sequence[ArmEvaluation]) -> None:
 def evidence_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> Evidence:
     """One arm's columns."""
     experiment = session.experiment
-    return session.store.evidence(
+    evidence = session.store.evidence(
         session.run_id,
         arm.name,
         arm.fingerprint,
@@ -76,6 +77,11 @@ def evidence_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> Ev
         attributes=tuple(experiment.report.slices),
         cluster_by=experiment.decision.cluster_by,
     )
+    by_verdict = {judge.name for judge in judges if counts_verdicts(judge.judge)}
+    scores = {
+        name: column.as_verdicts() if name in by_verdict else column for name, column in evidence.scores.items()
+    }
+    return replace(evidence, scores=scores)
 
 
 def rulebook_of(experiment: Experiment, judges: Sequence[SeatedJudge], attempt: Attempt | None) -> Rulebook:
