@@ -154,7 +154,7 @@ def test_soft_scores_that_lean_are_believed_by_their_average():
     found = health(scores(0.5 - lean + clear, 0.5 + lean + clear), people=people())
     assert check(found, "position").estimate.value == 1.0
     assert "+70.00 points" in check(found, "position").sentence
-    assert {name for name, state in states(found).items() if state is WARN} == {"position", "flips"}
+    assert {name for name, state in states(found).items() if state is WARN} == {"position", "flips", "signal"}
     assert "cancels that" in check(found, "position").sentence
     assert found.usable
     assert found.figures["position_effect"] == pytest.approx(0.7)
