@@ -29,6 +29,7 @@ _NOT_ITS_DOING = frozenset(
         UnscoredReason.BUDGET,
     }
 )
+_FURTHER = frozenset({"lead", "baseline", "kappa", "kappa_low", "kappa_high", "bias", "bias_low", "bias_high"})
 _BOTH = "Have pairs read in both orders (`orders: both`)."
 
 
@@ -214,5 +215,6 @@ def _figures(conduct: Conduct, checks: list[HealthCheck]) -> dict[str, float]:
     for item in checks:
         if item.estimate is not None and item.estimate.value is not None:
             figures[item.estimate.metric] = item.estimate.value
+            figures |= {name: x for name, x in item.estimate.extra.items() if name in _FURTHER}
     further = {"noise_sd": noise(conduct), "position_effect": position_effect(conduct).value}
     return figures | {name: x for name, x in further.items() if x is not None}

@@ -32,10 +32,9 @@ def signal(conduct: Conduct) -> HealthCheck:
             "reaches 50%."
         )
         if right.low > 0.5 and right.extra["lead"] < CLEAR_LEAD:
-            sentence += (
-                f" But by a hair: their side gets {100 * (0.5 + right.extra['lead']):.2f}% of the preference, so win rates "
-                "stay near 50% whatever the candidate does."
-            )
+            preference = 100 * (0.5 + right.extra["lead"])
+            sentence += f" But by a hair: their side gets {preference:.2f}% of the preference, so that win rates stay "
+            sentence += "near 50% whatever the candidate does."
             remedy = (
                 "Use the win rate corrected by people, or take a stronger model; just below 50% may be a clear loss."
             )
