@@ -29,7 +29,7 @@ class Conduct:
     candidate_chars: Floats | None = None
     production_chars: Floats | None = None
     identical: Bools | None = None
-    """Rows whose two answers are the same, and a tie by right."""
+    """Rows whose two answers are the same: a tie by right, which no model is asked about."""
     similarity: Floats | None = None
     """How alike the two answers are, 1 the same; ``None`` without a similarity judge."""
     replica: ScoreColumn | None = None
@@ -44,9 +44,21 @@ class Conduct:
     level: float = 0.95
 
     @cached_property
+    def different(self) -> Bools:
+        """Scored rows whose answers are not the same."""
+        scored = np.isfinite(self.scores.value)
+        return scored if self.identical is None else scored & ~self.identical
+
+    @cached_property
     def in_both(self) -> Bools:
-        """Rows read in both orders."""
-        return np.isfinite(self.scores.production_first) & np.isfinite(self.scores.candidate_first)
+        """Rows of different answers that were read in both orders."""
+        both = np.isfinite(self.scores.production_first) & np.isfinite(self.scores.candidate_first)
+        return both & self.different
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether most scores are means over both orders."""
+        return bool(2 * self.in_both.sum() >= self.different.sum())
 
     @cached_property
     def first_slot(self) -> Floats:
@@ -70,12 +82,6 @@ class Conduct:
             read = self.scores.value
         decisive = read[np.isfinite(read) & (read != 0.5)]
         return bool(decisive.size and np.mean(~np.isin(decisive, _MENU)) > 0.5)
-
-    @cached_property
-    def different(self) -> Bools:
-        """Scored rows whose answers are not the same."""
-        scored = np.isfinite(self.scores.value)
-        return scored if self.identical is None else scored & ~self.identical
 
 
 def verdicts(shares: Floats) -> Floats:

@@ -29,6 +29,7 @@ _NOT_ITS_DOING = frozenset(
         UnscoredReason.BUDGET,
     }
 )
+_FURTHER = frozenset({"lead", "baseline", "kappa", "kappa_low", "kappa_high", "bias", "bias_low", "bias_high"})
 _BOTH = "Have pairs read in both orders (`orders: both`)."
 
 
@@ -53,8 +54,8 @@ def health_of(conduct: Conduct) -> JudgeHealth:
 def position_effect(conduct: Conduct) -> Estimate:
     """Mean score with the candidate first less that with it second, over pairs read in both orders."""
     return means.paired_difference(
-        conduct.scores.candidate_first,
-        conduct.scores.production_first,
+        np.where(conduct.in_both, conduct.scores.candidate_first, np.nan),
+        np.where(conduct.in_both, conduct.scores.production_first, np.nan),
         conduct.clusters,
         metric="position_effect",
         level=conduct.level,
@@ -76,7 +77,7 @@ def _position(conduct: Conduct) -> HealthCheck:
     )
     leans = abs(found.value - 0.5) >= LEAN and excludes(found, 0.5)
     state = state_of(found, fails=leans and not conduct.is_soft, warns=leans)
-    if leans and conduct.is_soft:
+    if leans and conduct.is_soft and conduct.is_averaged:
         sentence += " Averaging its probabilities over both orders cancels that."
     remedy = _better_asked(conduct) if leans else ""
     return HealthCheck(name=name, title=title, state=state, sentence=sentence, remedy=remedy, estimate=found)
@@ -98,7 +99,7 @@ def _flips(conduct: Conduct) -> HealthCheck:
 
 
 def _better_asked(conduct: Conduct) -> str:
-    return STRONGER if conduct.is_soft else SOFTER
+    return SOFTER if not conduct.is_soft else STRONGER if conduct.is_averaged else _BOTH
 
 
 def _unscored(conduct: Conduct) -> HealthCheck:
@@ -214,5 +215,6 @@ def _figures(conduct: Conduct, checks: list[HealthCheck]) -> dict[str, float]:
     for item in checks:
         if item.estimate is not None and item.estimate.value is not None:
             figures[item.estimate.metric] = item.estimate.value
+            figures |= {name: x for name, x in item.estimate.extra.items() if name in _FURTHER}
     further = {"noise_sd": noise(conduct), "position_effect": position_effect(conduct).value}
     return figures | {name: x for name, x in further.items() if x is not None}

@@ -15,6 +15,8 @@ from harness.stats.evidence import Bools, Floats, LabelColumn
 FEWEST_LABELS = 50
 NEARLY_ALL = 0.95
 """Share of exact ties among word verdicts from which on they say nothing."""
+CLEAR_LEAD = 0.1
+"""Preference for the right side, above a half, from which on win rates follow what candidates do."""
 WEAK_KAPPA = 0.4
 SLIGHT_KAPPA = 0.2
 
@@ -29,6 +31,15 @@ def signal(conduct: Conduct) -> HealthCheck:
             f"It is on people's side in {share(right)} of {right.n:,} pairs they decided, a tie as a half; guessing "
             "reaches 50%."
         )
+        if right.low > 0.5 and right.extra["lead"] < CLEAR_LEAD:
+            preference = 100 * (0.5 + right.extra["lead"])
+            sentence += f" But by a hair: their side gets {preference:.2f}% of the preference, so that win rates stay "
+            sentence += "near 50% whatever the candidate does."
+            remedy = (
+                "Use the win rate corrected by people, or take a stronger model; just below 50% may be a clear loss."
+            )
+            state = HealthState.WARN
+            return HealthCheck(name=name, title=title, state=state, sentence=sentence, remedy=remedy, estimate=right)
         if right.low > 0.5:
             return HealthCheck(name=name, title=title, state=HealthState.PASS, sentence=sentence, estimate=right)
         if right.n >= FEWEST_LABELS:
@@ -48,11 +59,18 @@ def signal(conduct: Conduct) -> HealthCheck:
 
 
 def _right(conduct: Conduct) -> Estimate:
-    """Share of the pairs people decided that the judge decided alike, a tie of its own as a half."""
-    nowhere = np.full(len(conduct.scores.value), np.nan)
-    people = nowhere if conduct.people is None else verdicts(conduct.people.value)
-    right = np.where(people == 0.5, np.nan, 1 - np.abs(verdicts(conduct.scores.value) - people))
-    return means.mean(right, conduct.clusters, metric="signal", level=conduct.level, bounds=(0.0, 1.0))
+    """Share of the pairs people decided that the judge decided alike, a tie of its own as a half.
+
+    ``extra["lead"]`` is the mean share of preference it gives to their side, less a half.
+    """
+    value = conduct.scores.value
+    people = np.full(len(value), np.nan) if conduct.people is None else verdicts(conduct.people.value)
+    people = np.where(people == 0.5, np.nan, people)
+    right = 1 - np.abs(verdicts(value) - people)
+    found = means.mean(right, conduct.clusters, metric="signal", level=conduct.level, bounds=(0.0, 1.0))
+    if found.value is None:
+        return found
+    return replace(found, extra={"lead": 0.5 - float(np.nanmean(np.abs(value - people)))})
 
 
 def people(conduct: Conduct) -> HealthCheck:

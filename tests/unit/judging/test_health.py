@@ -154,10 +154,29 @@ def test_soft_scores_that_lean_are_believed_by_their_average():
     found = health(scores(0.5 - lean + clear, 0.5 + lean + clear), people=people())
     assert check(found, "position").estimate.value == 1.0
     assert "+70.00 points" in check(found, "position").sentence
-    assert {name for name, state in states(found).items() if state is WARN} == {"position", "flips"}
+    assert {name for name, state in states(found).items() if state is WARN} == {"position", "flips", "signal"}
     assert "cancels that" in check(found, "position").sentence
     assert found.usable
     assert found.figures["position_effect"] == pytest.approx(0.7)
+
+
+def test_a_lean_is_not_cancelled_where_one_order_is_read():
+    """One order per pair, drawn, and both on an audited share: the lean is measured on that share."""
+    drawn = np.where(np.arange(N) % 2, np.nan, 0.2)
+    column = scores(drawn, np.where(np.isnan(drawn), 0.8, np.nan))
+    column.production_first[:24], column.candidate_first[:24] = 0.2, 0.8
+    found = check(health(column), "position")
+    assert (found.state, found.estimate.n) == (WARN, 24)
+    assert "cancels" not in found.sentence
+    assert found.remedy == "Have pairs read in both orders (`orders: both`)."
+
+
+def test_identical_answers_hide_no_lean():
+    same = np.arange(N) >= 30
+    column = scores(np.where(same, 0.5, 0.0), np.where(same, 0.5, 1.0))
+    found = health(column, identical=same)
+    assert check(found, "position").estimate.n == 30
+    assert {item.name for item in found.failed} == {"position", "flips", "signal"}
 
 
 def test_verdicts_are_words_when_they_are_told_to_be():
