@@ -78,9 +78,7 @@ def evidence_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> Ev
         cluster_by=experiment.decision.cluster_by,
     )
     by_verdict = {judge.name for judge in judges if counts_verdicts(judge.judge)}
-    scores = {
-        name: column.as_verdicts() if name in by_verdict else column for name, column in evidence.scores.items()
-    }
+    scores = {name: column.as_verdicts() if name in by_verdict else column for name, column in evidence.scores.items()}
     return replace(evidence, scores=scores)
 
 

@@ -248,7 +248,7 @@ async def test_a_biased_judge_that_ranks_well_passes_with_probabilities():
     assert (found.first_slot > 0.8, checks_of(found)[0].state) == (True, HealthState.PASS)
 
 
-async def test_a_judge_that_is_right_by_a_hair_is_warned_of():
+async def test_a_judge_that_is_right_by_a_hair_can_be_counted_by_verdict_and_not_by_share():
     def faint(request):
         tokens = {"A": math.log(0.61), "B": math.log(0.39)}
         if knows(request) == "B":
@@ -256,10 +256,13 @@ async def test_a_judge_that_is_right_by_a_hair_is_warned_of():
         return reply("A", logprobs=(TokenLogprob(token="A", logprob=tokens["A"], top=tokens),))
 
     found = await result(faint, mode="soft")
-    known, _ = checks_of(found)
     assert (found.right, found.lead, found.state) == (16, pytest.approx(0.02), HealthState.PASS)
-    assert known.state is HealthState.WARN
+
+    found = await result(faint, mode="soft", counting="shares")
+    known, _ = checks_of(found)
+    assert (found.state, known.state) == (HealthState.FAIL, HealthState.FAIL)
     assert "right answers get 52.0% of the preference" in known.sentence
+    assert "counting: verdicts" in known.remedy
 
 
 @pytest.mark.parametrize(
