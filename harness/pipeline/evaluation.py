@@ -39,16 +39,20 @@ class ArmEvaluation:
         return None if self.reached is None else self.reached.decision
 
 
-def evaluate(session: Session, judges: Sequence[SeatedJudge]) -> tuple[ArmEvaluation, ...]:
-    """Estimates of every arm, and a Decision for every candidate, from what is stored now."""
+def evaluate(session: Session, judges: Sequence[SeatedJudge], *, describe: bool = True) -> tuple[ArmEvaluation, ...]:
+    """Estimates of every arm, and a Decision for every candidate, from what is stored now.
+
+    ``describe`` is whether figures that decide nothing are estimated too.
+    """
     level = session.experiment.decision.level
     arms = arms_of(session.experiment)
     evidence = {arm.name: evidence_of(session, arm, judges) for arm in arms}
     floor = next((evidence[arm.name] for arm in arms if arm.role is ArmRole.REPLICA), None)
     evaluations = []
     for arm in arms:
-        own = evidence[arm.name]
-        found = estimates_of(own, judges, level=level, floor=floor if arm.role is ArmRole.CANDIDATE else None)
+        own, found = evidence[arm.name], {}
+        if describe:
+            found = estimates_of(own, judges, level=level, floor=floor if arm.role is ArmRole.CANDIDATE else None)
         if arm.role is not ArmRole.CANDIDATE:
             evaluations.append(ArmEvaluation(arm=arm, evidence=own, estimates=found))
             continue
