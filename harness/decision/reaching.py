@@ -113,10 +113,12 @@ def _at_look(
     floor: Evidence | None,
     health: Mapping[str, JudgeHealth],
 ) -> Reached:
-    names = {criterion.metric for criterion in rulebook.criteria} | {COVERAGE.name}
+    wanted = {criterion.metric for criterion in rulebook.criteria}
     alpha = rulebook.terms.pass_alpha
 
-    def estimated(data: Evidence, side_alpha: float, beside: Evidence | None) -> dict[str, Estimate]:
+    def estimated(
+        data: Evidence, side_alpha: float, beside: Evidence | None, names: Collection[str] = wanted
+    ) -> dict[str, Estimate]:
         return metrics.estimates(
             data,
             level=1 - 2 * side_alpha,
@@ -126,7 +128,7 @@ def _at_look(
             only=names,
         )
 
-    passing = estimated(evidence, alpha, floor)
+    passing = estimated(evidence, alpha, floor, wanted | {COVERAGE.name})
     strict = passing if rulebook.n_required == 1 else estimated(evidence, alpha / rulebook.n_required, floor)
     of_floor = {} if floor is None else estimated(floor, alpha, None)
     scopes = [

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -29,12 +30,12 @@ class ArmColumns:
     answer_chars: Floats
     cache_hit: Bools
 
-    @property
+    @cached_property
     def completed(self) -> Bools:
         """Rows with an answer."""
         return np.asarray(self.status == "completed", dtype=np.bool_)
 
-    @property
+    @cached_property
     def failed(self) -> Bools:
         """Rows that ended in the arm's own error."""
         return np.asarray(self.status == "failed", dtype=np.bool_)

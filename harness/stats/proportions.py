@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -112,6 +113,7 @@ def tango(only_candidate: float, only_production: float, n: float, *, level: flo
     return low, high
 
 
+@lru_cache(maxsize=256)
 def mcnemar(only_candidate: int, only_production: int) -> tuple[float, float]:
     """Exact and mid-p two-sided p-values of McNemar's test that both shares are equal; independent pairs only."""
     from scipy.stats import binom
