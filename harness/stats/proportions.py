@@ -40,8 +40,8 @@ def proportion(
 ) -> Estimate:
     """Share of ones among 0/1 ``values``; NaN is missing and counted.
 
-    Wilson's interval for one look; for more the exact confidence sequence of a Bernoulli mean, on effective counts
-    when rows are clustered.
+    Wilson's interval for one look; for more the exact confidence sequence of a Bernoulli mean, one-sided at
+    ``(1 - level) / 2`` on either side and on effective counts when rows are clustered.
     """
     known = np.isfinite(values)
     x, codes = values[known], cl.encode(clusters[known])
@@ -56,9 +56,9 @@ def proportion(
     else:
         from harness.stats import mixtures
 
-        low, high = mixtures.bernoulli_interval(
-            float(x.mean()) * effective, effective, alpha=1 - level, t_opt=max(effective, 1.0)
-        )
+        successes, alpha, t_opt = float(x.mean()) * effective, (1 - level) / 2, looks.best_at(effective)
+        low = mixtures.bernoulli_lower(successes, effective, alpha=alpha, t_opt=t_opt)
+        high = mixtures.bernoulli_upper(successes, effective, alpha=alpha, t_opt=t_opt)
         method = BERNOULLI if independent else BERNOULLI_CLUSTERED
     variance = cl.covariance_of_means(x, x, codes)
     return Estimate(
