@@ -87,7 +87,7 @@ def _planned(
         n = math.ceil(fraction * horizon)
         if not n or not np.all(evidence.candidate.status[:n] != ""):
             break
-        rows = np.arange(n)
+        rows = slice(0, n)
         at = replace(terms, planned_look=look, n_look=n, horizon=horizon)
         reached = _at_look(
             evidence.take(rows),
@@ -100,7 +100,7 @@ def _planned(
             return reached
     if reached is not None:
         return reached
-    nothing = evidence.take(np.arange(0))
+    nothing = evidence.take(slice(0, 0))
     at = replace(terms, planned_look=0, n_look=0, horizon=horizon)
     return _at_look(nothing, replace(rulebook, terms=at), PlannedLooks(fractions[:1]), floor=None, health=health)
 

@@ -12,6 +12,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
 Strings: TypeAlias = NDArray[np.object_]
+Rows: TypeAlias = Bools | Ints | slice
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,7 +68,7 @@ class ScoreColumn:
             candidate_first=nowhere,
         )
 
-    def take(self, rows: Bools | Ints) -> "ScoreColumn":
+    def take(self, rows: Rows) -> "ScoreColumn":
         """The same column on a subset of rows."""
         return ScoreColumn(
             metric=self.metric,
@@ -89,7 +90,7 @@ class LabelColumn:
     probability: Floats
     """Chance the row had to be labelled; NaN where no plan drew it, so that it stands for nothing but itself."""
 
-    def take(self, rows: Bools | Ints) -> "LabelColumn":
+    def take(self, rows: Rows) -> "LabelColumn":
         """The same column on a subset of rows."""
         return LabelColumn(value=self.value[rows], labellers=self.labellers[rows], probability=self.probability[rows])
 
@@ -118,7 +119,7 @@ class Evidence:
         """Number of sampled exchanges."""
         return len(self.exchange_ids)
 
-    def take(self, rows: Bools | Ints) -> "Evidence":
+    def take(self, rows: Rows) -> "Evidence":
         """The same evidence on a subset of rows, as slices need it."""
 
         def arm(columns: ArmColumns) -> ArmColumns:
