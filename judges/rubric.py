@@ -71,7 +71,7 @@ class RubricJudge:
     @cached_property
     def prompt(self) -> Prompt:
         """The prompt in use."""
-        return prompt_of("rubric/v1", self.prompt_file)
+        return prompt_of("rubric/v1", self.prompt_file, self.mode)
 
     @property
     def prompt_sha256(self) -> str:

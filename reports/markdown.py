@@ -14,6 +14,7 @@ _OUTCOME_MARKS = {
     Outcome.PASS: "✅ pass",
     Outcome.FAIL: "❌ fail",
     Outcome.INCONCLUSIVE: "❔ inconclusive",
+    Outcome.UNATTAINABLE: "🚫 unattainable",
     Outcome.NO_DATA: "▫️ no data",
 }
 _PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+!|~^$])")

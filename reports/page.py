@@ -211,7 +211,7 @@ def _provenance(report: EvaluationReport) -> ProvenanceView:
                 judge.fingerprint,
                 (
                     Cell(text=judge.judge, sub=judge.kind if judge.kind != judge.judge else ""),
-                    Cell(text=judge.model or NONE),
+                    Cell(text=judge.model or NONE, sub=", ".join(judge.further_models)),
                     Cell(text=prompt or NONE),
                     Cell(text=judge.fingerprint),
                 ),

@@ -19,6 +19,7 @@ OUTCOME_BADGES = {
     Outcome.PASS: Badge(word="pass", tone="good", icon="check"),
     Outcome.FAIL: Badge(word="fail", tone="bad", icon="cross"),
     Outcome.INCONCLUSIVE: Badge(word="inconclusive", tone="open", icon="question"),
+    Outcome.UNATTAINABLE: Badge(word="unattainable", tone="none", icon="dash"),
     Outcome.NO_DATA: Badge(word="no data", tone="none", icon="dash"),
 }
 

@@ -13,8 +13,9 @@ from harness.cli import output
 from harness.errors import HarnessError, Interrupted
 
 COMMANDS = (
-    "init", "doctor", "demo", "run", "compare", "ingest", "replay", "judge", "decide", "report", "runs", "judges",
-    "models",
+    "init", "doctor", "demo", "plan", "calibrate", "run", "compare", "ingest", "replay", "judge", "label", "labels",
+    "decide", "report",
+    "runs", "judges", "models",
 )  # fmt: skip
 
 # typer carries a copy of click of its own in some versions; its public names lead to the one in use.

@@ -99,7 +99,7 @@ def _experiment(path: Path) -> Iterator[Finding]:
     from harness.models.factory import preflight
     from harness.pipeline.arms import arms_of
     from harness.pipeline.checks import check_settings
-    from harness.pipeline.judging import default_embedder, seat_judges
+    from harness.pipeline.seats import default_embedder, seat_judges
 
     try:
         parsed = load_experiment(path)
@@ -112,9 +112,8 @@ def _experiment(path: Path) -> Iterator[Finding]:
         seats = seat_judges(parsed, default_embedder())
         for seat in seats:
             yield Finding(check=f"judge {seat.name}", ok=True, message=f"{seat.kind}, fingerprint {seat.fingerprint}")
-            model = getattr(seat.judge, "model", None)
-            if model is not None:
-                specs[f"judge {seat.name}"] = model
+            for number, model in enumerate(seat.models):
+                specs[f"judge {seat.name}" + (f", model {number + 1}" if number else "")] = model
         check_settings(parsed, seats)
         yield Finding(check="settings", ok=True, message="criteria, slices and budgets fit together")
     except HarnessError as error:

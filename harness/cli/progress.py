@@ -51,6 +51,7 @@ class TerminalReporter:
         )
         self._tasks: dict[str, TaskID] = {}
         self._printed: dict[str, float] = {}
+        self._begun: set[str] = set()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -65,7 +66,8 @@ class TerminalReporter:
         """A bar, or a line, for ``task``."""
         self._tasks[task] = self._progress.add_task(safe(task), total=total, note="")
         self._printed[task] = time.monotonic()
-        if not self._live:
+        if not self._live and task not in self._begun:
+            self._begun.add(task)
             self._print(f"{task} …")
 
     def update(self, task: str, *, done: float, total: float | None = None, note: str = "") -> None:
@@ -78,10 +80,11 @@ class TerminalReporter:
             self._print(f"{task}: {done:,.0f}{share}{' · ' + note if note else ''}")
 
     def finish(self, task: str, note: str) -> None:
-        """Replace the bar by one line that stays."""
+        """Replace the bar by one line that stays, if there is something to say."""
         if task in self._tasks:
             self._progress.remove_task(self._tasks.pop(task))
-        self._print(f"✓ {task}: {note}")
+        if note:
+            self._print(f"✓ {task}: {note}")
 
     def warn(self, text: str) -> None:
         """One line that stays."""

@@ -12,6 +12,9 @@ _NEXT = {
     "budget": "what is left of the budget does not cover the next request; raise budget.candidates_usd or "
     "budget.judges_usd, and the same command goes on",
     "time_limit": "the time limit was reached; the same command goes on",
+    "settled": "the decision stands; budget.stop_when_settled: false asks the rest all the same",
+    "out_of_reach": "this sample and budget cannot settle it; `harness plan` says what would, and "
+    "budget.stop_when_out_of_reach: false asks the rest all the same",
 }
 
 

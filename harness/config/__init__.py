@@ -1,6 +1,6 @@
 """The Experiment and the process settings."""
 
-from harness.config.arms import RESERVED_ARMS, Candidate, Model, PriceSection, Replica, spec_fingerprint
+from harness.config.arms import Candidate, Model, PriceSection, Replica, spec_fingerprint
 from harness.config.base import digest
 from harness.config.decision import PROFILES, CriterionSection, DecisionSection
 from harness.config.experiment import Experiment, ReportSection, Settings, load_experiment, parse_experiment
@@ -10,7 +10,6 @@ from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection, Replay
 __all__ = [
     "DEFAULT_JUDGES",
     "PROFILES",
-    "RESERVED_ARMS",
     "Budget",
     "Candidate",
     "CriterionSection",

@@ -8,10 +8,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from harness.config.base import NAME, Section, as_list, digest, dump, identity
 from harness.config.traffic import Mapping_
 from harness.domain.model import ModelSpec, Price
+from harness.domain.observation import CANARY, PRODUCTION, REPLICA
 from harness.errors import ConfigurationError
 
-RESERVED_ARMS = frozenset({"production", "replica", "canary"})
-"""Arms that are no candidates."""
 _SECRET = re.compile(r"(?i)(api[_-]?key|authorization|bearer|password|secret|token)$")
 
 
@@ -117,8 +116,8 @@ class Candidate(_Answering):
 
     @model_validator(mode="after")
     def _name_is_free(self) -> Self:
-        if self.name in RESERVED_ARMS:
-            raise ValueError(f"{self.name!r} is the name of a built-in arm")
+        if self.name in {PRODUCTION, REPLICA, CANARY}:
+            raise ValueError(f"{self.name!r} is a reserved name; call the candidate something else")
         return self
 
     @property

@@ -6,10 +6,10 @@ Unknown keys are errors. Secrets are never part of it: a model names the environ
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from harness.config.arms import Candidate, Replica
@@ -20,13 +20,21 @@ from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection, Replay
 from harness.errors import ConfigurationError
 
 
+def _unquoted_off(value: Any) -> Any:
+    """YAML reads a bare ``off`` as false."""
+    return "off" if value is False else value
+
+
 class ReportSection(Section):
     """What the report shows."""
 
     examples: Annotated[int, Field(ge=0, le=200)] = 10
     """Worst and best pairs each."""
-    slices: list[str] = ["model", "has_tools", "turns", "prompt_length", "script"]
-    """Attributes to break results down by; metadata.<key> for free metadata, tag for tags."""
+    slices: list[str] = ["model", "has_tools", "turns", "prompt_length", "answer_length", "language", "script"]
+    """Attributes to break results down by; metadata.<key> for free metadata, tag for tags, topic for what it is about.
+
+    Topics take an embedding of every request, which is minutes for 10,000, so they are found only when asked for.
+    """
     min_slice: Annotated[int, Field(gt=0)] = 20
     show_text: bool = True
     """Whether messages and answers appear in the report at all."""
@@ -40,6 +48,9 @@ class Experiment(Section):
     candidates: Annotated[list[Candidate], Field(min_length=1)]
     replica: Replica | None = None
     judges: list[JudgeSection] = list(DEFAULT_JUDGES)
+    canaries: Annotated[Literal["stop", "warn", "off"], BeforeValidator(_unquoted_off)] = "stop"
+    """What becomes of a model judge that fails pairs with a known answer: it reads no pairs, or we say so, or such
+    pairs are not read at all."""
     replay: Replay = Replay()
     budget: Budget = Budget()
     decision: DecisionSection = DecisionSection()
@@ -59,13 +70,16 @@ class Experiment(Section):
     @property
     def ingest_fingerprint(self) -> str:
         """Hash of everything that decides which exchanges are sampled and how they are stored."""
-        traffic = self.traffic.model_dump(mode="json", exclude={"requests_per_month"})
-        return digest({"traffic": traffic, "files": [identity(pattern) for pattern in self.traffic.source]})
+        return self._traffic_digest(exclude={"requests_per_month": True})
 
     @property
     def sequence(self) -> str:
         """Hash of what decides the order of the traffic; a larger sample of the same export has the same one."""
-        traffic = self.traffic.model_dump(mode="json", exclude={"requests_per_month": True, "sample": {"size", "rate"}})
+        return self._traffic_digest(exclude={"requests_per_month": True, "sample": {"size", "rate"}})
+
+    def _traffic_digest(self, exclude: dict[str, Any]) -> str:
+        """By what the files hold, not by how their place is written: a run is found again from any folder."""
+        traffic = self.traffic.model_dump(mode="json", exclude={"source": True, **exclude})
         return digest({"traffic": traffic, "files": [identity(pattern) for pattern in self.traffic.source]})
 
     @property

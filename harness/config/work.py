@@ -47,5 +47,6 @@ class JudgeSection(Section):
         return self.name or self.use
 
 
-DEFAULT_JUDGES = (JudgeSection(use="exact"), JudgeSection(use="similarity"), JudgeSection(use="length"),
-                  JudgeSection(use="refusal"), JudgeSection(use="structure"))  # fmt: skip
+DEFAULT_JUDGES = tuple(
+    JudgeSection(use=name) for name in ("exact", "similarity", "length", "refusal", "structure", "style")
+)

@@ -11,8 +11,6 @@ from harness.errors import ConfigurationError
 from harness.stats import samplesize
 
 _WORDS = {Bound.BELOW: "below", Bound.ABOVE: "above", Bound.AT_LEAST: "at least", Bound.AT_MOST: "at most"}
-_UPPER = {Bound.BELOW, Bound.AT_MOST}
-"""Bounds that limit the metric from above."""
 
 
 def check(criteria: Iterable[Criterion], known: Iterable[str]) -> None:
@@ -120,7 +118,7 @@ def rule(criterion: Criterion, metric: Metric) -> str:
 
 
 def _compare(criterion: Criterion, estimate: Estimate, strict: Estimate) -> Outcome:
-    if _holds(criterion, _least(estimate)) and _holds(criterion, _most(estimate)):
+    if holds(criterion, _least(estimate)) and holds(criterion, _most(estimate)):
         return Outcome.PASS
     return Outcome.FAIL if _fails(criterion, strict) else Outcome.INCONCLUSIVE
 
@@ -129,7 +127,7 @@ def _fails(criterion: Criterion, estimate: Estimate) -> bool:
     """Whether the whole interval is on the wrong side."""
     if estimate.value is None:
         return False
-    return not _holds(criterion, _least(estimate)) and not _holds(criterion, _most(estimate))
+    return not holds(criterion, _least(estimate)) and not holds(criterion, _most(estimate))
 
 
 def _least(estimate: Estimate) -> float:
@@ -140,7 +138,8 @@ def _most(estimate: Estimate) -> float:
     return math.inf if estimate.high is None else estimate.high
 
 
-def _holds(criterion: Criterion, value: float) -> bool:
+def holds(criterion: Criterion, value: float) -> bool:
+    """Whether the value is on the good side."""
     match criterion.bound:
         case Bound.BELOW:
             return value < criterion.threshold
@@ -154,14 +153,14 @@ def _holds(criterion: Criterion, value: float) -> bool:
 
 def _count(criterion: Criterion, estimate: Estimate, value: float, metric: Metric) -> CriterionResult:
     shown, wanted = format_value(value, metric.unit), rule(criterion, metric)
-    if _holds(criterion, value):
+    if holds(criterion, value):
         return CriterionResult(
             criterion=criterion,
             estimate=estimate,
             outcome=Outcome.PASS,
             reason=f"{metric.title}: {shown}, {wanted} as required.",
         )
-    if criterion.bound in _UPPER:
+    if criterion.passes_below:
         return CriterionResult(
             criterion=criterion,
             estimate=estimate,
@@ -213,7 +212,7 @@ def _sentence(
 def _claim(criterion: Criterion, estimate: Estimate, metric: Metric, *, good: bool) -> str:
     """Value and the one bound the outcome rests on: ``51.20%, above 49.80% with 97% confidence at any look``."""
     value = format_value(estimate.value, metric.unit)
-    upper = (criterion.bound in _UPPER) is good
+    upper = criterion.passes_below is good
     end = estimate.high if upper else estimate.low
     if end is None or estimate.value is None or not math.isfinite(end):
         return value

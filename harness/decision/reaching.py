@@ -9,7 +9,7 @@ import numpy as np
 from harness.decision import metrics, people, policy, quality, slices, verbosity
 from harness.decision.criteria import metric_for
 from harness.decision.scope import Scope
-from harness.domain.decision import Bound, Criterion, Decision, Objection, Terms, Verdict
+from harness.domain.decision import Criterion, Decision, Objection, Terms, Verdict
 from harness.domain.estimate import Estimate, Metric
 from harness.domain.formatting import format_interval, format_value
 from harness.domain.health import JudgeHealth
@@ -18,7 +18,6 @@ from harness.domain.slices import SliceTest
 from harness.stats.evidence import Evidence
 from harness.stats.looks import ONE_LOOK, AnyLook, Looks, PlannedLooks
 
-_UPPER = {Bound.BELOW, Bound.AT_MOST}
 _BEST_AT = 0.3
 """Part of the horizon at which anytime bounds are tightest."""
 
@@ -246,7 +245,7 @@ def _contradicted(judge: str, rate: Estimate, labels: int) -> str:
 
 def _beyond(criterion: Criterion, rate: Estimate) -> bool:
     """Whether the whole interval lies on the other side of the threshold."""
-    if criterion.bound in _UPPER:
+    if criterion.passes_below:
         return rate.low is not None and rate.low > criterion.threshold
     return rate.high is not None and rate.high < criterion.threshold
 

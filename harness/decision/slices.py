@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.decision import metrics
-from harness.domain.decision import Bound, Criterion, Objection
+from harness.domain.decision import Criterion, Objection
 from harness.domain.estimate import Estimate, Metric
 from harness.domain.formatting import format_value
 from harness.domain.slices import SliceTest
@@ -18,7 +18,6 @@ from harness.stats import asymptotic, multiplicity
 from harness.stats.evidence import Evidence
 from harness.stats.looks import ONE_LOOK, Looks
 
-_UPPER = {Bound.BELOW, Bound.AT_MOST}
 _T_OPT = 500.0
 """Pairs of a slice at which its e-value grows best."""
 _ALPHA = 0.005
@@ -130,5 +129,5 @@ def _candidates(
                 # A slice that loses every pair has no variance: one pair that differs is added, as for error rates.
                 error = max(estimate.std_error, 1 / estimate.n)
                 gap = estimate.value - criterion.threshold
-                score = (gap if criterion.bound in _UPPER else -gap) / error
+                score = (gap if criterion.passes_below else -gap) / error
                 yield _Found(attribute=attribute, value=value, criterion=criterion, estimate=estimate, score=score)

@@ -49,6 +49,11 @@ class Criterion:
     required: bool = True
     """An advisory criterion is shown and never decides."""
 
+    @property
+    def passes_below(self) -> bool:
+        """Whether small values are the good ones."""
+        return self.bound in {Bound.BELOW, Bound.AT_MOST}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Objection:

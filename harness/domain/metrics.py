@@ -64,7 +64,8 @@ MARKDOWN_DIFFERENCE = _metric(
     "Markdown, difference",
     Unit.SCORE,
     _NEUTRAL,
-    "Markdown marks per 1,000 characters of the candidate's answers minus those of production's.",
+    "Marks of markdown (headings, list items, bold, table rows, code blocks) per 1,000 characters of the candidate's "
+    "answers minus production's.",
 )
 COVERAGE = _metric(
     "coverage",

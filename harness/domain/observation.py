@@ -9,6 +9,8 @@ from harness.domain.json import Json
 
 PRODUCTION = "production"
 REPLICA = "replica"
+CANARY = "canary"
+"""Not an arm: the name under which a judge's verdicts on pairs with a known answer are kept."""
 
 
 class ArmRole(StrEnum):

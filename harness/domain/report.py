@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from harness.domain.attempt import Attempt
 from harness.domain.decision import Decision
 from harness.domain.estimate import Estimate, Metric
+from harness.domain.health import JudgeHealth
 from harness.domain.json import Message
 from harness.domain.judgment import Judgment
 from harness.domain.observation import Observation
 from harness.domain.run import IngestReport
+from harness.domain.slices import SliceTest
 
-REPORT_SCHEMA = 1
+REPORT_SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +45,8 @@ class JudgeReport:
     metric: str
     fingerprint: str
     model: str | None = None
+    further_models: tuple[str, ...] = ()
+    """Models it asks besides, such as the one that close pairs are escalated to."""
     prompt: str | None = None
     prompt_sha256: str | None = None
     pairs: int = 0
@@ -126,6 +131,54 @@ class CostReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StoppingReport:
+    """How much of the sample was asked, and what the rest would have cost."""
+
+    reason: str | None
+    """Why less than all was asked: ``settled``, ``out_of_reach``, ``budget``, ``time_limit``; ``None`` for all."""
+    asked: int
+    sampled: int
+    saved_usd: float | None
+    """Candidate and judges on the rest, at what they cost so far; ``None`` when a price is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgeOnLabels:
+    """How one judge and people see the same pairs."""
+
+    judge: str
+    n: int
+    """Labelled pairs the judge scored."""
+    accuracy: Estimate | None
+    """Share of the same verdict (win, tie, loss)."""
+    baseline: float | None
+    """What always giving people's most common verdict would reach."""
+    kappa: Estimate | None
+    bias: Estimate | None
+    """People's mean score less the judge's, over pairs drawn at random: below zero it favours the candidate."""
+    labels: tuple[str, ...] = ("loss", "tie", "win")
+    confusion: tuple[tuple[int, ...], ...] = ()
+    """Counts by people's verdict (rows) and the judge's (columns)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PeopleReport:
+    """What people said about the pairs of one candidate."""
+
+    labelled: int
+    """Pairs with at least one verdict."""
+    drawn: int
+    """Of them, pairs that a known random design drew; only these correct anything."""
+    labellers: int
+    wins: int
+    ties: int
+    losses: int
+    """By the mean of all labellers of a pair."""
+    designs: tuple[str, ...] = ()
+    judges: tuple[JudgeOnLabels, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CandidateReport:
     """Everything about one candidate."""
 
@@ -144,6 +197,14 @@ class CandidateReport:
     examples: tuple[Example, ...]
     dropped_params: Mapping[str, int] = field(default_factory=dict)
     """Parameters the provider does not take, with the number of requests that lost them."""
+    health: tuple[JudgeHealth, ...] = ()
+    """Of every judge that states a preference or asks a model."""
+    people: PeopleReport | None = None
+    """``None`` when nobody labelled a pair."""
+    slice_tests: tuple[SliceTest, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    """Every attempt of the candidate's family that is in the store, this one included."""
+    stopping: StoppingReport | None = None
     answered_models: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

@@ -2,7 +2,8 @@
 
 The best way is the probability of the answer's one token. Below it come a strict JSON schema, a forced tool call, JSON
 mode, and a tagged line of text. A rung is left only for the one below and only when the provider says that it does
-not support it; the rung that works is remembered for the model for an hour.
+not support it; the rung that works is remembered for the model for an hour. Beside the ladder stands the way most
+people ask, one word in plain text, which is there to be compared with.
 """
 
 import json
@@ -20,7 +21,7 @@ from harness.domain.model import ModelError, ModelReply, ModelSpec
 from harness.domain.observation import Completion, ErrorKind
 from harness.judging.probabilities import Distribution, distribution
 from harness.judging.protocol import JudgeContext
-from harness.judging.reply import PARSER_VERSION, Menu, Reading, read_json, read_text, read_tool_calls
+from harness.judging.reply import PARSER_VERSION, Menu, Reading, read_json, read_text, read_tool_calls, read_word
 from prompts import Prompt
 
 _TOOL = "submit"
@@ -38,11 +39,13 @@ class Rung(StrEnum):
     TOOL_CALL = "tool_call"
     JSON_OBJECT = "json_object"
     TEXT = "text"
+    PLAIN = "plain"
+    """One word and nothing else; on no ladder, and never repaired."""
 
     @property
     def form(self) -> str:
         """The part of the prompt that asks for it."""
-        return {Rung.LABEL: "label", Rung.TEXT: "text"}.get(self, "json")
+        return {Rung.LABEL: "label", Rung.TEXT: "text", Rung.PLAIN: "plain"}.get(self, "json")
 
 
 STRUCTURED = (Rung.JSON_SCHEMA, Rung.TOOL_CALL, Rung.JSON_OBJECT, Rung.TEXT)
@@ -134,25 +137,25 @@ class Bill:
 
     def add(self, reply: ModelReply) -> None:
         """A call that was answered."""
-        self.tokens_in = _plus(self.tokens_in, reply.usage.tokens_in)
-        self.tokens_out = _plus(self.tokens_out, reply.usage.tokens_out)
-        self.cost_usd = _plus(self.cost_usd, reply.cost_usd)
+        self.tokens_in = plus(self.tokens_in, reply.usage.tokens_in)
+        self.tokens_out = plus(self.tokens_out, reply.usage.tokens_out)
+        self.cost_usd = plus(self.cost_usd, reply.cost_usd)
         self.latency_ms += reply.latency_ms
         self.attempts += reply.attempts
         self.calls += 1
 
     def include(self, other: "Bill") -> None:
         """Another verdict's bill, for judgments that take two."""
-        self.tokens_in = _plus(self.tokens_in, other.tokens_in)
-        self.tokens_out = _plus(self.tokens_out, other.tokens_out)
-        self.cost_usd = _plus(self.cost_usd, other.cost_usd)
+        self.tokens_in = plus(self.tokens_in, other.tokens_in)
+        self.tokens_out = plus(self.tokens_out, other.tokens_out)
+        self.cost_usd = plus(self.cost_usd, other.cost_usd)
         self.latency_ms += other.latency_ms
         self.attempts += other.attempts
         self.calls += other.calls
 
     def add_failure(self, error: ModelError) -> None:
         """A call that failed; providers do not charge for a refusal, so no figure means no cost."""
-        self.cost_usd = _plus(self.cost_usd, error.cost_usd or 0.0)
+        self.cost_usd = plus(self.cost_usd, error.cost_usd or 0.0)
         self.latency_ms += error.latency_ms or 0.0
         self.attempts += error.attempts
         self.calls += 1
@@ -324,6 +327,8 @@ class _Asker:
         text = completion.text or ""
         if self.rung is Rung.TEXT:
             return read_text(text, self.question.menu)
+        if self.rung is Rung.PLAIN:
+            return read_word(text, self.question.menu)
         if self.rung is Rung.TOOL_CALL and completion.tool_calls:
             return read_tool_calls(completion.tool_calls, _TOOL, self.question.menu)
         if completion.tool_calls and not text.strip():
@@ -367,5 +372,6 @@ def _raw(completion: Completion | None) -> str | None:
     return "\n".join(part for part in parts if part)
 
 
-def _plus(total: Any, part: Any) -> Any:
+def plus(total: Any, part: Any) -> Any:
+    """The sum of two figures on a bill, unknown (``None``) when one of them is."""
     return None if total is None or part is None else total + part

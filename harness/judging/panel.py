@@ -15,7 +15,7 @@ from harness.domain.model import BudgetExhausted
 from harness.domain.pair import Pair
 from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError, InfrastructureError, InputError, root_cause
-from harness.judging.protocol import BatchJudge, Judge, JudgeContext, orders_of
+from harness.judging.protocol import BatchJudge, Judge, JudgeContext, orders_of, orders_read
 
 _COMMIT_S = 0.1
 """Cheap judges commit this often; a judge slower than this commits every pair."""
@@ -31,13 +31,33 @@ class PanelResult:
     """Pairs finished and stored."""
     scored: int = 0
     unscored: Mapping[str, int] = field(default_factory=dict)
-    """By UnscoredReason: the judge had no verdict."""
+    """By UnscoredReason: the judge had no verdict; orders that were not drawn lack none and are not counted."""
     errors: Mapping[str, int] = field(default_factory=dict)
     """By UnscoredReason: the judge failed."""
     cost_usd: float | None = 0.0
     """``None`` as soon as one judgment's cost is unknown."""
     stop_reason: str | None = None
     """Why pairs are left over: ``budget``, ``time_limit`` or ``interrupted``; ``None`` when all were judged."""
+
+    def plus(self, further: "PanelResult") -> "PanelResult":
+        """Both counts together, for pairs that are read in two parts."""
+        costs = (self.cost_usd, further.cost_usd)
+        return PanelResult(
+            pairs=self.pairs + further.pairs,
+            scored=self.scored + further.scored,
+            unscored=Counter(self.unscored) + Counter(further.unscored),
+            errors=Counter(self.errors) + Counter(further.errors),
+            cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+            stop_reason=self.stop_reason or further.stop_reason,
+        )
+
+    @property
+    def endings(self) -> dict[str, int]:
+        """Judgments by how they ended, ``scored`` first; endings that did not happen are left out."""
+        found = Counter({"scored": self.scored})
+        found.update(self.unscored)
+        found.update(self.errors)
+        return {ending: count for ending, count in found.items() if count}
 
 
 async def run_judge(
@@ -198,7 +218,11 @@ class _Panel:
         """The counts of everything stored so far."""
 
         def of(state: JudgmentState) -> dict[str, int]:
-            found = ((reason, n) for (s, reason), n in self._states.items() if s is state)
+            found = (
+                (reason, n)
+                for (s, reason), n in self._states.items()
+                if s is state and reason is not UnscoredReason.NOT_DRAWN
+            )
             return dict(sorted((str(reason), n) for reason, n in found))
 
         return PanelResult(
@@ -239,13 +263,22 @@ class _Panel:
         return [row for pair in pairs for row in self._checked(pair, by_pair[pair.exchange_id, pair.arm])]
 
     def _failed(self, pair: Pair, reason: UnscoredReason, note: str) -> list[Judgment]:
-        orders = orders_of(self._judge)
-        return [self._ctx.unscored(pair, reason, order=order, explanation=note) for order in orders]
+        orders = orders_read(self._judge, pair.exchange_id)
+        failed = [self._ctx.unscored(pair, reason, order=order, explanation=note) for order in orders]
+        return failed + self._not_drawn(pair)
+
+    def _not_drawn(self, pair: Pair) -> list[Judgment]:
+        read = orders_read(self._judge, pair.exchange_id)
+        return [
+            self._ctx.unscored(pair, UnscoredReason.NOT_DRAWN, order=order)
+            for order in orders_of(self._judge)
+            if order not in read
+        ]
 
     def _checked(self, pair: Pair, found: Sequence[Judgment]) -> list[Judgment]:
         """What belongs to the pair, one per order or one for all; a number that is none is unscored.
 
-        An order the judge left out becomes a judgment that says so.
+        An order the judge left out becomes a judgment that says so, and so does one that was not drawn.
         """
         orders = orders_of(self._judge)
         by_order: dict[str, Judgment] = {}
@@ -261,10 +294,13 @@ class _Panel:
             if len(by_order) > 1:
                 raise ValueError("the judge returned judgments both in an order and in none")
             return [*by_order.values()]
-        missing = [order for order in orders if order not in by_order]
-        return [*by_order.values()] + [
-            self._ctx.unscored(pair, UnscoredReason.MISSING_ORDER, order=order) for order in missing
+        rest = self._not_drawn(pair)
+        rest += [
+            self._ctx.unscored(pair, UnscoredReason.MISSING_ORDER, order=order)
+            for order in orders
+            if order not in {row.order for row in rest}
         ]
+        return [*by_order.values()] + [row for row in rest if row.order not in by_order]
 
 
 def _finite(judgment: Judgment) -> Judgment:

@@ -5,7 +5,7 @@ A third party's judge is a dataclass whose fields are its configuration, imports
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -15,6 +15,8 @@ from harness.domain.estimate import Metric
 from harness.domain.judgment import Judgment, JudgmentState, Label, Order, UnscoredReason
 from harness.domain.model import ModelClient, ModelSpec
 from harness.domain.pair import Pair
+
+BOTH_ORDERS = (Order.PRODUCTION_FIRST, Order.CANDIDATE_FIRST)
 
 
 class Embedder(Protocol):
@@ -90,9 +92,29 @@ class BatchJudge(Judge, Protocol):
 
 
 def orders_of(judge: Judge) -> tuple[Order, ...]:
-    """The orders a pair has to be judged in before it is finished."""
-    orders: tuple[Order, ...] = getattr(judge, "orders", (Order.NONE,))
-    return orders
+    """The orders in which a finished pair has a judgment; where only one was drawn, the other one's says so.
+
+    A judge's ``orders`` are such a tuple, or the option ``both`` or ``single``.
+    """
+    orders: tuple[Order, ...] | str = getattr(judge, "orders", (Order.NONE,))
+    return BOTH_ORDERS if isinstance(orders, str) else orders
+
+
+def orders_read(judge: Judge, exchange_id: str) -> tuple[Order, ...]:
+    """The orders in which the judge really reads a pair: all, unless it has ``orders_for`` and draws some of them."""
+    drawn: Callable[[str], tuple[Order, ...]] | None = getattr(judge, "orders_for", None)
+    return orders_of(judge) if drawn is None else drawn(exchange_id)
+
+
+def models_of(judge: Judge) -> tuple[ModelSpec, ...]:
+    """The models a judge asks, in the order of its fields; none for a judge that computes."""
+    values = (getattr(judge, item.name) for item in fields(judge))  # type: ignore[arg-type]
+    return tuple(value for value in values if isinstance(value, ModelSpec))
+
+
+def counts_verdicts(judge: Judge) -> bool:
+    """Whether the judge's probabilities count as the verdict they come to, not as they are."""
+    return getattr(judge, "counting", "shares") == "verdicts"
 
 
 def fingerprint(judge: Judge, embedder: Embedder | None = None) -> str:

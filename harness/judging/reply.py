@@ -26,6 +26,8 @@ _MAX_REPLY = 200_000
 _MAX_STEPS = 500_000
 """Characters the tolerant reader may look at in one reply, so that a hostile one costs milliseconds, not minutes."""
 _MAX_EXPLANATION = 2_000
+_AROUND = " \t*_`\"'.[]<>"
+"""What may stand around a word without changing it."""
 _DISAGREE = "several verdicts that disagree"
 
 
@@ -65,7 +67,7 @@ class Reading:
     note: str | None = None
     """What was wrong, in words."""
     final: bool = False
-    """Whether asking again is pointless: the reply is well-formed and contradicts itself."""
+    """Whether asking again is pointless or unwanted: a well-formed reply contradicts itself, or one word was asked."""
 
 
 def read_json(text: str, menu: Menu) -> Reading:
@@ -99,11 +101,23 @@ def read_text(text: str, menu: Menu) -> Reading:
         pass
     if last is None:
         return _problem(UnscoredReason.PARSE_FAILED, f"no line `{menu.key.upper()}: ...`")
-    word = last.group(1).strip(" \t*_`\"'.[]<>")
+    word = last.group(1).strip(_AROUND)
     by_text = {str(choice): choice for choice in menu.choices}
     if word not in by_text:
         return _problem(UnscoredReason.OFF_MENU, f"{word[:60]!r} is not one of {', '.join(by_text)}")
     return Reading(choice=by_text[word], explanation=readable(visible[: last.start()]))
+
+
+def read_word(text: str, menu: Menu) -> Reading:
+    """The verdict in a reply of one word: the last line that holds a choice alone; what else it says is ignored."""
+    visible = _visible(text)
+    by_text = {str(choice): choice for choice in menu.choices}
+    words = (line.strip(_AROUND) for line in visible.splitlines())
+    found = [by_text[word] for word in words if word in by_text]
+    if found:
+        return Reading(choice=found[-1])
+    shown = visible.strip()[:60]
+    return _problem(UnscoredReason.OFF_MENU, f"{shown!r} is not one of {', '.join(by_text)}", final=True)
 
 
 def readable(text: str) -> str | None:

@@ -59,8 +59,12 @@ class SentenceTransformerEmbedder:
         vectors = self.embed(list(row))
         return [1.0 if a == b else float(np.clip(vectors[row[a]] @ vectors[row[b]], -1.0, 1.0)) for a, b in pairs]
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str], *, windows: int | None = None) -> Vectors:
         """One vector of length one per text; the zero vector for an empty text.
+
+        Args:
+            texts: Read whole, lone surrogates as question marks.
+            windows: Read only so many windows from the beginning of each, where the gist is enough.
 
         Raises:
             ConfigurationError: the model cannot be loaded.
@@ -70,8 +74,8 @@ class SentenceTransformerEmbedder:
         # One text at a time in the tokenizer and one batch at a time in the model: neither is safe to share.
         with self._lock:
             model = self._loaded()
-            windows = [_windows(model.tokenizer, text, model.max_seq_length) for text in texts]
-            flat = [window for group in windows for window, _ in group]
+            read = [_windows(model.tokenizer, _valid(text), model.max_seq_length)[:windows] for text in texts]
+            flat = [window for group in read for window, _ in group]
             # encode() sorts by length before it batches, so that short answers are not padded to long ones.
             encoded = model.encode(
                 flat,
@@ -82,8 +86,8 @@ class SentenceTransformerEmbedder:
             )
             dimension = int(model.get_embedding_dimension())
         vectors = np.zeros((len(texts), dimension), dtype=np.float32)
-        owners = np.repeat(np.arange(len(texts)), [len(group) for group in windows])
-        lengths = np.array([length for group in windows for _, length in group], dtype=np.float32)
+        owners = np.repeat(np.arange(len(texts)), [len(group) for group in read])
+        lengths = np.array([length for group in read for _, length in group], dtype=np.float32)
         if flat:
             np.add.at(vectors, owners, np.asarray(encoded, dtype=np.float32) * lengths[:, None])
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -114,6 +118,11 @@ class MiniLMEmbedder(SentenceTransformerEmbedder):
     def __init__(self, *, batch_size: int = 32) -> None:
         super().__init__(weights.MINILM.require(), batch_size=batch_size)
         self._name = f"{weights.MINILM.name}/{_METHOD}"
+
+
+def _valid(text: str) -> str:
+    """Tokenizers refuse lone surrogates, which half an emoji cut off by a length limit leaves behind."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _windows(tokenizer: Any, text: str, max_tokens: int | None) -> list[tuple[str, int]]:

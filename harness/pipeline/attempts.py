@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 from harness.domain.attempt import Attempt
-from harness.domain.decision import Decision
-from harness.pipeline.arms import Arm
+from harness.domain.observation import ArmRole
+from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.session import Session
 from harness.stats import multiplicity
 
@@ -14,16 +14,23 @@ def family_of(session: Session, arm: Arm) -> str:
     return f"{session.experiment.name}/{arm.family}"
 
 
-def begin(session: Session, arm: Arm) -> Attempt:
-    """Enter this candidate's attempt into the ledger, unless it is there."""
-    return session.store.begin_attempt(
-        family=family_of(session, arm),
-        fingerprint=arm.fingerprint,
-        sequence=session.experiment.sequence,
-        arm=arm.name,
-        run_id=session.run_id,
-        alpha_of=lambda number: _alpha(session, number),
-    )
+def begin_all(session: Session) -> None:
+    """Enter every candidate that has been heard of into the ledger, unless it is there."""
+    for arm in arms_of(session.experiment):
+        if arm.role is ArmRole.CANDIDATE and _heard(session, arm):
+            session.store.begin_attempt(
+                family=family_of(session, arm),
+                fingerprint=arm.fingerprint,
+                sequence=session.experiment.sequence,
+                arm=arm.name,
+                run_id=session.run_id,
+                alpha_of=lambda number: _alpha(session, number),
+            )
+
+
+def _heard(session: Session, arm: Arm) -> bool:
+    counts = session.store.observation_counts(session.run_id, arm.name, arm.fingerprint)
+    return counts.completed + sum(counts.failed.values()) > 0
 
 
 def of(session: Session, arm: Arm) -> Attempt:
@@ -48,11 +55,6 @@ def of(session: Session, arm: Arm) -> Attempt:
         alpha=_alpha(session, number),
         begun_at=datetime.now(UTC),
     )
-
-
-def record(session: Session, attempt: Attempt, decision: Decision, *, n_pairs: int) -> None:
-    """What the attempt has come to so far."""
-    session.store.record_attempt(attempt, verdict=decision.verdict.value, n_pairs=n_pairs)
 
 
 def _alpha(session: Session, number: int) -> float:

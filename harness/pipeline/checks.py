@@ -7,10 +7,12 @@ from harness.decision import criteria, metrics
 from harness.errors import ConfigurationError
 from harness.models.budget import Purse
 from harness.models.factory import preflight
-from harness.pipeline.judging import SeatedJudge
+from harness.pipeline.seats import SeatedJudge
 
-SLICES = ("model", "has_tools", "turns", "prompt_length", "script", "tag")
-"""What every exchange is sliced by, besides metadata.<key>."""
+SLICES = (
+    "model", "has_tools", "turns", "prompt_length", "answer_length", "language", "script", "topic", "tag",
+)  # fmt: skip
+"""What an exchange can be sliced by, besides metadata.<key>."""
 CLUSTERS = ("session", "user", "exchange")
 
 
@@ -28,7 +30,7 @@ def check_settings(experiment: Experiment, judges: tuple[SeatedJudge, ...]) -> N
     if experiment.decision.cluster_by is not None:
         _check_attribute("decision.cluster_by", experiment.decision.cluster_by, CLUSTERS)
     preflight(
-        [judge.model for judge in judges if judge.model is not None],
+        [model for judge in judges for model in judge.models],
         purse=Purse(name="judges", limit_usd=experiment.budget.judges_usd),
         allow_unpriced=experiment.budget.allow_unpriced,
     )

@@ -1,69 +1,41 @@
 """The judge stage: every judge reads every comparable pair it has not read yet."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.config import Experiment
-from harness.domain.model import ModelClient, ModelSpec
-from harness.domain.observation import ArmRole
+from harness.domain.model import ModelClient
 from harness.domain.stop import StopSignal
 from harness.judging.panel import PanelResult, run_judge
-from harness.judging.protocol import Embedder, Judge, JudgeContext, fingerprint, orders_of
+from harness.judging.protocol import Embedder, orders_of
 from harness.models.budget import Purse
 from harness.models.setup import SetupWatch
 from harness.pipeline.arms import Arm, arms_of
+from harness.pipeline.canaries import CanaryGate
 from harness.pipeline.clients import opened_client
-from harness.pipeline.session import Session, StageCounts
-from harness.registry import build_judge
+from harness.pipeline.seats import SeatedJudge
+from harness.pipeline.session import EVERYTHING, Portion, Session, StageCounts
+
+UNREAD = "not read, canaries"
+"""The ending of pairs whose judge was not let at them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeatedJudge:
-    """A judge of this experiment, by the name and fingerprint its judgments are stored under."""
-
-    name: str
-    kind: str
-    judge: Judge
-    fingerprint: str
-
-    @property
-    def model(self) -> ModelSpec | None:
-        """The model it asks, which costs money; ``None`` for judges that compute."""
-        model: ModelSpec | None = getattr(self.judge, "model", None)
-        return model
-
-
-def seat_judges(experiment: Experiment, embedder: Embedder) -> tuple[SeatedJudge, ...]:
-    """The experiment's judges, built and fingerprinted.
-
-    Raises:
-        ConfigurationError: a judge is not installed or its options are wrong.
-    """
-    seated = []
-    for section in experiment.judges:
-        judge = build_judge(section)
-        seated.append(
-            SeatedJudge(name=section.label, kind=section.use, judge=judge, fingerprint=fingerprint(judge, embedder))
-        )
-    return tuple(seated)
-
-
-def default_embedder() -> Embedder:
-    """The bundled all-MiniLM-L6-v2; its weights are loaded on first use."""
-    from harness.local.embedder import MiniLMEmbedder
-
-    return MiniLMEmbedder()
-
-
-async def judge_arms(session: Session, judges: Sequence[SeatedJudge], embedder: Embedder) -> StageCounts:
+async def judge_arms(
+    session: Session, judges: Sequence[SeatedJudge], embedder: Embedder, portion: Portion = EVERYTHING
+) -> StageCounts:
     """Let every judge read every arm's pairs it has not read; returns judgment counts by arm and judge.
 
-    The replica is read only by judges that cost nothing: it is there to measure what production does to itself.
+    A judge that asks a model reads its canaries first, and no pairs when they say that it cannot judge. The replica is
+    read like a candidate: what production's preference over itself comes to is the noise floor of the win rate.
     """
+    with session.clocked("judge") as stop:
+        return await _judge_arms(session, judges, embedder, portion, stop)
+
+
+async def _judge_arms(
+    session: Session, judges: Sequence[SeatedJudge], embedder: Embedder, portion: Portion, stop: StopSignal
+) -> StageCounts:
     experiment = session.experiment
-    stop = session.stage_stop()
     purse = Purse(
         name="judges",
         limit_usd=experiment.budget.judges_usd,
@@ -71,49 +43,67 @@ async def judge_arms(session: Session, judges: Sequence[SeatedJudge], embedder: 
     )
     counts: dict[str, Mapping[str, int]] = {}
     stop_reason: str | None = None
-    async with opened_client(experiment, purse, [seat.model for seat in judges if seat.model is not None]) as client:
+    async with opened_client(experiment, purse, [model for seat in judges for model in seat.models]) as client:
+        gate = CanaryGate(session, client=client, embedder=embedder, stop=stop)
         for arm in arms_of(experiment):
             for seat in judges:
-                if arm.role is ArmRole.REPLICA and seat.model is not None:
-                    continue
                 if stop.reason is not None:
                     break
-                result = await _judge_arm(session, arm, seat, client=client, embedder=embedder, stop=stop)
-                counts[f"{arm.name} · {seat.name}"] = _endings(result)
+                if arm.name in portion.without:
+                    continue
+                who = f"{arm.name} · {seat.name}"
+                if not await gate.admits(seat):
+                    if stop.reason is None:
+                        counts[who] = {UNREAD: await asyncio.to_thread(_pending, session, arm, seat, portion.first)}
+                    continue
+                room = _Room(client=client, embedder=embedder, stop=stop, first=portion.first)
+                result = await _judge_arm(session, arm, seat, room)
+                counts[who] = result.endings
                 stop_reason = stop_reason or result.stop_reason
-    return StageCounts(counts=counts, stop_reason=stop_reason or stop.reason)
+    return StageCounts(counts=gate.counts | counts, stop_reason=gate.stop_reason or stop_reason or stop.reason)
 
 
-async def _judge_arm(
-    session: Session, arm: Arm, seat: SeatedJudge, *, client: ModelClient, embedder: Embedder, stop: StopSignal
-) -> PanelResult:
-    store, run_id, reporter = session.store, session.run_id, session.reporter
-    orders = orders_of(seat.judge)
-    task = f"judge {arm.name} · {seat.name}"
-    total = await asyncio.to_thread(
-        store.count_pending_pairs,
-        run_id,
+@dataclass(frozen=True, kw_only=True)
+class _Room:
+    """What every judge of a stage works with."""
+
+    client: ModelClient
+    embedder: Embedder
+    stop: StopSignal
+    first: int | None
+
+
+def _pending(session: Session, arm: Arm, seat: SeatedJudge, first: int | None) -> int:
+    return session.store.count_pending_pairs(
+        session.run_id,
         arm.name,
         arm.fingerprint,
         judge_fingerprint=seat.fingerprint,
-        orders=orders,
+        orders=orders_of(seat.judge),
+        first=first,
     )
+
+
+async def _judge_arm(session: Session, arm: Arm, seat: SeatedJudge, room: _Room) -> PanelResult:
+    store, run_id, reporter = session.store, session.run_id, session.reporter
+    task = f"judge {arm.name} · {seat.name}"
+    total = await asyncio.to_thread(_pending, session, arm, seat, room.first)
     reporter.start(task, total=total)
-    watch = SetupWatch(client, who=f"judge {seat.name}")
-    context = JudgeContext(
-        judge=seat.name,
-        fingerprint=seat.fingerprint,
-        models=watch,
-        embedder=embedder,
-        deadline_s=session.experiment.replay.deadline_s,
-    )
+    watch = SetupWatch(room.client, who=f"judge {seat.name}")
     result = await run_judge(
         seat.judge,
-        context,
-        store.pending_pairs(run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint, orders=orders),
+        seat.context(watch, room.embedder, deadline_s=session.experiment.replay.deadline_s),
+        store.pending_pairs(
+            run_id,
+            arm.name,
+            arm.fingerprint,
+            judge_fingerprint=seat.fingerprint,
+            orders=orders_of(seat.judge),
+            first=room.first,
+        ),
         lambda judgments: store.put_judgments(run_id, judgments),
         concurrency=session.experiment.replay.concurrency,
-        stop=stop,
+        stop=room.stop,
         on_progress=lambda progress: reporter.update(task, done=progress.pairs, total=total),
     )
     if not result.scored:
@@ -121,12 +111,6 @@ async def _judge_arm(
         counts = store.judgment_counts(run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint)
         if not counts.scored:
             watch.check()
-    reporter.finish(task, ", ".join(f"{n:,} {ending}" for ending, n in _endings(result).items()) or "nothing to do")
+    note = ", ".join(f"{n:,} {ending}" for ending, n in result.endings.items()) or "nothing to do"
+    reporter.finish(task, note if room.first is None or result.stop_reason is not None else "")
     return result
-
-
-def _endings(result: PanelResult) -> dict[str, int]:
-    found = Counter({"scored": result.scored})
-    found.update(result.unscored)
-    found.update(result.errors)
-    return {ending: count for ending, count in found.items() if count}

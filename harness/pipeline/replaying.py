@@ -15,33 +15,39 @@ from harness.ingest.responses import JoinIndex, RecordedResponses
 from harness.models.budget import Purse
 from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.clients import opened_client
-from harness.pipeline.session import Session, StageCounts
+from harness.pipeline.session import EVERYTHING, Portion, Session, StageCounts
 from harness.replay.runner import ReplayResult, replay
 
 _BATCH = 500
 
 
-async def replay_arms(session: Session) -> StageCounts:
-    """Ask every arm what it has not answered yet."""
-    stop = session.stage_stop()
+async def replay_arms(session: Session, portion: Portion = EVERYTHING) -> StageCounts:
+    """Ask every arm what it has not answered yet; recorded responses are taken whole, whatever the portion."""
+    with session.clocked("replay") as stop:
+        return await _replay_arms(session, portion, stop)
+
+
+async def _replay_arms(session: Session, portion: Portion, stop: StopSignal) -> StageCounts:
     found: dict[str, Mapping[str, int]] = {}
     asked: list[tuple[Arm, ModelSpec]] = []
     for arm in arms_of(session.experiment):
         if arm.spec is None:
             found[arm.name] = await asyncio.to_thread(_take_recorded, session, arm)
-        elif await asyncio.to_thread(_pending, session, arm):
+        elif arm.name in portion.without:
+            found[arm.name] = {}
+        elif await asyncio.to_thread(_pending, session, arm, portion.first):
             asked.append((arm, arm.spec))
         else:
             found[arm.name] = {}
-            session.reporter.finish(f"replay {arm.name}", "nothing to ask")
-    results = await _ask(session, asked, stop) if asked else {}
+            session.reporter.finish(f"replay {arm.name}", "" if portion.first else "nothing to ask")
+    results = await _ask(session, asked, portion.first, stop) if asked else {}
     found |= {name: _endings(result) for name, result in results.items()}
     reasons = [result.stop_reason for result in results.values() if result.stop_reason is not None]
     return StageCounts(counts=found, stop_reason=reasons[0] if reasons else stop.reason)
 
 
 async def _ask(
-    session: Session, asked: Sequence[tuple[Arm, ModelSpec]], stop: StopSignal
+    session: Session, asked: Sequence[tuple[Arm, ModelSpec]], first: int | None, stop: StopSignal
 ) -> Mapping[str, ReplayResult]:
     """Arms of different providers at the same time, arms of one provider after each other.
 
@@ -56,7 +62,7 @@ async def _ask(
 
         async def one_provider(group: Sequence[tuple[Arm, ModelSpec]]) -> None:
             for arm, spec in group:
-                results[arm.name] = await _replay_arm(session, arm, spec, client, stop)
+                results[arm.name] = await _replay_arm(session, arm, spec, first, client, stop)
 
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -77,11 +83,11 @@ def candidates_purse(session: Session) -> Purse:
 
 
 async def _replay_arm(
-    session: Session, arm: Arm, spec: ModelSpec, client: ModelClient, stop: StopSignal
+    session: Session, arm: Arm, spec: ModelSpec, first: int | None, client: ModelClient, stop: StopSignal
 ) -> ReplayResult:
     settings = session.experiment.replay
     task = f"replay {arm.name}"
-    total = await asyncio.to_thread(_pending, session, arm)
+    total = await asyncio.to_thread(_pending, session, arm, first)
     before = await asyncio.to_thread(session.store.observation_counts, session.run_id, arm.name, arm.fingerprint)
     session.reporter.start(task, total=total)
 
@@ -90,7 +96,7 @@ async def _replay_arm(
         session.reporter.update(task, done=progress.written, total=total, note=f"{failed:,} failed" if failed else "")
 
     result = await replay(
-        pending_exchanges(session, arm),
+        pending_exchanges(session, arm, first),
         client=client,
         spec=spec,
         arm=arm.name,
@@ -103,7 +109,8 @@ async def _replay_arm(
         answered_before=before.completed > 0,
     )
     note = ", ".join(f"{n:,} {ending}" for ending, n in _endings(result).items()) or "nothing asked"
-    session.reporter.finish(task, note + (f"; stopped: {result.stop_reason}" if result.stop_reason else ""))
+    note += f"; stopped: {result.stop_reason}" if result.stop_reason else ""
+    session.reporter.finish(task, "" if first is not None and result.stop_reason is None else note)
     return result
 
 
@@ -112,16 +119,26 @@ def _endings(result: ReplayResult) -> dict[str, int]:
     return {ending: count for ending, count in found.items() if count}
 
 
-def pending_exchanges(session: Session, arm: Arm) -> Iterator[Exchange]:
-    """What this arm still has to be asked."""
+def pending_exchanges(session: Session, arm: Arm, first: int | None = None) -> Iterator[Exchange]:
+    """What this arm still has to be asked, of all requests or of the ``first`` ones."""
     return session.store.pending_exchanges(
-        session.run_id, arm.name, arm.fingerprint, share=arm.share, retry_errors=_retry_errors(session, arm)
+        session.run_id,
+        arm.name,
+        arm.fingerprint,
+        share=arm.share,
+        first=first,
+        retry_errors=_retry_errors(session, arm),
     )
 
 
-def _pending(session: Session, arm: Arm) -> int:
+def _pending(session: Session, arm: Arm, first: int | None = None) -> int:
     return session.store.count_pending_exchanges(
-        session.run_id, arm.name, arm.fingerprint, share=arm.share, retry_errors=_retry_errors(session, arm)
+        session.run_id,
+        arm.name,
+        arm.fingerprint,
+        share=arm.share,
+        first=first,
+        retry_errors=_retry_errors(session, arm),
     )
 
 
@@ -140,7 +157,7 @@ def _take_recorded(session: Session, arm: Arm) -> Mapping[str, int]:
     store, run_id = session.store, session.run_id
     task = f"read {arm.name}"
     if not _pending(session, arm):
-        session.reporter.finish(task, "nothing to read")
+        session.reporter.finish(task, "")
         return {}
     session.reporter.start(task, total=store.count_exchanges(run_id))
     redaction = session.experiment.traffic.redaction

@@ -1,6 +1,5 @@
 """From a run in the store to an EvaluationReport, and from that to files."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import yaml
 import harness
 from harness.decision import metrics
 from harness.domain.estimate import Estimate, Metric
+from harness.domain.judgment import UnscoredReason
 from harness.domain.metrics import COST_PER_1K
 from harness.domain.observation import ArmRole, ErrorKind
 from harness.domain.report import (
@@ -28,8 +28,10 @@ from harness.domain.report import (
 )
 from harness.domain.run import IngestReport, Run
 from harness.errors import ConfigurationError
+from harness.judging.conduct import family
+from harness.pipeline import trust
 from harness.pipeline.evaluation import ArmEvaluation, estimates_of
-from harness.pipeline.judging import SeatedJudge
+from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
 from harness.stats.evidence import Evidence, Floats
 from harness.store import ObservationCounts
@@ -129,16 +131,22 @@ def _candidate(
         slices=_slices(session, item, judges),
         examples=_examples(session, item, judges),
         dropped_params=counts.dropped_params,
+        health=tuple(item.health.values()),
+        people=trust.people(session, item, judges),
+        slice_tests=item.reached.slices if item.reached is not None else (),
+        attempts=trust.ledger(session, item),
+        stopping=trust.stopping(session, item, counts, judge_reports),
         answered_models=counts.answered_models,
         warnings=_warnings(item, judge_reports, counts, ingest),
     )
 
 
 def _run_warnings(run: Run) -> tuple[str, ...]:
-    if run.stop_reason is None:
+    if run.stop_reason in {None, "settled", "out_of_reach"}:
+        # Stopped because more would change nothing: said where the candidate is decided on.
         return ()
     reason = {"budget": "the budget was spent", "time_limit": "the time limit was reached"}.get(
-        run.stop_reason, "it was interrupted"
+        run.stop_reason or "", "it was interrupted"
     )
     return (f"The run stopped early because {reason}; what was asked is a random part of the sample.",)
 
@@ -150,12 +158,12 @@ def _warnings(
     found = []
     answering = {"the candidate": [item.arm.title], "production": list(ingest.sample.models)}
     for judge in judges:
-        if judge.model is not None:
-            found += [
-                f"Judge {judge.judge} ({judge.model}) is of the same family as {side}, and may prefer its own kind."
-                for side, models in answering.items()
-                if any(family(model) == family(judge.model) for model in models)
-            ]
+        found += [
+            f"Judge {judge.judge} ({asked}) is of the same family as {side}, and may prefer its own kind."
+            for asked in (judge.model, *judge.further_models)
+            for side, models in answering.items()
+            if asked is not None and any(family(model) == family(asked) for model in models)
+        ]
         if judge.flips and judge.both_orders and judge.flips > _MANY_FLIPS * judge.both_orders:
             found.append(
                 f"Judge {judge.judge} changed sides on {judge.flips} of {judge.both_orders} pairs when the order was "
@@ -165,11 +173,6 @@ def _warnings(
     if setup:
         found.append(f"{setup} requests failed on our own set-up and say nothing about the candidate.")
     return tuple(found)
-
-
-def family(model: str) -> str:
-    """The vendor's line a model name belongs to: ``gpt`` for ``openai/gpt-4o-mini``, ``claude`` for Claude models."""
-    return re.split(r"[-_.:@\d]", model.rpartition("/")[2].lower(), maxsplit=1)[0]
 
 
 def _metrics(judges: Sequence[SeatedJudge], evaluations: Sequence[ArmEvaluation]) -> dict[str, Metric]:
@@ -217,13 +220,14 @@ def _judge(session: Session, item: ArmEvaluation, judge: SeatedJudge) -> JudgeRe
     counts = session.store.judgment_counts(
         session.run_id, item.arm.name, item.arm.fingerprint, judge_fingerprint=judge.fingerprint
     )
-    model = getattr(judge.judge, "model", None)
+    asked = [model.model for model in judge.models]
     return JudgeReport(
         judge=judge.name,
         kind=judge.kind,
         metric=judge.judge.metric.name,
         fingerprint=judge.fingerprint,
-        model=getattr(model, "model", None),
+        model=next(iter(asked), None),
+        further_models=tuple(asked[1:]),
         prompt=getattr(judge.judge, "prompt_name", None),
         prompt_sha256=getattr(judge.judge, "prompt_sha256", None),
         pairs=int(np.sum(item.evidence.candidate.completed & item.evidence.production.completed)),
@@ -378,7 +382,8 @@ def _examples(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudg
     order = {judge.fingerprint: position for position, judge in enumerate(judges)}
     judgments: dict[str, list[Any]] = {}
     for judgment in store.judgments(run_id, arm.name, arm.fingerprint, ids=ids, judge_fingerprints=list(order)):
-        judgments.setdefault(judgment.exchange_id, []).append(judgment)
+        if judgment.reason is not UnscoredReason.NOT_DRAWN:
+            judgments.setdefault(judgment.exchange_id, []).append(judgment)
     examples = []
     for exchange_id, why, score in picked:
         pair = pairs[exchange_id]

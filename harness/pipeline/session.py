@@ -2,11 +2,13 @@
 
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import monotonic
 from typing import Any, Protocol
 
 import harness
@@ -16,7 +18,10 @@ from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError
 from harness.store import Store
 
-_REPORTED_PACKAGES = ("litellm", "openai", "anthropic", "sentence-transformers", "torch", "numpy", "scipy")
+_REPORTED_PACKAGES = (
+    "litellm", "openai", "anthropic", "sentence-transformers", "torch", "scikit-learn", "py3langid",
+    "numpy", "scipy",
+)  # fmt: skip
 _ORDER = tuple(Stage)
 _RUN_ID = re.compile(r"(?!\.)[^\x00-\x1f\x7f/\\:]{1,100}")
 
@@ -33,7 +38,7 @@ class Reporter(Protocol):
         ...
 
     def finish(self, task: str, note: str) -> None:
-        """``task`` ended; ``note`` says with what."""
+        """``task`` ended; ``note`` says with what, and is empty when it is not worth a line."""
         ...
 
     def warn(self, text: str) -> None:
@@ -66,6 +71,19 @@ class StageCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Portion:
+    """Which part of the work a stage is to do now; all of it by default."""
+
+    first: int | None = None
+    """As many of the run's requests, in their random order; all when ``None``."""
+    without: frozenset[str] = frozenset()
+    """Arms that need nothing more."""
+
+
+EVERYTHING = Portion()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Session:
     """One run of one experiment against one open store."""
 
@@ -77,6 +95,16 @@ class Session:
     stop: StopSignal = field(default_factory=StopSignal)
     retry_errors: bool = False
     """Whether failed observations are asked again."""
+    said: set[str] = field(default_factory=set)
+    """Warnings that have been given."""
+    worked_s: dict[str, float] = field(default_factory=dict)
+    """Time that went into each stage."""
+
+    def warn_once(self, text: str) -> None:
+        """Warn, unless the same was said before in this session."""
+        if text not in self.said:
+            self.said.add(text)
+            self.reporter.warn(text)
 
     @property
     def folder(self) -> Path:
@@ -85,9 +113,18 @@ class Session:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def stage_stop(self) -> StopSignal:
-        """A fresh signal for one stage: its own time limit, ended by the session's."""
-        return StopSignal(time_limit_s=self.experiment.budget.time_limit_s, parent=self.stop)
+    @contextmanager
+    def clocked(self, stage: str) -> Iterator[StopSignal]:
+        """A signal for one stage: ended by the session's, and by what is left of the stage's time limit.
+
+        A stage that works in several parts has one limit for all of them.
+        """
+        limit, begin = self.experiment.budget.time_limit_s, monotonic()
+        left = None if limit is None else max(limit - self.worked_s.get(stage, 0.0), 0.0)
+        try:
+            yield StopSignal(time_limit_s=left, parent=self.stop)
+        finally:
+            self.worked_s[stage] = self.worked_s.get(stage, 0.0) + monotonic() - begin
 
     @property
     def run(self) -> Run:

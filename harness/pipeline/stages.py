@@ -12,12 +12,14 @@ from harness.domain.run import IngestReport, Stage
 from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError, Interrupted
 from harness.ingest.stage import ExchangeSink, Progress, ingest
-from harness.pipeline import estimates, evaluation, reporting
+from harness.pipeline import attempts, estimates, evaluation, looking, reporting
 from harness.pipeline.checks import check_settings
-from harness.pipeline.judging import SeatedJudge, default_embedder, judge_arms, seat_judges
+from harness.pipeline.judging import judge_arms
 from harness.pipeline.replaying import replay_arms
+from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges
 from harness.pipeline.session import Reporter, Session, reached
 from harness.pipeline.table import write_table
+from harness.pipeline.topics import find_topics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +46,32 @@ class Result:
 async def run_all(session: Session, *, command: str = "") -> Result:
     """Every stage, each going on where it stopped; a spent budget or time limit still judges and reports what there is.
 
+    Asking and judging take turns, and end for a candidate whose decision stands or is out of reach.
+
     Raises:
         ConfigurationError: something a later stage needs is wrong; found before anything is read or asked.
         Interrupted: somebody asked for the end; they want the prompt, not a report.
     """
-    check_settings(session.experiment, seat_judges(session.experiment, default_embedder()))
-    for stage in (ingest_stage, replay_stage, judge_stage):
-        await stage(session)
-        if session.stop.reason is not None:
-            raise Interrupted("interrupted; the same command goes on where it stopped")
+    embedder = default_embedder()
+    judges = seat_judges(session.experiment, embedder)
+    check_settings(session.experiment, judges)
+    await ingest_stage(session)
+    looking.check(session)
+    for expected in (estimates.of_arms, lambda session: estimates.of_judges(session, judges)):
+        _show(session, await asyncio.to_thread(expected, session))
+    reason = await looking.ask_and_judge(session, judges, embedder)
+    session.advance(Stage.JUDGED, stop_reason=reason)
     return await decide_stage(session, command=command)
 
 
 async def ingest_stage(session: Session) -> IngestReport:
-    """Read, redact and sample the export into the store, once."""
+    """Read, redact and sample the export into the store, once, and find what it is about when that is asked for."""
+    report = await _ingested(session)
+    await find_topics(session)
+    return report
+
+
+async def _ingested(session: Session) -> IngestReport:
     done = session.store.ingest_report(session.run_id)
     if done is not None and reached(session.run, Stage.INGESTED):
         session.reporter.finish("ingest", f"{done.sampled:,} exchanges, read before")
@@ -120,7 +134,7 @@ async def replay_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
 
 async def estimate_stage(session: Session) -> tuple[estimates.ExpectedCost, ...]:
     """What replay and judging would cost from here; ingests first if that has not been done, and asks no model."""
-    await ingest_stage(session)
+    await _ingested(session)
     judges = seat_judges(session.experiment, default_embedder())
     arms = await asyncio.to_thread(estimates.of_arms, session)
     return arms + await asyncio.to_thread(estimates.of_judges, session, judges)
@@ -147,11 +161,15 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
 
     Raises:
         ConfigurationError: nothing has been ingested.
+        Interrupted: somebody asked for the end while topics were being found.
     """
     _require(session, Stage.INGESTED, "harness ingest")
+    await find_topics(session)
     run = session.run
     run = session.advance(Stage.DECIDED if reached(run, Stage.JUDGED) else run.stage, stop_reason=run.stop_reason)
-    judges, evaluations = await asyncio.to_thread(_evaluated, session)
+    await asyncio.to_thread(attempts.begin_all, session)
+    judges, evaluations = await asyncio.to_thread(evaluated, session)
+    await asyncio.to_thread(evaluation.record, session, evaluations)
     decisions = tuple(item.decision for item in evaluations if item.decision is not None)
     session.store.save_decision(
         session.run_id,
@@ -177,11 +195,12 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
 async def report_stage(session: Session, *, folder: Path | None = None) -> Mapping[str, Path]:
     """Render what is stored again, without changing it."""
     _require(session, Stage.INGESTED, "harness ingest")
-    judges, evaluations = await asyncio.to_thread(_evaluated, session)
+    judges, evaluations = await asyncio.to_thread(evaluated, session)
     return await asyncio.to_thread(_write, session, judges, evaluations, folder or session.folder)
 
 
-def _evaluated(session: Session) -> tuple[Sequence[SeatedJudge], Sequence[evaluation.ArmEvaluation]]:
+def evaluated(session: Session) -> tuple[Sequence[SeatedJudge], Sequence[evaluation.ArmEvaluation]]:
+    """The judges, and what every arm comes to by what is stored now."""
     judges = seat_judges(session.experiment, default_embedder())
     return judges, evaluation.evaluate(session, judges)
 

@@ -1,7 +1,7 @@
 """Exchanges: written by ingest, read by every other stage."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -45,6 +45,14 @@ def put(
     rows.upsert(connection, tables.exchange_bodies, texts)
     _delete(connection, [tables.exchange_attributes], run_id, [row["exchange_id"] for row in narrow])
     rows.upsert(connection, tables.exchange_attributes, slices)
+
+
+def put_attribute(connection: sa.Connection, run_id: str, key: str, values: Mapping[str, str]) -> None:
+    """Give each exchange its value of a slice attribute; rows of that key from before are gone."""
+    a = tables.exchange_attributes
+    connection.execute(sa.delete(a).where(a.c.run_id == run_id, a.c.key == key))
+    written = [{"run_id": run_id, "exchange_id": id_, "key": key, "value": value} for id_, value in values.items()]
+    rows.upsert(connection, a, written)
 
 
 def remove(connection: sa.Connection, run_id: str, ids: Sequence[str] | None) -> None:
@@ -117,13 +125,21 @@ def pending(run_id: str, arm: str, fingerprint: str, *, retry_setup_errors: bool
     return paging.keys(run_id).outerjoin(o, observations.of_exchange(o, arm, fingerprint)).where(sa.or_(*unfinished))
 
 
-def within_share(database: Database, run_id: str, share: float) -> sa.ColumnElement[bool]:
-    """The condition that an exchange is among the first ``share`` of the run by position.
+def among_first(
+    database: Database, run_id: str, *, share: float | None = None, first: int | None = None
+) -> sa.ColumnElement[bool]:
+    """The condition that an exchange is among the first ``share``, or ``first`` ones, of the run by position.
 
-    The same exchanges on every call, and a larger share only adds to them.
+    The same exchanges on every call, and a larger limit only adds to them; of two limits the smaller counts.
     """
+    if share is None and first is None:
+        return sa.true()
     with database.read() as connection:
-        limit = math.ceil(share * count(connection, run_id))
+        total = count(connection, run_id)
+        limit = min(
+            total if share is None else math.ceil(share * total),
+            total if first is None else first,
+        )
         if limit <= 0:
             return sa.false()
         keys = sa.select(e.c.position, e.c.exchange_id).where(e.c.run_id == run_id)

@@ -145,6 +145,14 @@ class Store:
         with self._database.read() as connection:
             return exchanges.count(connection, run_id)
 
+    def put_attribute(self, run_id: str, key: str, values: Mapping[str, str]) -> None:
+        """Give exchanges, by id, a slice attribute that is worked out after ingest; the key's earlier rows are gone.
+
+        Reading the export again drops it: whoever derives an attribute from the sample derives it from that sample.
+        """
+        with self._database.write() as connection:
+            exchanges.put_attribute(connection, run_id, key, values)
+
     def attribute_keys(self, run_id: str) -> list[str]:
         """The slice attributes that the run's exchanges have, sorted."""
         with self._database.read() as connection:
@@ -178,20 +186,20 @@ class Store:
         fingerprint: str,
         *,
         share: float | None = None,
+        first: int | None = None,
         retry_setup_errors: bool = True,
         retry_errors: bool = False,
     ) -> Iterator[Exchange]:
         """The exchanges this arm still has to be asked, under this fingerprint.
 
         Dropped and skipped ones count as unfinished, and so do those that failed because of our own set-up (key,
-        permission, quota, model name); with ``retry_errors`` all failed ones do. ``share`` limits to the first part
-        of the run by position: always the same exchanges.
+        permission, quota, model name); with ``retry_errors`` all failed ones do. ``share`` and ``first`` limit to the
+        first part, or number, of the run's exchanges by position: always the same ones.
         """
         statement = exchanges.pending(
             run_id, arm, fingerprint, retry_setup_errors=retry_setup_errors, retry_errors=retry_errors
         )
-        if share is not None:
-            statement = statement.where(exchanges.within_share(self._database, run_id, share))
+        statement = statement.where(exchanges.among_first(self._database, run_id, share=share, first=first))
         return exchanges.read(self._database, run_id, statement)
 
     def count_pending_exchanges(
@@ -201,6 +209,7 @@ class Store:
         fingerprint: str,
         *,
         share: float | None = None,
+        first: int | None = None,
         retry_setup_errors: bool = True,
         retry_errors: bool = False,
     ) -> int:
@@ -208,8 +217,7 @@ class Store:
         statement = exchanges.pending(
             run_id, arm, fingerprint, retry_setup_errors=retry_setup_errors, retry_errors=retry_errors
         )
-        if share is not None:
-            statement = statement.where(exchanges.within_share(self._database, run_id, share))
+        statement = statement.where(exchanges.among_first(self._database, run_id, share=share, first=first))
         return paging.count(self._database, statement)
 
     def observation_counts(self, run_id: str, arm: str, fingerprint: str) -> ObservationCounts:
@@ -225,21 +233,37 @@ class Store:
         return pairs.read(self._database, run_id, arm, fingerprint, statement=statement, ids=ids)
 
     def pending_pairs(
-        self, run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str, orders: Sequence[Order]
+        self,
+        run_id: str,
+        arm: str,
+        fingerprint: str,
+        *,
+        judge_fingerprint: str,
+        orders: Sequence[Order],
+        first: int | None = None,
     ) -> Iterator[Pair]:
         """The comparable pairs that lack a finished judgment in any of the orders.
 
         Judgments in error, and those skipped because the budget was spent, are unfinished. A judgment in order
-        ``none`` finishes the pair for every order.
+        ``none`` finishes the pair for every order. ``first`` limits to as many of the run's exchanges by position.
         """
         statement = judgments.pending(run_id, arm, fingerprint, judge_fingerprint=judge_fingerprint, orders=orders)
+        statement = statement.where(exchanges.among_first(self._database, run_id, first=first))
         return pairs.read(self._database, run_id, arm, fingerprint, statement=statement)
 
     def count_pending_pairs(
-        self, run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str, orders: Sequence[Order]
+        self,
+        run_id: str,
+        arm: str,
+        fingerprint: str,
+        *,
+        judge_fingerprint: str,
+        orders: Sequence[Order],
+        first: int | None = None,
     ) -> int:
         """How many pairs :meth:`pending_pairs` gives now."""
         statement = judgments.pending(run_id, arm, fingerprint, judge_fingerprint=judge_fingerprint, orders=orders)
+        statement = statement.where(exchanges.among_first(self._database, run_id, first=first))
         return paging.count(self._database, statement)
 
     def put_judgments(self, run_id: str, items: Sequence[Judgment]) -> None:

@@ -84,7 +84,7 @@ def run_json(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict]
 
 
 def test_a_better_and_faster_candidate_is_go(folder, capsys):
-    n = 240
+    n = 1200
     answers = [TEXTS[i % 4] if i % 3 else "Something else." for i in range(n)]
     verdicts = ["new" if i % 10 < 7 else "old" for i in range(n)]
     file = write_experiment(folder, candidate=answers, verdicts=verdicts, criteria=[FASTER, BETTER, ENOUGH])
@@ -95,15 +95,15 @@ def test_a_better_and_faster_candidate_is_go(folder, capsys):
     assert result["verdict"] == "GO"
     report = json.loads(Path(result["files"]["json"]).read_text(encoding="utf-8"))
     ingest = report["ingest"]
-    assert (ingest["read"], ingest["kept"], ingest["rejected"], ingest["sampled"]) == (241, 240, 1, 240)
+    assert (ingest["read"], ingest["kept"], ingest["rejected"], ingest["sampled"]) == (1201, 1200, 1, 1200)
     estimates = {item["metric"]: item for item in report["candidates"][0]["estimates"]}
-    assert estimates["exact_match"]["value"] == pytest.approx(160 / 240)
+    assert estimates["exact_match"]["value"] == pytest.approx(2 / 3)
     assert estimates["win_rate"]["value"] == pytest.approx(0.7)
-    assert estimates["win_rate"]["n_clusters"] == 120
+    assert estimates["win_rate"]["n_clusters"] == 600
     assert estimates["win_rate"]["low"] < 0.7 < estimates["win_rate"]["high"]
-    assert estimates["latency_p95_ratio"]["value"] == pytest.approx((400 + 227) / (800 + 227), rel=1e-6)
-    assert report["candidates"][0]["funnel"]["completed"] == 240
-    assert {item["value"]: item["n"] for item in report["candidates"][0]["slices"]} == {"faq": 120, "geo": 120}
+    assert estimates["latency_p95_ratio"]["value"] == pytest.approx((400 + 1139) / (800 + 1139), rel=1e-6)
+    assert report["candidates"][0]["funnel"]["completed"] == 1200
+    assert {item["value"]: item["n"] for item in report["candidates"][0]["slices"]} == {"faq": 600, "geo": 600}
     rejects = (folder / "runs" / result["run"] / "rejects.jsonl").read_text(encoding="utf-8")
     assert json.loads(rejects)["line"] == 6
 
@@ -238,8 +238,10 @@ def test_a_dry_run_shows_what_candidates_and_judges_would_cost_and_asks_nobody(f
     code, shown = run_json(capsys, "run", str(file), "--dry-run")
 
     assert code == 0
-    arm, judge = shown["estimates"]
-    assert (arm["who"], arm["calls"], judge["who"], judge["calls"]) == ("new", 20, "new · pairwise", 40)
+    arm, canaries, judge = shown["estimates"]
+    calls = {item["who"]: item["calls"] for item in shown["estimates"]}
+    assert calls == {"new": 20, "canaries · pairwise": 48, "new · pairwise": 40}
+    assert 0 < canaries["cost"]["expected_usd"] < 0.1
     # 18 to 19 characters and some overhead in, production's own 3 tokens out, for 20 requests
     assert 20 * (3 * 4.0 + 4) / 1e6 < arm["cost"]["expected_usd"] < 20 * (3 * 4.0 + 30) / 1e6
     assert 0 < arm["cost"]["low_usd"] < arm["cost"]["expected_usd"] < arm["cost"]["high_usd"]

@@ -56,6 +56,15 @@ def test_a_larger_sample_of_the_same_traffic_is_the_same_sequence():
     assert sequence(stratify_by=["model"]) != sequence()
 
 
+def test_a_run_is_the_same_however_its_export_is_named(tmp_path, monkeypatch):
+    (tmp_path / "x.jsonl").write_text("{}\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    named = [parse(traffic={"source": [str(path)]}) for path in ("x.jsonl", tmp_path / "x.jsonl")]
+    assert named[0].default_run_id == named[1].default_run_id
+    assert named[0].sequence == named[1].sequence
+    assert parse(traffic={"source": ["other.jsonl"]}).default_run_id != named[0].default_run_id
+
+
 def test_the_replica_may_be_recorded_too():
     replica = parse(replica={"responses": "again.jsonl", "share": 1.0}).replica
     assert (replica.responses, replica.title) == (["again.jsonl"], "again.jsonl")
@@ -70,7 +79,9 @@ def test_the_replica_may_be_recorded_too():
         ({"candidates": []}, "candidates"),
         ({"candidates": [{"name": "a"}]}, "exactly one of `model` and `responses`"),
         ({"candidates": [{"name": "a", "model": "m", "responses": "f"}]}, "exactly one of `model` and `responses`"),
-        ({"candidates": [{"name": "production", "model": "m"}]}, "built-in arm"),
+        ({"candidates": [{"name": "production", "model": "m"}]}, "'production' is a reserved name"),
+        ({"candidates": [{"name": "canary", "model": "m"}]}, "'canary' is a reserved name"),
+        ({"canaries": "on"}, "Input should be 'stop', 'warn' or 'off'"),
         ({"candidates": [{"name": "a", "model": "m"}, {"name": "a", "model": "n"}]}, "two candidates are called 'a'"),
         ({"judges": ["exact", "exact"]}, "two judges are called 'exact'"),
         ({"traffic": {"source": "x", "sample": {"size": 1, "rate": 0.5}}}, "not both"),
@@ -86,6 +97,19 @@ def test_a_wrong_experiment_says_where_and_why(changes, says):
         parse(**changes)
 
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "setting"),
+    [("", "stop"), ("canaries: warn", "warn"), ("canaries: off", "off"), ('canaries: "off"', "off")],
+)
+def test_yaml_may_turn_the_canaries_off_without_quotes(tmp_path, line, setting):
+    file = tmp_path / "x.yaml"
+    file.write_text(
+        f"name: swap\ntraffic: {{source: x}}\ncandidates: [{{name: a, model: m}}]\n{line}\n", encoding="utf-8"
+    )
+
+    assert load_experiment(file).canaries == setting
 
 
 def test_a_secret_in_params_is_refused_without_repeating_it():

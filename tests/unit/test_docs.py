@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from harness import config
 from harness.cli.app import app
 from harness.ingest import detect
+from harness.pipeline.checks import SLICES
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = (
@@ -34,6 +35,13 @@ def test_the_template_of_init_is_a_valid_experiment():
     experiment = config.parse_experiment(raw)
 
     assert experiment.decision.rules == config.PROFILES["non_inferiority"]
+
+
+def test_every_attribute_to_slice_by_is_documented_and_the_defaults_are_known():
+    for page in ("experiment.md", "database.md"):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        assert {name for name in SLICES if f"`{name}`" not in text} == set(), page
+    assert set(config.ReportSection().slices) < set(SLICES)
 
 
 def test_every_link_between_documents_leads_somewhere():

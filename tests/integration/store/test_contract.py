@@ -198,6 +198,21 @@ def test_writing_again_replaces_tags_and_answers(store: Store) -> None:
     assert list(store.observations("r1", "small", "f1")) == [FULL]
 
 
+def test_an_attribute_worked_out_later_replaces_its_rows_and_no_others(store: Store) -> None:
+    fill(store, 3)
+    fill(store, 3, run_id="r2")
+    store.put_attribute("r2", "topic", {"e00000": "other run"})
+    store.put_attribute("r1", "topic", {"e00000": "refund", "e00001": "recipe", "e00002": "recipe"})
+    store.put_attribute("r1", "topic", {"e00001": "code \x00\ud800", "e00002": "refund"})
+    assert store.attribute_values("r1", "topic") == {"code \N{SYMBOL FOR NULL}?": 1, "refund": 1}
+    assert store.attribute_values("r1", "has_tools") == {"no": 3}
+    assert store.attribute_values("r2", "topic") == {"other run": 1}
+    store.put_attribute("r1", "topic", {})
+    assert "topic" not in store.attribute_keys("r1")
+    store.clear_exchanges("r2")
+    assert store.attribute_keys("r2") == []
+
+
 def test_ten_thousand_exchanges_are_paged_in_order(store: Store) -> None:
     items = [(exchange(id=f"e{i:05}", prompt="?"), float((i * 7919) % 1_000)) for i in range(10_000)]
     for start in range(0, len(items), 2_500):

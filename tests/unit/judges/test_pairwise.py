@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+import prompts
 from harness.domain.exchange import ChatRequest
 from harness.domain.judgment import JudgmentState, Label, Order, UnscoredReason
-from harness.domain.model import ModelSpec, TokenLogprob
+from harness.domain.model import ModelSpec, Price, TokenLogprob
 from harness.domain.observation import Completion, ErrorKind, ToolCall, Usage
 from harness.judging import JudgeContext
+from harness.judging.options import check_forms
 from harness.judging.panel import run_judge
+from harness.judging.protocol import fingerprint, models_of
 from harness.testing import FakeEmbedder, ScriptedModelClient, model_error, observation, pair, reply
 from judges.pairwise import PairwiseJudge
 
@@ -77,6 +80,23 @@ async def test_verdicts_become_shares(first, second, values):
     assert (rows[PF].value, rows[CF].value) == values
 
 
+@pytest.mark.parametrize(("word", "value"), [("A", 0.0), ("B", 1.0), ("TIE", 0.5)])
+async def test_a_plain_verdict_is_one_word(word, value):
+    rows, client = await judged(pair("Paris", "Lyon"), [word, "Neither, really."], mode="plain")
+    assert (rows[PF].value, rows[PF].parser, rows[PF].explanation) == (value, "reply/1 plain", None)
+    assert (rows[CF].reason, rows[CF].parser) == (UnscoredReason.OFF_MENU, "reply/1 plain")
+    assert len(client.calls) == 2
+
+
+def test_a_prompt_without_a_form_is_refused_only_where_the_mode_needs_it():
+    prompt = prompts.load("pairwise/v1")
+    without = replace(prompt, replies={form: text for form, text in prompt.replies.items() if form != "plain"})
+    for mode in ("auto", "soft", "structured"):
+        check_forms(without, mode)
+    with pytest.raises(prompts.PromptError, match=r"mode `plain` needs the part `# reply: plain`"):
+        check_forms(without, "plain")
+
+
 async def test_every_judgment_can_be_traced():
     answers = [
         model_error(ErrorKind.BAD_REQUEST, "json_schema is not supported", cost_usd=0.5),
@@ -125,6 +145,100 @@ async def test_equal_letters_are_a_tie_and_little_mass_is_off_menu():
     rows, _ = await judged(pair("Paris", "Lyon"), [label(A=0.5, B=0.5), label(A=0.1, Well=0.9)], mode="soft")
     assert (rows[PF].label, rows[PF].value) == (Label.TIE, 0.5)
     assert (rows[CF].reason, rows[CF].value) == (UnscoredReason.OFF_MENU, None)
+
+
+# Escalation
+
+STRONG = ModelSpec(model="openai/strong")
+
+
+def by_model(**answers):
+    """Each model's answers, in order."""
+    left = {f"openai/{name}": iter(found) for name, found in answers.items()}
+    return lambda request, model: next(left[model.model])
+
+
+@pytest.mark.parametrize(
+    ("weak", "escalated"),
+    [
+        (("B", "A"), False),
+        (("A", "B"), False),
+        (("A", "A"), True),
+        (("TIE", "TIE"), True),
+        (("TIE", "A"), False),
+    ],
+    ids=["win", "loss", "flip", "tie in so many words", "half a win"],
+)
+async def test_close_verdicts_are_replaced_by_the_stronger_models(weak, escalated):
+    script = by_model(judge=[verdict(weak[0], "weak"), verdict(weak[1])], strong=[verdict("B", "strong"), verdict("A")])
+    rows, client = await judged(pair("Paris", "Lyon"), script, escalate_to=STRONG)
+    asked = [(shown(request), model.model) for request, model in client.calls]
+    assert asked[:2] == [(("Paris", "Lyon"), "openai/judge"), (("Lyon", "Paris"), "openai/judge")]
+    assert asked[2:] == ([(texts, "openai/strong") for texts, _ in asked[:2]] if escalated else [])
+    row = rows[PF]
+    assert row.model == ("openai/strong" if escalated else "openai/judge")
+    assert row.details.get("escalated", False) is escalated
+    if escalated:
+        assert (row.value, row.explanation) == (1.0, "strong")
+        first = {"A": (0.0, "loss"), "TIE": (0.5, "tie")}[weak[0]]
+        assert row.details["first_verdict"] == {
+            "model": "openai/judge", "explanation": "weak", "value": first[0], "label": first[1],
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(("within", "escalated"), [(0.0, False), (0.1, False), (0.2, True), (0.5, True)])
+async def test_how_close_is_close_is_the_mean_over_the_orders(within, escalated):
+    weak = [label(A=0.05, B=0.95), label(A=0.45, B=0.55)]
+    script = by_model(judge=weak, strong=[label(A=0.5, B=0.5)] * 2)
+    rows, client = await judged(pair("one", "two"), script, mode="soft", escalate_to=STRONG, escalate_within=within)
+    assert (len(client.calls), "escalated" in rows[PF].details) == ((4, True) if escalated else (2, False))
+
+
+async def test_both_models_are_on_the_bill():
+    weak = [reply(verdict("TIE"), cost_usd=0.25, latency_ms=10.0)] * 2
+    strong = [reply(verdict("A"), cost_usd=1.0, latency_ms=30.0), model_error(cost_usd=0.5, attempts=3)]
+    rows, _ = await judged(pair("one", "two"), by_model(judge=weak, strong=strong), escalate_to=STRONG)
+    row = rows[PF]
+    assert (row.tokens_in, row.tokens_out, row.cost_usd, row.attempts, row.latency_ms) == (20, 10, 1.25, 2, 40.0)
+    # The stronger model's failure is no reason to believe the weaker one: the pair is asked again next time.
+    failed = rows[CF]
+    assert (failed.state, failed.reason, failed.value) == (JudgmentState.ERROR, UnscoredReason.PROVIDER_ERROR, None)
+    assert (failed.cost_usd, failed.attempts, failed.details["first_verdict"]["value"]) == (0.75, 4, 0.5)
+
+
+async def test_an_unknown_price_of_either_model_makes_the_bill_unknown():
+    script = by_model(judge=[verdict("TIE")] * 2, strong=[reply(verdict("A"), cost_usd=None)] * 2)
+    rows, _ = await judged(pair("one", "two"), script, escalate_to=STRONG)
+    assert {row.cost_usd for row in rows.values()} == {None}
+
+
+async def test_an_order_without_a_verdict_is_escalated_with_the_other_and_never_alone():
+    script = by_model(judge=["?", "?", verdict("TIE")], strong=[verdict("B"), verdict("A")])
+    rows, _ = await judged(pair("one", "two"), script, escalate_to=STRONG)
+    assert {row.label for row in rows.values()} == {Label.WIN}
+    assert rows[PF].details["first_verdict"]["reason"] == "parse_failed"
+    rows, _ = await judged(pair("one", "two"), by_model(judge=["?"] * 4), escalate_to=STRONG)
+    assert {row.reason for row in rows.values()} == {UnscoredReason.PARSE_FAILED}
+
+
+async def test_a_single_order_is_escalated_alone_and_identical_answers_are_not():
+    options = {"orders": "single", "audit_share": 0.0, "escalate_to": STRONG}
+    rows, client = await judged(pair("one", "two"), by_model(judge=[verdict("TIE")], strong=[verdict("A")]), **options)
+    assert ([model.model for _, model in client.calls], len(rows)) == (["openai/judge", "openai/strong"], 1)
+    rows, client = await judged(pair("same", "same"), [], **options)
+    assert client.calls == []
+
+
+def test_the_stronger_model_is_asked_as_judges_ask_and_is_one_of_the_judges_models():
+    judge = PairwiseJudge(model=MODEL, escalate_to=STRONG)
+    assert judge.escalate_to.params == {"temperature": 0}
+    assert [model.model for model in models_of(judge)] == ["openai/judge", "openai/strong"]
+    assert models_of(PairwiseJudge(model=MODEL)) == (judge.model,)
+    with pytest.raises(ValueError, match="max_tokens"):
+        PairwiseJudge(model=MODEL, escalate_to=ModelSpec(model="m", params={"max_tokens": 5}))
+    assert fingerprint(judge) != fingerprint(PairwiseJudge(model=MODEL))
+    dear = replace(STRONG, price=Price(input_per_mtok=1.0, output_per_mtok=1.0))
+    assert fingerprint(judge) == fingerprint(PairwiseJudge(model=MODEL, escalate_to=dear))
 
 
 # Pairs that are not asked about
@@ -214,18 +328,31 @@ async def test_long_texts_are_cut_on_both_sides_by_one_rule_and_it_is_recorded()
     assert client.calls == []
 
 
-async def test_a_single_order_is_drawn_by_exchange_and_about_even():
-    first = []
-    for i in range(200):
-        rows, client = await judged(pair("one", "two", id=f"e{i}"), [verdict("A")], orders=(Order.NONE,))
-        production_first = shown(client.calls[0][0]) == ("one", "two")
-        assert rows[Order.NONE].value == (0.0 if production_first else 1.0)
-        assert rows[Order.NONE].details["shown_first"] == ("production" if production_first else "candidate")
-        first.append(production_first)
-    assert 70 < sum(first) < 130
-    again, client = await judged(pair("one", "two", id="e0"), [verdict("A")], orders=(Order.NONE,))
-    assert (shown(client.calls[0][0]) == ("one", "two")) is first[0]
-    assert len(again) == 1
+async def test_a_single_order_is_the_drawn_one_and_a_share_is_read_in_both():
+    options = {"mode": "structured", "orders": "single", "audit_share": 0.2}
+    judge = PairwiseJudge(model=MODEL, **options)
+    for i in range(30):
+        rows, client = await judged(pair("one", "two", id=f"e{i}"), lambda request, model: verdict("A"), **options)
+        assert tuple(rows) == judge.orders_for(f"e{i}")
+        for order, (request, _) in zip(rows, client.calls, strict=True):
+            assert shown(request) == (("one", "two") if order is PF else ("two", "one"))
+            assert rows[order].value == (0.0 if order is PF else 1.0)
+            assert rows[order].details["shown_first"] == ("production" if order is PF else "candidate")
+
+
+@pytest.mark.parametrize(
+    ("item", "options"),
+    [
+        (pair("same", "same"), {}),
+        (replace(pair(), candidate=observation(arm="candidate", error=model_error().error)), {}),
+        (pair("a" * 900, "b"), {"max_answer_chars": 250, "too_long": "unscored"}),
+    ],
+    ids=["identical", "not comparable", "too long"],
+)
+async def test_what_is_not_asked_about_is_said_in_the_drawn_order_alone(item, options):
+    rows, client = await judged(item, [], orders="single", audit_share=0.0, **options)
+    assert tuple(rows) == PairwiseJudge(model=MODEL, orders="single", audit_share=0.0).orders_for("e1")
+    assert client.calls == []
 
 
 async def test_a_users_prompt_and_criteria_reach_the_judge(tmp_path):

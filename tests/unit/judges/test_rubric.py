@@ -37,6 +37,11 @@ async def test_the_value_is_the_candidates_score_and_the_label_compares(candidat
     assert row.details["production"]["explanation"] == "theirs"
 
 
+async def test_a_plain_score_is_one_digit():
+    row, _ = await judged(pair("Paris", "Lyon"), ["4", "2"], mode="plain")
+    assert (row.value, row.label, row.parser) == (0.75, Label.WIN, "reply/1 plain")
+
+
 async def test_sides_are_asked_apart_by_the_users_rubric_and_both_are_on_the_bill():
     row, client = await judged(
         pair("Paris", "Lyon"), [reply(score(4), cost_usd=0.5), reply(score(2), cost_usd=0.25)], rubric="5: rhymes"

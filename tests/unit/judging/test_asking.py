@@ -265,6 +265,23 @@ async def test_without_probabilities_soft_alone_is_unscored():
     assert "mode: auto" in answer.reading.note
 
 
+async def test_plain_is_one_word_asked_for_once_with_no_settings_of_its_own():
+    answer, client = await put(["B"], (Rung.PLAIN,))
+    assert (answer.reading.choice, answer.reading.explanation, answer.rung) == ("B", None, Rung.PLAIN)
+    request, _ = client.calls[0]
+    assert request.messages[-1]["content"].endswith("Reply with one word and nothing else: A, B or TIE.")
+    assert (request.params, request.tools) == ({"max_tokens": 100}, ())
+
+    answer, client = await put(["I would say B."], (Rung.PLAIN,))
+    assert (answer.reading.problem, len(client.calls)) == (UnscoredReason.OFF_MENU, 1)
+
+
+async def test_plain_gives_a_model_that_is_cut_off_more_room():
+    cut = reply("<think>Well", completion=Completion(text="<think>Well", finish_reason="length"))
+    answer, client = await put([cut, "B"], (Rung.PLAIN,))
+    assert (answer.reading.choice, client.calls[1][0].params["max_tokens"]) == ("B", 200)
+
+
 def test_a_judges_model_may_not_set_what_the_judge_sets():
     kept = judge_model(
         ModelSpec(model="m", params={"temperature": None, "seed": 1}, price=Price(input_per_mtok=1, output_per_mtok=2))

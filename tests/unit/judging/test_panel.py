@@ -15,7 +15,7 @@ from harness.domain.pair import Pair
 from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.judging import JudgeContext
-from harness.judging.panel import run_judge
+from harness.judging.panel import PanelResult, run_judge
 from harness.testing import FakeEmbedder, ScriptedModelClient, pair
 
 METRIC = Metric(name="m", title="M", unit=Unit.SHARE, direction=Direction.HIGHER_IS_BETTER)
@@ -120,6 +120,35 @@ async def test_a_missing_order_is_said_and_one_judgment_may_stand_for_all():
         FunctionJudge(answer=lambda p, c: [c.unscored(p, UnscoredReason.NOT_APPLICABLE)], orders=BOTH), n=1
     )
     assert result.unscored == {"not_applicable": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing(FunctionJudge):
+    """Reads candidate first, and says nothing of the other order."""
+
+    orders: tuple[Order, ...] = BOTH
+
+    def orders_for(self, exchange_id: str) -> tuple[Order, ...]:
+        return (Order.CANDIDATE_FIRST,)
+
+
+@pytest.mark.parametrize(
+    ("answer", "endings"),
+    [
+        (lambda p, c: [c.scored(p, value=1.0, order=Order.CANDIDATE_FIRST)], (3, {}, {})),
+        (lambda p, c: [c.unscored(p, UnscoredReason.REFUSED, order=Order.CANDIDATE_FIRST)], (0, {"refused": 3}, {})),
+        (lambda p, c: [], (0, {"missing_order": 3}, {})),
+        (lambda p, c: 1 / 0, (0, {}, {"judge_crashed": 3})),
+    ],
+    ids=["scored", "unscored", "silent", "crashed"],
+)
+async def test_an_order_that_was_not_drawn_is_stored_and_counted_nowhere(answer, endings):
+    result, by_key, _ = await run(Drawing(answer=answer), n=3)
+    assert (result.scored, result.unscored, result.errors) == endings
+    assert (result.pairs, len(by_key), result.cost_usd) == (3, 6, 0.0)
+    for i in range(3):
+        row = by_key[f"e{i}", Order.PRODUCTION_FIRST]
+        assert (row.state, row.reason, row.attempts) == (JudgmentState.UNSCORED, UnscoredReason.NOT_DRAWN, 0)
 
 
 async def test_an_empty_purse_stops_the_run_and_stores_nothing_for_the_unpaid():
@@ -268,6 +297,16 @@ async def test_a_slow_judge_commits_every_pair_and_progress_is_told():
     )  # fmt: skip
     assert commits == [1, 1, 1]
     assert told == [1, 2, 3]
+
+
+def test_two_parts_of_one_reading_add_up():
+    one = PanelResult(pairs=1, scored=2, unscored={"refused": 1}, errors={"timeout": 1}, cost_usd=0.5)
+    other = PanelResult(pairs=2, unscored={"refused": 2}, cost_usd=0.25, stop_reason="budget")
+    both = one.plus(other)
+    assert (both.pairs, both.scored, both.cost_usd, both.stop_reason) == (3, 2, 0.75, "budget")
+    assert both.endings == {"scored": 2, "refused": 3, "timeout": 1}
+    assert one.plus(PanelResult(cost_usd=None)).cost_usd is None
+    assert PanelResult().endings == {}
 
 
 async def test_cost_is_unknown_once_one_call_is_and_zero_without_calls():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.domain.judgment import UnscoredReason
 from harness.domain.observation import ToolCall
-from harness.judging.reply import Menu, read_json, read_text, read_tool_calls, readable
+from harness.judging.reply import Menu, read_json, read_text, read_tool_calls, read_word, readable
 
 MENU = Menu(key="verdict", choices=("A", "B", "TIE"), tokens={"A": "A", "B": "B", "C": "TIE"})
 SCORES = Menu(key="score", choices=(1, 2, 3, 4, 5), tokens={str(n): n for n in range(1, 6)})
@@ -122,6 +122,36 @@ def test_the_explanation_is_what_stands_before_the_verdict_without_terminal_esca
     assert readable(" \x00\n") is None
 
 
+@pytest.mark.parametrize(
+    ("reply", "choice"),
+    [
+        ("B", "B"),
+        ("  **TIE**.\n", "TIE"),
+        ("B\r\n\r\nBecause it is right.", "B"),
+        ("A\n\nOn reflection:\nB", "B"),
+        ("<think>A\nor B?</think>\nTIE", "TIE"),
+        ("\u200bA", "A"),
+        ("A is better.", None),
+        ("Answer: A", None),
+        ("A or B", None),
+        ("a", None),
+        ("C", None),
+        ("VERDICT: A", None),
+        ('{"verdict": "A"}', None),
+        ("", None),
+    ],
+)
+def test_one_word_is_a_choice_alone_on_its_line_or_none(reply, choice):
+    reading = read_word(reply, MENU)
+    assert reading.choice == choice
+    assert reading.problem is (None if choice else UnscoredReason.OFF_MENU)
+
+
+def test_one_word_may_be_a_number():
+    assert read_word("4", SCORES).choice == 4
+    assert read_word("4/5", SCORES).problem is UnscoredReason.OFF_MENU
+
+
 def test_tool_calls_are_read_whether_decoded_or_not():
     decoded = ToolCall(name="submit", arguments={"reason": "x", "verdict": "A"})
     raw = ToolCall(name="submit", arguments='{"reason": "x", "verdict": "A"} ')
@@ -137,6 +167,7 @@ def test_hostile_repetition_is_answered_quickly(piece):
     begin = time.process_time()
     read_json(piece * 40_000, MENU)
     read_text(piece * 40_000, MENU)
+    read_word(piece * 40_000, MENU)
     assert time.process_time() - begin < 10.0
 
 
@@ -152,7 +183,7 @@ fragments = st.lists(
 @given(fragments | st.text())
 def test_no_reply_breaks_the_parser(reply):
     for menu in (MENU, SCORES):
-        for reading in (read_json(reply, menu), read_text(reply, menu)):
+        for reading in (read_json(reply, menu), read_text(reply, menu), read_word(reply, menu)):
             assert (reading.choice is None) != (reading.problem is None)
 
 

@@ -55,6 +55,18 @@ def test_vectors_have_length_one_however_long_the_text(embedder):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
 
 
+def test_one_window_reads_the_beginning_alone(embedder):
+    start = PARAGRAPH * 25
+    whole, first = embedder.embed([start + LONG]), embedder.embed([start + LONG], windows=1)
+    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(first, embedder.embed([start + "The wolf howls. " * 99], windows=1), atol=1e-5)
+    assert not np.allclose(whole, embedder.embed([start + "The wolf howls. " * 99]), atol=1e-5)
+
+
+def test_half_an_emoji_is_read_as_a_question_mark(embedder):
+    assert embedder.similarity(["Paris \ud83d"], ["Paris ?"]) == [pytest.approx(1.0, abs=1e-5)]
+
+
 def test_the_neighbours_in_a_batch_change_nothing(embedder):
     alone = embedder.similarity(["Do you ship to Norway?"], ["We ship to all of Europe."])
     among = embedder.similarity(["Do you ship to Norway?", LONG, "a"], ["We ship to all of Europe.", PARAGRAPH, "b"])

@@ -32,7 +32,7 @@ def evaluation(arm: str = "small") -> ArmEvaluation:
         attributes={"model": np.array(["gpt", ""], dtype=object)},
     )
     spec = Arm(name=arm, role=ArmRole.CANDIDATE, fingerprint="f", title=arm, spec=None)
-    return ArmEvaluation(arm=spec, evidence=evidence, estimates={}, decision=None)
+    return ArmEvaluation(arm=spec, evidence=evidence, estimates={})
 
 
 def test_a_row_per_exchange_and_arm_with_unknown_as_null():

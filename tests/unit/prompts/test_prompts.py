@@ -51,7 +51,7 @@ def test_every_prompt_loads_and_renders_every_form_of_reply():
             assert user["content"].count("UNTRUSTED") == len(prompt.untrusted)
             assert user["content"].endswith(prompt.replies[reply])
             assert "{{" not in user["content"] + system["content"]
-        assert {"label", "json", "text", "repair"} <= set(prompt.replies)
+        assert {"label", "json", "text", "plain", "repair"} <= set(prompt.replies)
         assert all(prompt.trusted.values())
         assert all(prompt.untrusted.values())
 

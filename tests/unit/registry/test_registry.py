@@ -9,7 +9,7 @@ from harness.config import JudgeSection
 from harness.domain.judgment import Order
 from harness.domain.model import ModelSpec, Price
 from harness.errors import ConfigurationError
-from harness.judging.protocol import Judge, fingerprint, orders_of
+from harness.judging.protocol import Judge, fingerprint, orders_of, orders_read
 
 
 def build(use="pairwise", **options):
@@ -41,11 +41,24 @@ def test_a_model_is_a_name_a_mapping_or_a_name_with_settings_beside_it():
     assert build(model="openai/judge").model.api_base is None
 
 
+def test_a_second_model_is_given_as_the_first_one_is():
+    price = {"input_per_mtok": 1.0, "output_per_mtok": 2.0}
+    strong = {"model": "openai/strong", "api_key_env": "STRONG_KEY", "price": price}
+    judge = build(model="openai/judge", api_key_env="WEAK_KEY", escalate_to=strong, escalate_within=0.1)
+    assert (judge.model.api_key_env, judge.escalate_to.api_key_env) == ("WEAK_KEY", "STRONG_KEY")
+    assert judge.escalate_to.price == Price(**price)
+    assert build(model="m", escalate_to="openai/strong").escalate_to.model == "openai/strong"
+    assert build(model="m", escalate_to=None).escalate_to is None
+
+
 def test_built_judges_are_judges_with_orders():
     judge = build(model="m")
     assert isinstance(judge, Judge)
     assert orders_of(judge) == (Order.PRODUCTION_FIRST, Order.CANDIDATE_FIRST)
-    assert orders_of(build(model="m", orders="single")) == (Order.NONE,)
+    single = build(model="m", orders="single", audit_share=0.0)
+    assert orders_of(single) == orders_of(judge)
+    assert len(orders_read(single, "e1")) == 1
+    assert orders_read(judge, "e1") == orders_of(judge)
     assert orders_of(build("rubric", model="m")) == (Order.NONE,)
 
 
@@ -53,18 +66,28 @@ def test_built_judges_are_judges_with_orders():
     ("use", "options", "complaint"),
     [
         ("pairwise", {}, "judge 'pairwise' needs the option 'model'"),
-        ("pairwise", {"model": "m", "colour": 1, "size": 2}, "has no option 'colour', 'size'; options: criteria, "),
+        (
+            "pairwise",
+            {"model": "m", "colour": 1, "size": 2},
+            "has no option 'colour', 'size'; options: audit_share, criteria, ",
+        ),
         ("pairwise", {"model": "m", "max_tokens": "many"}, "option max_tokens: Input should be a valid integer"),
         ("pairwise", {"model": "m", "max_tokens": "4096"}, "option max_tokens: Input should be a valid integer"),
         ("pairwise", {"model": "m", "max_tokens": 0}, "option max_tokens: Input should be greater than"),
         ("pairwise", {"model": "m", "hide_names": "yes"}, "option hide_names: Input should be a valid boolean"),
-        ("pairwise", {"model": "m", "mode": "hard"}, "option mode: Input should be 'auto', 'soft' or 'structured'"),
-        ("pairwise", {"model": "m", "orders": "all"}, "option orders: orders is `both` or `single`"),
+        (
+            "pairwise",
+            {"model": "m", "mode": "hard"},
+            "option mode: Input should be 'auto', 'soft', 'structured' or 'plain'",
+        ),
+        ("pairwise", {"model": "m", "orders": "all"}, "option orders: Input should be 'both' or 'single'"),
         ("pairwise", {"model": "m", "prompt_file": "/no/such/file.md"}, "prompt file /no/such/file.md cannot be read"),
         ("pairwise", {"model": {"name": "m"}}, "option model.model: Field required"),
         ("pairwise", {"model": 7}, "option model"),
         ("pairwise", {"model": "m", "params": {"api_key": "sk-1"}}, "looks like a secret"),
         ("pairwise", {"model": "m", "params": {"n": 2}}, "the judge sets n itself"),
+        ("pairwise", {"model": "m", "escalate_within": 0.6}, "option escalate_within: Input should be less than"),
+        ("pairwise", {"model": "m", "escalate_to": {"name": "n"}}, "option escalate_to.model: Field required"),
         ("rubric", {"model": "m", "rubric": None}, "option rubric: Input should be a valid string"),
     ],
 )

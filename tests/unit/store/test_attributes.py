@@ -3,8 +3,9 @@
 import pytest
 
 from harness.domain.exchange import ChatRequest
+from harness.domain.observation import CallError, Completion, ErrorKind, ToolCall
 from harness.store import attributes
-from harness.testing import exchange
+from harness.testing import exchange, observation
 
 
 def asked(*texts: str, tools: bool = False) -> ChatRequest:
@@ -37,6 +38,51 @@ def test_turns_are_user_messages(n: int, expected: str) -> None:
 )
 def test_prompt_length_buckets_count_all_messages(chars: int, expected: str) -> None:
     assert found(asked("x" * (chars // 2), "y" * (chars - chars // 2)))["prompt_length"] == expected
+
+
+@pytest.mark.parametrize(
+    ("chars", "expected"),
+    [
+        (1, "under 200 characters"),
+        (199, "under 200 characters"),
+        (200, "200 to 1,000 characters"),
+        (1_000, "1,000 to 4,000 characters"),
+        (3_999, "1,000 to 4,000 characters"),
+        (4_000, "4,000 and more characters"),
+    ],
+)
+def test_answer_length_is_productions(chars: int, expected: str) -> None:
+    assert attributes.answer_length(exchange("x" * chars)) == expected
+
+
+@pytest.mark.parametrize(
+    ("completion", "expected"),
+    [
+        (Completion(text=None, tool_calls=(ToolCall(name="f", arguments={}),)), "no text"),
+        (Completion(text=None, refusal="I cannot help with that."), "under 200 characters"),
+        (Completion(text="<EMAIL_1a2b>", original_chars=1_500), "1,000 to 4,000 characters"),
+    ],
+)
+def test_answer_length_is_what_the_user_read_before_redaction(completion: Completion, expected: str) -> None:
+    assert attributes.answer_length(exchange(production=observation(completion=completion))) == expected
+
+
+def test_a_failed_answer_has_no_length() -> None:
+    failed = observation(error=CallError(kind=ErrorKind.TIMEOUT, message="30 s"))
+    assert attributes.answer_length(exchange(production=failed)) is None
+    assert "answer_length" not in dict(attributes.attributes_of(exchange(production=failed)))
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (("Where is my parcel? It was sent a week ago.", "Wo ist mein Paket? Es ist seit einer Woche weg."), "de"),
+        (("Wo ist mein Paket? Es ist seit einer Woche weg.", "ok"), "unknown"),
+        ((), "unknown"),
+    ],
+)
+def test_language_is_that_of_the_last_user_text(texts: tuple[str, ...], expected: str) -> None:
+    assert found(asked(*texts))["language"] == expected
 
 
 @pytest.mark.parametrize(
