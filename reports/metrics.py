@@ -54,6 +54,12 @@ def section_of(metric: str) -> Section:
     return Section.QUALITY
 
 
+def is_quiet_error_class(estimate: Estimate) -> bool:
+    """Whether it is the rate of one class of errors that happened on neither side."""
+    is_class = estimate.metric.startswith("error_rate_") and estimate.metric != "error_rate_difference"
+    return is_class and not estimate.production and not estimate.candidate
+
+
 def side_unit(metric: Metric) -> Unit:
     """What either side of a comparison is counted in: a ratio of latencies compares milliseconds."""
     if metric.unit is Unit.POINTS:

@@ -1,10 +1,12 @@
 """Small view parts several sections share."""
 
+import math
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 
 from harness.domain.decision import Outcome, Verdict
 from harness.domain.estimate import Estimate, Unit
-from harness.domain.formatting import format_interval
+from harness.domain.formatting import UNKNOWN, format_interval, format_value
 from reports.views import Badge, Cell, Column, Table
 
 NONE = "\N{EN DASH}"
@@ -20,7 +22,10 @@ OUTCOME_BADGES = {
     Outcome.FAIL: Badge(word="fail", tone="bad", icon="cross"),
     Outcome.INCONCLUSIVE: Badge(word="inconclusive", tone="open", icon="question"),
     Outcome.NO_DATA: Badge(word="no data", tone="none", icon="dash"),
+    Outcome.UNATTAINABLE: Badge(word="unattainable", tone="void", icon="ceiling"),
 }
+FLAGGED = Badge(word="flagged", tone="bad", icon="flag")
+"""On a slice that loses, with the number of slices looked at taken into account."""
 
 
 def table(
@@ -41,6 +46,22 @@ def interval(estimate: Estimate, unit: Unit) -> str:
     if estimate.low is None and estimate.high is None:
         return ""
     return format_interval(estimate.low, estimate.high, unit)
+
+
+def percent(share: float | None) -> str:
+    """A share as a reader sees it: ``71.2%``; ``unknown`` without one."""
+    return UNKNOWN if share is None or not math.isfinite(share) else f"{100 * share:.1f}%"
+
+
+def dollars(value: float | None) -> str:
+    """An amount; ``unknown`` when it is not known, never zero."""
+    return format_value(value, Unit.USD)
+
+
+def when(moment: datetime) -> str:
+    """A point in time, to the minute, in UTC."""
+    utc = moment.astimezone(UTC) if moment.tzinfo else moment
+    return f"{utc:%Y-%m-%d %H:%M} UTC"
 
 
 def words(name: str) -> str:
