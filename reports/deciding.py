@@ -3,7 +3,7 @@
 import math
 
 from harness.domain.decision import CriterionResult, Decision, Outcome
-from harness.domain.estimate import Estimate, Metric
+from harness.domain.estimate import Estimate, Metric, Unit
 from harness.domain.formatting import format_confidence, format_interval, format_value
 from reports.metrics import passes_above
 
@@ -36,6 +36,21 @@ def is_corrected(estimate: Estimate) -> bool:
 def confidence(estimate: Estimate) -> str:
     """How sure each bound is: ``97.5% confidence at any look``, ``97.5% confidence at one look``."""
     return format_confidence(estimate) + (" at one look" if estimate.looks == "one" else "")
+
+
+def bounds(estimate: Estimate, unit: Unit) -> str:
+    """Both bounds with how sure they are; empty when there are none.
+
+    ``54.50% to 59.70%, a 95% interval for one look``, or ``48.90% to 60.70%, each bound with 99.24% confidence at any
+    look``.
+    """
+    low, high = _finite(estimate.low), _finite(estimate.high)
+    if low is None and high is None:
+        return ""
+    shown = format_interval(low, high, unit)
+    if estimate.looks == "one":
+        return f"{shown}, a {100 * estimate.level:.4g}% interval for one look"
+    return f"{shown}, each bound with {confidence(estimate)}"
 
 
 def bound(result: CriterionResult, metric: Metric) -> str:

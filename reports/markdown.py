@@ -2,7 +2,7 @@
 
 import re
 
-from harness.domain.decision import CriterionResult, Decision, Outcome, Verdict
+from harness.domain.decision import CriterionResult, Decision, Objection, Outcome, Verdict
 from harness.domain.formatting import format_interval, format_value
 from harness.domain.report import CandidateReport, EvaluationReport
 from reports.deciding import COUNT, confidence, deciding
@@ -61,7 +61,7 @@ def _candidate(report: EvaluationReport, candidate: CandidateReport) -> list[str
         f" ({escape(answered_by(candidate.model))})" if candidate.model != candidate.arm else ""
     )
     blocks = [f"### {mark}: {named}", escape(decision.sentence, 600)]
-    blocks += [f"> ⛔ {escape(text, 600)}" for text in _objections(candidate)[:_MAX_OBJECTIONS]]
+    blocks += [f"> ⛔ {escape(text, 600)}" for text in _objections(report, candidate)[:_MAX_OBJECTIONS]]
     reasons = reasons_of(candidate)
     if decision.verdict is not Verdict.GO and reasons:
         blocks.append("\n".join(f"- {escape(reason, 300)}" for reason in reasons[:_MAX_REASONS]))
@@ -74,18 +74,20 @@ def _candidate(report: EvaluationReport, candidate: CandidateReport) -> list[str
     return [block for block in blocks if block]
 
 
-def _objections(candidate: CandidateReport) -> list[str]:
-    """What keeps a GO back: of the whole decision, and of single criteria what to do about it."""
-    found = [
-        f"{'' if item.sentence in candidate.decision.sentence else item.sentence + ' '}{item.remedy}".strip()
-        for item in candidate.decision.objections
-    ]
-    found += [
-        f"{result.criterion.metric}: {result.objection.sentence} {result.objection.remedy}".strip()
-        for result in candidate.decision.results
-        if result.objection is not None
-    ]
-    return [text for text in found if text]
+def _objections(report: EvaluationReport, candidate: CandidateReport) -> list[str]:
+    """What keeps a GO back, of the whole decision and of single criteria; what is said elsewhere is not said again."""
+    decision = candidate.decision
+    found = [_objection(item, said=decision.sentence) for item in decision.objections]
+    for result in decision.results:
+        if result.objection is not None:
+            title = metric_of(report, result.criterion.metric).title
+            found.append(f"{title} does not count. {_objection(result.objection, said=result.reason)}")
+    return [text.strip() for text in found if text]
+
+
+def _objection(objection: Objection, *, said: str) -> str:
+    sentence = "" if objection.sentence in said else f"{objection.sentence} "
+    return sentence + (f"What to do: {objection.remedy}" if objection.remedy else "")
 
 
 def _row(report: EvaluationReport, result: CriterionResult) -> str:
@@ -110,7 +112,7 @@ def _bounds(decision: Decision) -> str:
     for result in decision.results:
         estimate = deciding(result)
         if estimate.method != COUNT and (estimate.low is not None or estimate.high is not None):
-            sure[estimate is result.strict][confidence(estimate)] = None
+            sure[result.outcome is Outcome.FAIL][confidence(estimate)] = None
     said = [" or ".join(escape(text) for text in found) for found in sure.values()]
     if not said[0]:
         return f"Each bound holds with {said[1]}." if said[1] else ""

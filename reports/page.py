@@ -4,14 +4,15 @@ import shlex
 from collections.abc import Mapping
 
 from harness.domain.decision import Outcome
+from harness.domain.estimate import Estimate
 from harness.domain.formatting import format_value
 from harness.domain.report import CandidateReport, EvaluationReport
 from reports import page_candidate, page_traffic
-from reports.deciding import COUNT, bound, confidence, decided_on
+from reports.deciding import COUNT, bound, decided_on
 from reports.glossary import WORDS
 from reports.method import PARAGRAPHS
 from reports.metrics import metric_of, rule
-from reports.page_decision import ON_PURPOSE
+from reports.page_decision import ON_PURPOSE, WHY_LEFT, objections_of
 from reports.page_parts import NONE, OUTCOME_BADGES, VERDICT_BADGES, dollars, table, when, words
 from reports.text import plural
 from reports.views import Cell, Fact, Table
@@ -86,9 +87,7 @@ def _overview(report: EvaluationReport) -> Table:
     metrics: dict[str, None] = {}
     for candidate in report.candidates:
         metrics |= dict.fromkeys(result.criterion.metric for result in candidate.decision.results)
-    rows = [
-        (Cell(text="Verdict"), *(Cell(text="", badge=VERDICT_BADGES[c.decision.verdict]) for c in report.candidates))
-    ]
+    rows = [(Cell(text="Verdict"), *(_overview_verdict(candidate) for candidate in report.candidates))]
     rows += [
         (_overview_head(report, name), *(_overview_cell(report, c, name) for c in report.candidates))
         for name in metrics
@@ -101,6 +100,11 @@ def _overview(report: EvaluationReport) -> Table:
         )
     )
     return table("Candidates side by side", ["", *(c.arm for c in report.candidates)], rows)
+
+
+def _overview_verdict(candidate: CandidateReport) -> Cell:
+    against = ", ".join(objection.title.lower() for objection in objections_of(candidate))
+    return Cell(text="", sub=against, badge=VERDICT_BADGES[candidate.decision.verdict])
 
 
 def _overview_head(report: EvaluationReport, name: str) -> Cell:
@@ -116,7 +120,9 @@ def _overview_cell(report: EvaluationReport, candidate: CandidateReport, name: s
         return Cell(text=NONE, sub="not a criterion")
     metric, result = metric_of(report, name), found[0]
     value = format_value(result.estimate.value, metric.unit) if result.outcome is not Outcome.NO_DATA else ""
-    return Cell(text=value, sub=bound(result, metric), badge=OUTCOME_BADGES[result.outcome])
+    held = "does not count" if result.objection is not None and result.outcome is Outcome.INCONCLUSIVE else ""
+    sub = ", ".join(part for part in (bound(result, metric), held) if part)
+    return Cell(text=value, sub=sub, badge=OUTCOME_BADGES[result.outcome])
 
 
 def _overview_cost(candidate: CandidateReport) -> Cell:
@@ -132,7 +138,7 @@ def _methods(report: EvaluationReport) -> Table | None:
         described = {e.metric: e for e in candidate.estimates if e.value is not None} | decided
         for name, estimate in described.items():
             if estimate.method:
-                key = (estimate.method, "" if estimate.method == COUNT else confidence(estimate), name in decided)
+                key = (estimate.method, "" if estimate.method == COUNT else _sure(estimate), name in decided)
                 used.setdefault(key, {})[metric_of(report, name).title] = None
     rows = [
         (Cell(text=method), Cell(text=sure or NONE), Cell(text="decides" if decides else "describes"),
@@ -143,12 +149,24 @@ def _methods(report: EvaluationReport) -> Table | None:
     return table("Estimators and bounds", heads, rows, note="Explained in docs/statistics.md.") if rows else None
 
 
+def _sure(estimate: Estimate) -> str:
+    """As short as a table needs it: ``99.24%, any look``."""
+    looks = {"any": "any look", "planned": "planned looks", "one": "one look"}.get(estimate.looks, estimate.looks)
+    return f"{100 * (1 + estimate.level) / 2:.4g}%, {looks}"
+
+
 def _glossary(report: EvaluationReport) -> tuple[Fact, ...]:
     metrics = {metric.title: metric.help for metric in report.metrics.values() if metric.help}
     words = dict(WORDS) | metrics
     return tuple(
         Fact(label=word, value=words[word]) for word in sorted(words, key=lambda word: (word.casefold(), word))
     )
+
+
+def _ended(reason: str | None) -> str:
+    if reason is None:
+        return "complete"
+    return f"early: {WHY_LEFT[reason]}" if reason in WHY_LEFT else words(reason)
 
 
 def _provenance(report: EvaluationReport) -> ProvenanceView:
@@ -173,7 +191,7 @@ def _provenance(report: EvaluationReport) -> ProvenanceView:
             Fact(label="Started", value=when(report.created_at)),
             Fact(label="Decided", value=when(report.decided_at)),
             Fact(label="Seed", value=str(report.seed)),
-            Fact(label="Ended", value=(report.stop_reason or "complete").replace("_", " ")),
+            Fact(label="Ended", value=_ended(report.stop_reason)),
             Fact(label="Command", value=report.command or "not recorded"),
             Fact(
                 label="Render again",

@@ -7,7 +7,7 @@ from harness.domain.decision import CriterionResult, Objection, Outcome
 from harness.domain.estimate import Estimate, Metric
 from harness.domain.formatting import format_estimate, format_interval, format_value
 from harness.domain.report import CandidateReport, EvaluationReport
-from reports.deciding import COUNT, claim, confidence, deciding
+from reports.deciding import COUNT, claim, confidence, deciding, is_corrected
 from reports.metrics import metric_of, rule, sides
 from reports.page_parts import OUTCOME_BADGES, interval
 from reports.text import plural
@@ -27,8 +27,10 @@ _OBJECTIONS: Mapping[str, str] = {
 def criteria_of(report: EvaluationReport, candidate: CandidateReport) -> tuple[CriterionView, ...]:
     """Every rule in the order of the experiment."""
     noise = {estimate.metric: estimate for estimate in report.noise_floor.estimates} if report.noise_floor else {}
+    # What labels have corrected is people's rate; production against itself is known by the judge alone.
     return tuple(
-        _criterion(report, result, noise.get(result.criterion.metric)) for result in candidate.decision.results
+        _criterion(report, result, None if is_corrected(deciding(result)) else noise.get(result.criterion.metric))
+        for result in candidate.decision.results
     )
 
 
@@ -92,7 +94,8 @@ def _criterion(report: EvaluationReport, result: CriterionResult, noise: Estimat
 def _wider(result: CriterionResult, metric: Metric) -> str:
     """The bounds a fail needs, where the rule is open and they are others."""
     strict, estimate = result.strict, result.estimate
-    if strict is None or result.outcome is not Outcome.INCONCLUSIVE or not interval(strict, metric.unit):
+    is_open = result.outcome is Outcome.INCONCLUSIVE and result.objection is None
+    if strict is None or not is_open or not interval(strict, metric.unit):
         return ""
     if (strict.low, strict.high) == (estimate.low, estimate.high):
         return ""

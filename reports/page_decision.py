@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from harness.domain.attempt import Attempt
 from harness.domain.decision import CriterionResult, Outcome, Terms, Verdict
 from harness.domain.health import HealthState
-from harness.domain.report import CandidateReport, EvaluationReport, StoppingReport
+from harness.domain.report import CandidateReport, EvaluationReport, JudgeOnLabels, StoppingReport
 from reports.metrics import answered_by, metric_of, rule
 from reports.page_criteria import objection_of
-from reports.page_parts import NONE, dollars, table, when, words
+from reports.page_parts import NONE, dollars, percent, table, when, words
 from reports.text import plural
 from reports.views import Cell, Fact, Table
 from reports.views_trust import ObjectionView, SureView
@@ -175,8 +175,15 @@ def _judges(candidate: CandidateReport) -> tuple[Fact, ...]:
     warned = sum(check.state is HealthState.WARN for item in candidate.health for check in item.checks)
     failed = ", ".join(item.judge for item in candidate.health if not item.usable)
     note = f"not {failed}" if failed else "with " + plural(warned, "warning") if warned else "no check failed"
+    agreed = [found.accuracy.value for found in _labelled(candidate) if found.accuracy is not None]
+    if len(agreed) == 1 and agreed[0] is not None:
+        note += f"; people agree on {percent(agreed[0])}"
     value = "yes" if not failed else "no" if not usable else f"{len(usable)} of {len(candidate.health)}"
     return (Fact(label="Can the judges be believed?", value=value, note=note),)
+
+
+def _labelled(candidate: CandidateReport) -> tuple[JudgeOnLabels, ...]:
+    return () if candidate.people is None else tuple(found for found in candidate.people.judges if found.n)
 
 
 def _not_projected(report: EvaluationReport, result: CriterionResult | None, title: str) -> str:

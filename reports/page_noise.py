@@ -6,7 +6,7 @@ from harness.domain.estimate import Estimate
 from harness.domain.formatting import format_value
 from harness.domain.metrics import FROM_FLOOR, WIN_RATE, latency_from_floor, latency_ratio
 from harness.domain.report import CandidateReport, EvaluationReport
-from reports.deciding import confidence, decided_on
+from reports.deciding import decided_on, is_corrected
 from reports.metrics import Section, amount, is_quiet_error_class, metric_of, section_of, side_unit
 from reports.page_parts import NONE, interval, table
 from reports.text import plural
@@ -24,13 +24,23 @@ _NO_REPLICA = (
 )
 
 
+_NOTE = (
+    "A distance is measured on the same requests; it tells the candidate from production's own noise. Ratios of "
+    "latency are divided instead of subtracted, so 1.00x is no distance. As decided on: with the bounds of its "
+    "criterion. Other intervals are for one look, and decide nothing."
+)
+
+
 def noise_of(report: EvaluationReport, candidate: CandidateReport) -> Table | None:
     """What is known of both, with the distance between them; ``None`` without a replica or without anything of it."""
     floor = report.noise_floor
     if floor is None:
         return None
     replica = {estimate.metric: estimate for estimate in floor.estimates if estimate.value is not None}
-    own = {estimate.metric: estimate for estimate in candidate.estimates} | decided_on(candidate.decision)
+    decided = decided_on(candidate.decision)
+    described = {estimate.metric: estimate for estimate in candidate.estimates}
+    # The distance is that of the judge's own rate, also where labels have taken its place in the decision.
+    own = described | {name: e for name, e in decided.items() if not (is_corrected(e) and name in described)}
     rows = [row for name in replica if _is_shown(replica[name]) for row in _rows(report, name, replica, own)]
     # What has a distance is what the floor is for.
     rows.sort(key=lambda row: row[3].text == NONE)
@@ -41,8 +51,7 @@ def noise_of(report: EvaluationReport, candidate: CandidateReport) -> Table | No
         ["Measure", "Candidate", "Production asked again", "Distance", "Pairs"],
         rows,
         numeric=range(1, 5),
-        note="A distance is measured on the same requests; it tells the candidate from production's own noise. Ratios "
-        "of latency are divided instead of subtracted, so 1.00x is no distance.",
+        note=_NOTE,
     )
 
 
@@ -115,5 +124,7 @@ def _cell(report: EvaluationReport, estimate: Estimate | None) -> Cell:
     if estimate is None or estimate.value is None:
         return Cell(text=NONE)
     unit = metric_of(report, estimate.metric).unit
-    bounds = interval(estimate, unit)
-    return Cell(text=format_value(estimate.value, unit), sub=f"{bounds}\n{confidence(estimate)}" if bounds else "")
+    ends = interval(estimate, unit)
+    if estimate.looks != "one" and ends:
+        ends += "\nas decided on"
+    return Cell(text=format_value(estimate.value, unit), sub=ends)

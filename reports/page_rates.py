@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from harness.decision.people import ENOUGH_LABELS, FEWEST_LABELS
-from harness.domain.decision import CriterionResult
+from harness.domain.decision import CriterionResult, Outcome
 from harness.domain.estimate import Estimate, Metric
 from harness.domain.formatting import format_value
 from harness.domain.metrics import (
@@ -16,7 +16,7 @@ from harness.domain.metrics import (
     WIN_RATE_GIVEN_ANSWER,
 )
 from harness.domain.report import CandidateReport, JudgeReport
-from reports.deciding import confidence, decided_on, deciding, is_corrected
+from reports.deciding import bounds, decided_on, deciding, is_corrected
 from reports.metrics import passes_above
 from reports.page_parts import interval, percent
 from reports.text import plural
@@ -25,6 +25,7 @@ from reports.views_strips import Rate, rate_strips
 from reports.views_trust import RatesView, RateView
 
 _DECIDES = Badge(word="decides", tone="mark", icon="flag")
+_NOT_COUNTED = Badge(word="does not count", tone="open", icon="warn")
 _ADVISES = Badge(word="advisory", tone="none", icon="flag")
 _SET_ASIDE = Badge(word="set aside", tone="void", icon="dash")
 _WAYS: tuple[tuple[Metric, str, str], ...] = (
@@ -76,13 +77,7 @@ def rates_of(candidate: CandidateReport, judge: JudgeReport) -> RatesView | None
     }
     strips = dict(zip(rates, rate_strips(list(rates.values())), strict=True))
     return RatesView(
-        caption="The win rate in every way of counting. All drawings share one line; the broken line on it is where "
-        "neither side is preferred"
-        + (
-            ", the upright one the threshold of the rule."
-            if any(r.threshold is not None for r in rates.values())
-            else "."
-        ),
+        caption=_caption(has_rule=any(rate.threshold is not None for rate in rates.values())),
         rows=tuple(
             replace(
                 _row(metric, title, text, known[metric.name], _badge(metric, results)),
@@ -92,6 +87,14 @@ def rates_of(candidate: CandidateReport, judge: JudgeReport) -> RatesView | None
         ),
         length=_length(known.get(WIN_RATE_CONTROLLED.name)),
     )
+
+
+def _caption(*, has_rule: bool) -> str:
+    text = (
+        "The win rate in every way of counting. The drawings share one line; its broken mark is where neither side is "
+        "preferred, 50% or no distance from the noise floor"
+    )
+    return text + (", and the upright one the threshold of the rule." if has_rule else ".")
 
 
 def _estimates(candidate: CandidateReport, name: str) -> dict[str, Estimate]:
@@ -129,6 +132,8 @@ def _base(result: CriterionResult, name: str) -> str:
 def _badge(metric: Metric, results: Mapping[str, CriterionResult]) -> Badge | None:
     """Whether this way decides, or would have if labels had not taken its place."""
     result = results.get(metric.name)
+    if result is not None and result.objection is not None and result.outcome is Outcome.INCONCLUSIVE:
+        return _NOT_COUNTED
     if result is not None:
         return _DECIDES if result.criterion.required else _ADVISES
     corrected = results.get(WIN_RATE_CORRECTED.name)
@@ -157,13 +162,13 @@ def _rate(metric: Metric, title: str, estimate: Estimate, rule: CriterionResult 
         return None if value is None else value - even
 
     shown = format_value(estimate.value, metric.unit)
-    bounds = interval(estimate, metric.unit)
+    ends = interval(estimate, metric.unit)
     return Rate(
         title=title,
         value=(estimate.value or 0.0) - even,
         low=off(estimate.low),
         high=off(estimate.high),
-        text=f"{shown}, {bounds}" if bounds else shown,
+        text=f"{shown}, {ends}" if ends else shown,
         even_label=format_value(even, metric.unit, trim=True),
         threshold=None if rule is None else off(rule.criterion.threshold),
         threshold_label="" if rule is None else format_value(rule.criterion.threshold, metric.unit, trim=True),
@@ -172,7 +177,6 @@ def _rate(metric: Metric, title: str, estimate: Estimate, rule: CriterionResult 
 
 
 def _row(metric: Metric, title: str, text: str, estimate: Estimate, badge: Badge | None) -> RateView:
-    bounds = interval(estimate, metric.unit)
     sample = plural(estimate.n, "pair")
     labels = estimate.extra.get("n_labels")
     if labels:
@@ -184,17 +188,17 @@ def _row(metric: Metric, title: str, text: str, estimate: Estimate, badge: Badge
         title=title,
         help=text,
         value=format_value(estimate.value, metric.unit),
-        interval=f"{bounds}, each bound with {confidence(estimate)}" if bounds else "",
+        interval=bounds(estimate, metric.unit),
         sample=sample if estimate.value is not None else "",
-        notes=_notes(metric, estimate),
+        notes=_notes(metric, estimate, is_deciding=badge is _DECIDES),
         badge=badge,
         strip=None,
     )
 
 
-def _notes(metric: Metric, estimate: Estimate) -> tuple[str, ...]:
+def _notes(metric: Metric, estimate: Estimate, *, is_deciding: bool) -> tuple[str, ...]:
     labels = estimate.extra.get("n_labels", 0.0)
-    if metric is WIN_RATE_CORRECTED and 0 < labels < ENOUGH_LABELS and estimate.value is not None:
+    if metric is WIN_RATE_CORRECTED and not is_deciding and 0 < labels < ENOUGH_LABELS and estimate.value is not None:
         more = f"{FEWEST_LABELS} labels let it contradict the judge, {ENOUGH_LABELS:,} let it decide"
         return (*estimate.notes, more)
     return estimate.notes

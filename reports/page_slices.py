@@ -8,6 +8,7 @@ from harness.domain.estimate import Direction, Estimate
 from harness.domain.formatting import format_value
 from harness.domain.report import CandidateReport, EvaluationReport, SliceReport
 from harness.domain.slices import SliceTest
+from reports.deciding import COUNT
 from reports.metrics import metric_of, passes_above, rule
 from reports.page_parts import FLAGGED, NONE, interval, table, words
 from reports.text import plural
@@ -26,7 +27,7 @@ def slices_of(report: EvaluationReport, candidate: CandidateReport) -> SlicesVie
         by_attribute.setdefault(item.attribute, []).append(item)
     return SlicesView(
         tests=_tests(report, candidate),
-        notes=_notes(candidate),
+        notes=_notes(report, candidate),
         tables=tuple(_table(report, candidate, attribute, items) for attribute, items in by_attribute.items()),
     )
 
@@ -80,29 +81,38 @@ def _tests(report: EvaluationReport, candidate: CandidateReport) -> Table | None
     )
 
 
-def _notes(candidate: CandidateReport) -> tuple[str, ...]:
-    if not candidate.slices:
-        return ()
+def _notes(report: EvaluationReport, candidate: CandidateReport) -> tuple[str, ...]:
     plan, tests = candidate.slice_plan, candidate.slice_tests
-    least = "" if plan is None else f" of at least {plan.min_pairs:,} pairs"
+    if not candidate.slices or plan is None:
+        return ()
     if not tests:
-        return () if plan is None else (f"No slice{least} was there to be tested: each one alone decides nothing.",)
+        return (f"No slice of at least {plan.min_pairs:,} pairs was there to be tested; what the tables show decides "
+                "nothing.",)  # fmt: skip
     flagged = sum(test.flagged for test in tests)
-    said = f"{plural(len(tests), 'slice and criterion', 'slices and criteria')}{least} tested, "
-    said += "none flagged." if not flagged else f"{flagged:,} flagged."
-    if plan is not None:
-        said += f" At most {100 * plan.false_discoveries:.3g}% of what is flagged are false alarms on average."
-    small = len(_too_small(candidate))
-    return (
-        said,
-        *((f"{plural(small, 'slice is', 'slices are')} too small for a test.",) if small else ()),
-        "The tables by attribute describe: intervals there are for one look at one slice, and corrected for nothing.",
-    )
+    combinations = plural(len(tests), "combination of slice and criterion", "combinations of slice and criterion")
+    said = [
+        f"{combinations} tested, on slices of at least {plan.min_pairs:,} pairs: "
+        f"{f'{flagged:,} flagged' if flagged else 'none flagged'}. Of what is flagged, at most "
+        f"{100 * plan.false_discoveries:.3g}% are expected to be false alarms."
+    ]
+    small = sum(item.n < plan.min_pairs for item in candidate.slices)
+    if small:
+        said.append(f"{plural(small, 'slice is', 'slices are')} too small for a test.")
+    untested = _untested(report, candidate)
+    if untested:
+        said.append(f"No slice could be tested on: {', '.join(untested)}.")
+    said.append("Intervals in the tables by attribute are for one look at one slice, and corrected for nothing.")
+    return tuple(said)
 
 
-def _too_small(candidate: CandidateReport) -> list[SliceReport]:
-    tested = {(test.attribute, test.value) for test in candidate.slice_tests}
-    return [item for item in candidate.slices if (item.attribute, item.value) not in tested]
+def _untested(report: EvaluationReport, candidate: CandidateReport) -> list[str]:
+    """Required criteria on what can be estimated that no test is about."""
+    tested = {test.metric for test in candidate.slice_tests}
+    return [
+        metric_of(report, result.criterion.metric).title
+        for result in candidate.decision.results
+        if result.criterion.required and result.estimate.method != COUNT and result.criterion.metric not in tested
+    ]
 
 
 def _name(test: SliceTest) -> str:
@@ -156,10 +166,12 @@ def _table(report: EvaluationReport, candidate: CandidateReport, attribute: str,
 
 
 def _size(candidate: CandidateReport, item: SliceReport, tests: Mapping[tuple[str, str], SliceTest]) -> str:
+    plan = candidate.slice_plan
     if item.too_small:
         return "too small for a rate"
-    tested = any(value == item.value for value, _ in tests)
-    return "" if tested or candidate.slice_plan is None else "too small for a test"
+    if plan is None or any(value == item.value for value, _ in tests):
+        return ""
+    return "too small for a test" if item.n < plan.min_pairs else "not tested"
 
 
 def _cell(

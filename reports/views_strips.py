@@ -140,7 +140,7 @@ def strip(result: CriterionResult, metric: Metric, noise: Estimate | None) -> St
 
 def _wider(result: CriterionResult, low: float | None, high: float | None) -> tuple[float | None, float | None]:
     """Finite ends of the bounds a fail needs, where an open criterion has narrower ones for a pass."""
-    if result.strict is None or result.outcome is not Outcome.INCONCLUSIVE:
+    if result.strict is None or result.outcome is not Outcome.INCONCLUSIVE or result.objection is not None:
         return None, None
     ends = finite(result.strict.low), finite(result.strict.high)
     return (

@@ -93,13 +93,16 @@ def decision(arm: str) -> Decision:
 
 def failed_decision(arm: str) -> Decision:
     """One criterion fails on its stricter bounds, one is open, and the judge behind a third is not believed."""
-    found = decisive()
-    found["error_rate_difference"] = at_any_look(
-        "error_rate_difference", 0.031, 0.019, 0.043, production=0.016, candidate=0.047, method="betting-cs"
-    )
-    found["latency_p95_ratio"] = at_any_look("latency_p95_ratio", 1.24, 1.08, 1.41, production=2140.0, candidate=2654.0)
-    found["win_rate"] = at_any_look("win_rate", 0.561, 0.517, 0.605, n=1168, n_missing=14)
-    found["similarity"] = at_any_look("similarity", 0.951, 0.943, 0.959)
+    found = decisive() | {
+        "coverage": estimate("coverage", 1425.0, method="count"),
+        "error_rate_difference": at_any_look(
+            "error_rate_difference", 0.031, 0.019, 0.043, production=0.016, candidate=0.047, method="betting-cs", n=1495
+        ),
+        "latency_p95_ratio": at_any_look(
+            "latency_p95_ratio", 1.24, 1.08, 1.41, production=2140.0, candidate=2654.0, n=1495
+        ),
+        "win_rate": at_any_look("win_rate", 0.561, 0.517, 0.605, n=1480, n_missing=15),
+    }
     return policy.decide(
         arm,
         found,
@@ -107,6 +110,8 @@ def failed_decision(arm: str) -> Decision:
         strict={
             "error_rate_difference": stricter(found["error_rate_difference"], 0.017, 0.045),
             "latency_p95_ratio": stricter(found["latency_p95_ratio"], 1.05, 1.45),
+            "win_rate": stricter(found["win_rate"], 0.508, 0.614),
+            "similarity": stricter(found["similarity"], 0.941, 0.961),
         },
         objections=(
             Objection(
@@ -117,7 +122,7 @@ def failed_decision(arm: str) -> Decision:
                 metric="win_rate",
             ),
         ),
-        terms=terms(attempt=1, attempt_alpha=ALPHA * 6 / pi**2),
+        terms=terms(),
     )
 
 
@@ -249,19 +254,19 @@ def people(*, bias: Estimate | None = None) -> PeopleReport:
 def slice_tests() -> tuple[SliceTest, ...]:
     """One slice that loses among those that do not."""
 
-    def test(value: str, metric: str, n: int, measured: float, evidence: float) -> SliceTest:
+    def test(attribute: str, value: str, metric: str, n: int, measured: float, evidence: float) -> SliceTest:
         return SliceTest(
-            attribute="metadata.plan", value=value, metric=metric, n=n, estimate=measured, evidence=evidence,
+            attribute=attribute, value=value, metric=metric, n=n, estimate=measured, evidence=evidence,
             flagged=evidence > 60,
         )  # fmt: skip
 
     return (
-        test("free", "win_rate", 611, 0.61, 0.004),
-        test("team", "win_rate", 402, 0.39, 412.0),
-        test("free", "latency_p95_ratio", 611, 0.8, 0.0),
-        test("team", "latency_p95_ratio", 402, 0.9, 0.02),
-        test("free", "error_rate_difference", 611, -0.002, 0.31),
-        test("team", "error_rate_difference", 402, 0.004, 1.7),
+        test("metadata.plan", "free", "win_rate", 611, 0.54, 0.004),
+        test("metadata.plan", "team", "win_rate", 402, 0.39, 412.0),
+        test("metadata.plan", "free", "error_rate_difference", 611, -0.002, 0.31),
+        test("metadata.plan", "team", "error_rate_difference", 402, 0.004, 1.7),
+        test("has_tools", "yes", "win_rate", 240, 0.47, 3.2),
+        test("has_tools", "no", "win_rate", 942, 0.52, 0.0),
     )
 
 
@@ -304,6 +309,6 @@ def failing_parts(arm: str) -> dict[str, Any]:
         "people": None,
         "slice_tests": (),
         "slice_plan": SlicePlan(min_pairs=200, false_discoveries=0.1),
-        "attempts": attempts(arm)[:1],
+        "attempts": attempts(arm),
         "stopping": StoppingReport(reason="settled", asked=1500, sampled=5000, saved_usd=4.31),
     }
