@@ -4,8 +4,8 @@ import math
 
 from harness.domain.decision import CriterionResult, Decision, Outcome
 from harness.domain.estimate import Estimate, Metric, Unit
-from harness.domain.formatting import format_confidence, format_interval, format_value
-from reports.metrics import passes_above
+from harness.domain.formatting import format_confidence, format_value
+from reports.metrics import passes_above, span
 
 COUNT = "count"
 """Method of what is counted instead of estimated."""
@@ -47,7 +47,7 @@ def bounds(estimate: Estimate, unit: Unit) -> str:
     low, high = _finite(estimate.low), _finite(estimate.high)
     if low is None and high is None:
         return ""
-    shown = format_interval(low, high, unit)
+    shown = span(low, high, unit)
     if estimate.looks == "one":
         return f"{shown}, a {100 * estimate.level:.4g}% interval for one look"
     return f"{shown}, each bound with {confidence(estimate)}"
@@ -62,7 +62,7 @@ def bound(result: CriterionResult, metric: Metric) -> str:
     is_low = passes_above(result.criterion) is (result.outcome is Outcome.PASS)
     end = low if is_low else high
     if result.outcome not in {Outcome.PASS, Outcome.FAIL} or end is None:
-        return format_interval(low, high, metric.unit)
+        return span(low, high, metric.unit)
     return f"at {'least' if is_low else 'most'} {format_value(end, metric.unit)}"
 
 

@@ -3,10 +3,10 @@
 import re
 
 from harness.domain.decision import CriterionResult, Decision, Objection, Outcome, Verdict
-from harness.domain.formatting import format_interval, format_value
+from harness.domain.formatting import format_value
 from harness.domain.report import CandidateReport, EvaluationReport
 from reports.deciding import COUNT, confidence, deciding
-from reports.metrics import answered_by, metric_of, rule
+from reports.metrics import answered_by, metric_of, rule, span
 from reports.page_decision import ON_PURPOSE, WHY_LEFT, reasons_of
 from reports.page_parts import dollars, words
 from reports.text import one_line, plural
@@ -99,7 +99,7 @@ def _row(report: EvaluationReport, result: CriterionResult) -> str:
     cells = (
         escape(metric.title) + ("" if result.criterion.required else " (advisory)"),
         format_value(estimate.value, metric.unit),
-        format_interval(estimate.low, estimate.high, metric.unit) if bounded else "none",
+        span(estimate.low, estimate.high, metric.unit) if bounded else "none",
         rule(result.criterion, metric),
         outcome + (f", needs {result.n_needed:,} pairs" if result.n_needed else ""),
     )

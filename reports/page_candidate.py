@@ -1,5 +1,6 @@
 """One candidate's part of the page."""
 
+from harness.domain.decision import Verdict
 from harness.domain.judgment import UnscoredReason
 from harness.domain.report import CandidateReport, EvaluationReport
 from reports import (
@@ -37,6 +38,7 @@ _SECTIONS = (
 def view_of(report: EvaluationReport, candidate: CandidateReport, anchor: str) -> CandidateView:
     """Everything the page says about one candidate."""
     decision = candidate.decision
+    fails = decision.verdict is Verdict.NO_GO
     criteria = page_criteria.criteria_of(report, candidate)
     attempts = page_decision.attempts_of(report, candidate)
     judges = page_judges.judges_of(candidate)
@@ -47,6 +49,8 @@ def view_of(report: EvaluationReport, candidate: CandidateReport, anchor: str) -
         badge=VERDICT_BADGES[decision.verdict],
         sentence=decision.sentence,
         objections=page_decision.objections_of(candidate),
+        objections_lead="Also against it" if fails else "What keeps it from a GO",
+        objections_first=not fails,
         reasons=page_decision.reasons_of(candidate),
         facts=page_decision.facts_of(candidate),
         sure=page_decision.sure_of(candidate),

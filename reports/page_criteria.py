@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.domain.decision import CriterionResult, Objection, Outcome
 from harness.domain.estimate import Estimate, Metric
-from harness.domain.formatting import format_estimate, format_interval, format_value
+from harness.domain.formatting import format_estimate, format_value
 from harness.domain.report import CandidateReport, EvaluationReport
 from reports.deciding import COUNT, claim, confidence, deciding, is_corrected
 from reports.metrics import metric_of, rule, sides
@@ -99,7 +99,7 @@ def _wider(result: CriterionResult, metric: Metric) -> str:
         return ""
     if (strict.low, strict.high) == (estimate.low, estimate.high):
         return ""
-    return f"a fail needs {format_interval(strict.low, strict.high, metric.unit)}, {confidence(strict)}"
+    return f"a fail needs {interval(strict, metric.unit)}, {confidence(strict)}"
 
 
 def _sides(estimate: Estimate, metric: Metric) -> str:

@@ -186,7 +186,7 @@ def _bias(candidate: CandidateReport, found: JudgeOnLabels, *, is_void: bool) ->
         return "Its bias is not known: none of these pairs was drawn by a known random plan."
     if not is_void:
         few = f" {FEWEST_LABELS} labels would be needed to tell." if bias.n < FEWEST_LABELS else ""
-        return f"No bias towards either side is told from none on {plural(bias.n, 'label')}.{few}"
+        return f"On {plural(bias.n, 'label')} no bias towards either side can be made out.{few}"
     side, scores = ("the candidate", "lower") if bias.value < 0 else ("production", "higher")
     decided = decided_on(candidate.decision).get(rate_names(candidate).get(found.judge, ""))
     does = "Its own win rate is void"

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from harness.domain.decision import Outcome, Verdict
 from harness.domain.estimate import Estimate, Unit
-from harness.domain.formatting import UNKNOWN, format_interval, format_value
+from harness.domain.formatting import UNKNOWN, format_value
+from reports.metrics import span
 from reports.views import Badge, Cell, Column, Table
 
 NONE = "\N{EN DASH}"
@@ -45,7 +46,7 @@ def interval(estimate: Estimate, unit: Unit) -> str:
     """The interval as text; empty when the estimate has none."""
     if estimate.low is None and estimate.high is None:
         return ""
-    return format_interval(estimate.low, estimate.high, unit)
+    return span(estimate.low, estimate.high, unit)
 
 
 def percent(share: float | None) -> str:

@@ -197,6 +197,11 @@ def _row(metric: Metric, title: str, text: str, estimate: Estimate, badge: Badge
 
 
 def _notes(metric: Metric, estimate: Estimate, *, is_deciding: bool) -> tuple[str, ...]:
+    if estimate.value is None and not estimate.notes:
+        is_floor = metric is WIN_RATE_FROM_FLOOR
+        return (
+            "this judge has not scored production asked again" if is_floor else "there is nothing to reckon it from",
+        )
     labels = estimate.extra.get("n_labels", 0.0)
     if metric is WIN_RATE_CORRECTED and not is_deciding and 0 < labels < ENOUGH_LABELS and estimate.value is not None:
         more = f"{FEWEST_LABELS} labels let it contradict the judge, {ENOUGH_LABELS:,} let it decide"

@@ -139,7 +139,11 @@ class CandidateView:
     sentence: str
     """The decision in one sentence."""
     objections: tuple[ObjectionView, ...]
-    """What keeps the decision as a whole from GO."""
+    """What speaks against the decision as a whole."""
+    objections_lead: str
+    """Whether that is what keeps it from a GO, or comes on top of a failed rule."""
+    objections_first: bool
+    """Whether they are more decisive than the reasons."""
     reasons: tuple[str, ...]
     """Most decisive first, objections to the whole left out."""
     facts: tuple[Fact, ...]

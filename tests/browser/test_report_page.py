@@ -25,7 +25,7 @@ ARGUMENTS = (
     "--disable-sync",
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-SAMPLES = ("report", "three", "empty", "hostile")
+SAMPLES = ("report", "three", "full", "two", "empty", "hostile")
 
 
 def chromium() -> str:
@@ -97,7 +97,8 @@ def test_says_the_same_without_scripts(browser, files):
     page, _ = opened(browser, files["report"], 1280, java_script_enabled=False)
     assert page.get_by_role("heading", level=1).inner_text() == "small-model in place of gpt-4o and 1 more model?"
     assert page.get_by_role("heading", name="INCONCLUSIVE", exact=True).is_visible()
-    for name in ("Criteria", "Quality", "Latency", "Errors", "Cost and tokens", "Coverage", "Slices", "Examples"):
+    for name in ("Criteria", "Quality", "Noise floor", "Judge health", "People", "Latency", "Errors", "Cost and tokens",
+                 "Coverage", "Slices", "Examples"):  # fmt: skip
         assert page.get_by_role("heading", name=name, exact=True, level=3).is_visible(), name
     page.context.close()
 
@@ -135,9 +136,10 @@ selector => [...document.querySelectorAll(selector)].map(node => {
 """
 
 
+@pytest.mark.parametrize("name", ["three", "two"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_enough_contrast(browser, files, scheme):
-    page, _ = opened(browser, files["three"], 1280, color_scheme=scheme)
+def test_text_has_enough_contrast(browser, files, scheme, name):
+    page, _ = opened(browser, files[name], 1280, color_scheme=scheme)
     grounds = set()
     for selector in (
         "p",
@@ -153,6 +155,9 @@ def test_text_has_enough_contrast(browser, files, scheme):
         ".error",
         "dt",
         ".verdict-word",
+        ".objection",
+        ".claim",
+        ".remedy",
     ):
         pairs = {tuple(pair) for pair in page.evaluate(_COLOURS, selector)}
         for text, ground in pairs:
@@ -200,6 +205,20 @@ def test_hostile_words_can_neither_widen_nor_reorder_the_page(browser, files):
     assert heading["x"] + heading["width"] <= 360
     assert "[U+202E]gnp.exe" in page.locator("h1").inner_text()
     assert noticed.complaints == []
+    page.context.close()
+
+
+def test_on_a_phone_tables_that_matter_are_read_without_scrolling(browser, files):
+    page, _ = opened(browser, files["two"], 360)
+    tables = page.locator("table.stacked")
+    assert tables.count() == 8
+    for table in tables.all():
+        wrapper, inside = table.locator("xpath=..").bounding_box(), table.bounding_box()
+        assert inside["width"] <= wrapper["width"] + 1, table.locator("caption").inner_text()
+    # What a column is called stands beside every value, and the table is still one.
+    cell = page.locator("table.noise td").first
+    assert cell.evaluate("node => getComputedStyle(node, '::before').content") == '"Candidate"'
+    assert page.get_by_role("table", name="Beside the noise floor").first.get_by_role("rowheader").count() == 7
     page.context.close()
 
 

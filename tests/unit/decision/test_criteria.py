@@ -137,3 +137,12 @@ def test_metrics_of_further_judges_and_of_strangers_are_described():
     tone = Metric(name="tone", title="Tone", unit=Unit.SHARE, direction=Direction.HIGHER_IS_BETTER)
     result = criteria.evaluate(criterion("above", 0.5, "tone"), estimate(0.8, 0.7, 0.9, "tone"), metric=tone)
     assert result.reason.startswith("Tone is 80.00%")
+
+
+def test_an_open_rule_is_told_with_the_bounds_that_leave_it_open():
+    rule, own = criterion("above", 0.5), estimate(0.47, 0.445, 0.495)
+    result = criteria.evaluate(rule, own, strict=estimate(0.47, 0.43, 0.51))
+    assert result.outcome is Outcome.INCONCLUSIVE
+    assert result.reason.startswith(
+        "Win rate is 47.00% (95% interval 43.00% to 51.00%), which does not settle above 50%"
+    )
