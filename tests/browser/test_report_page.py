@@ -228,5 +228,5 @@ def test_assistive_technology_finds_tables_and_drawings_by_name(browser, files):
     assert page.get_by_role("img", name="P95 latency: interval against threshold").count() == 1
     assert page.get_by_role("img", name="Time to first token").count() == 1
     # Laid out as cards on a phone, it is still a table.
-    assert page.locator("table.criteria").get_by_role("rowheader").count() == 6
+    assert page.locator("#c1-criteria table").get_by_role("rowheader").count() == 6
     page.context.close()
