@@ -1,5 +1,6 @@
 """How far the judges of one candidate can be believed, and what people said about the same pairs."""
 
+import shlex
 from collections.abc import Sequence
 
 from harness.decision.people import ENOUGH_LABELS, FEWEST_LABELS, is_biased
@@ -60,7 +61,9 @@ def agreement_in_short(candidate: CandidateReport, judge: str) -> str:
 
 def people_of(report: EvaluationReport, candidate: CandidateReport) -> PeopleView:
     """Labels, or what they would buy."""
-    people, command = candidate.people, f"harness label {report.run_id}"
+    people, command = candidate.people, f"harness label {shlex.quote(report.run_id)}"
+    if len(report.candidates) > 1:
+        command += f" --arm {shlex.quote(candidate.arm)}"
     if people is None or not people.labelled:
         return PeopleView(facts=(), parts=(), title="", sentences=_would_buy(candidate), command=command)
     parts = stack(

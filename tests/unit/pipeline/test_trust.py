@@ -1,9 +1,12 @@
+from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
 from harness.domain.decision import Decision, Verdict
-from harness.pipeline.trust import left_because
+from harness.pipeline.trust import ledger, left_because
+from tests.unit.reports import rich
 
 
 def reason(verdict, run_reason, *, looks="any", stop=True):
@@ -34,3 +37,18 @@ def test_a_candidate_is_left_alone_for_its_own_reason(verdict, run_reason, expec
 def test_where_a_decision_stops_nothing_the_run_says_why():
     assert reason(Verdict.GO, "budget", looks="one") == "budget"
     assert reason(Verdict.GO, "budget", stop=False) == "budget"
+
+
+def test_an_attempt_that_is_not_entered_yet_begins_with_its_run():
+    """With the clock's time, the same run would never render the same twice."""
+    begun, entered = datetime(2026, 11, 1, tzinfo=UTC), rich.attempts("a")[:1]
+    own = replace(rich.attempts("a")[1], begun_at=datetime.now(UTC))
+    session = SimpleNamespace(
+        experiment=SimpleNamespace(name="support"),
+        run=SimpleNamespace(created_at=begun),
+        store=SimpleNamespace(attempts=lambda family: list(entered) if family == "support/a" else []),
+    )
+    item = SimpleNamespace(arm=SimpleNamespace(family="a"), attempt=own)
+    assert ledger(session, item) == (*entered, replace(own, begun_at=begun))
+    item.attempt = entered[0]
+    assert ledger(session, item) == entered

@@ -173,7 +173,7 @@ def test_a_run_of_which_everything_is_known_shows_it():
         "fail Preference for the answer shown first It prefers the answer shown first in 71.20% of its verdicts.",
         "Flips by similarity of the two answers",
         "its own rate is void, and this one is corrected by labels",
-        "To label: harness label support-3fa9c1d2",
+        "To label: harness label support-3fa9c1d2 --arm cheap-model . harness decide then decides again,",
         "120 requests (10% wanted) went to production a second time.",
         "6 combinations of slice and criterion tested",
         "Whoever tries often enough gets a GO by chance.",
