@@ -54,6 +54,15 @@ def percent(share: float | None) -> str:
     return UNKNOWN if share is None or not math.isfinite(share) else f"{100 * share:.1f}%"
 
 
+def e_value(value: float) -> str:
+    """An e-value: with digits where they matter, and no more than it is worth where it is overwhelming."""
+    if math.isnan(value):
+        return NONE
+    if value >= 10_000:
+        return "over 10,000"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2f}" if value >= 0.01 else "under 0.01"
+
+
 def dollars(value: float | None) -> str:
     """An amount; ``unknown`` when it is not known, never zero."""
     return format_value(value, Unit.USD)

@@ -18,7 +18,7 @@ from harness.domain.metrics import (
 from harness.domain.report import CandidateReport, JudgeReport
 from reports.deciding import bounds, decided_on, deciding, is_corrected
 from reports.metrics import passes_above
-from reports.page_parts import interval, percent
+from reports.page_parts import e_value, interval, percent
 from reports.text import plural
 from reports.views import Badge
 from reports.views_strips import Rate, rate_strips
@@ -28,6 +28,8 @@ _DECIDES = Badge(word="decides", tone="mark", icon="flag")
 _NOT_COUNTED = Badge(word="does not count", tone="open", icon="warn")
 _ADVISES = Badge(word="advisory", tone="none", icon="flag")
 _SET_ASIDE = Badge(word="set aside", tone="void", icon="dash")
+_LARGEST_LOG = 700.0
+"""A log e-value beyond which its exponential is no number any more."""
 _WAYS: tuple[tuple[Metric, str, str], ...] = (
     (WIN_RATE, "As judged", "Every pair; a failed request is a loss, a tie counts half."),
     (
@@ -202,11 +204,22 @@ def _notes(metric: Metric, estimate: Estimate, *, is_deciding: bool) -> tuple[st
         return (
             "this judge has not scored production asked again" if is_floor else "there is nothing to reckon it from",
         )
+    if metric is WIN_RATE:
+        return (*estimate.notes, *_signs(estimate))
     labels = estimate.extra.get("n_labels", 0.0)
     if metric is WIN_RATE_CORRECTED and not is_deciding and 0 < labels < ENOUGH_LABELS and estimate.value is not None:
         more = f"{FEWEST_LABELS} labels let it contradict the judge, {ENOUGH_LABELS:,} let it decide"
         return (*estimate.notes, more)
     return estimate.notes
+
+
+def _signs(estimate: Estimate) -> tuple[str, ...]:
+    """The exact sign test, where it was made: it holds at any look however few the pairs are."""
+    logs = [estimate.extra.get(f"log_e_{name}") for name in ("more_wins", "more_losses")]
+    more, fewer = (None if log is None else e_value(math.exp(min(log, _LARGEST_LOG))) for log in logs)
+    if more is None or fewer is None:
+        return ()
+    return (f"exact sign test without ties: e-value {more} for more wins than losses, {fewer} for fewer",)
 
 
 def _length(estimate: Estimate | None) -> str:

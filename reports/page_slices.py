@@ -10,7 +10,7 @@ from harness.domain.report import CandidateReport, EvaluationReport, SliceReport
 from harness.domain.slices import SliceTest
 from reports.deciding import COUNT
 from reports.metrics import metric_of, passes_above, rule
-from reports.page_parts import FLAGGED, NONE, interval, table, words
+from reports.page_parts import FLAGGED, NONE, e_value, interval, table, words
 from reports.text import plural
 from reports.views import Badge, Cell, Table
 from reports.views_page import SlicesView
@@ -61,7 +61,7 @@ def _tests(report: EvaluationReport, candidate: CandidateReport) -> Table | None
             Cell(text=metric_of(report, test.metric).title, sub=_rule(report, results.get(test.metric))),
             Cell(text=format_value(test.estimate, metric_of(report, test.metric).unit)),
             Cell(text=f"{test.n:,}"),
-            Cell(text=_p(test.evidence) if one_look else _e(test.evidence)),
+            Cell(text=_p(test.evidence) if one_look else e_value(test.evidence)),
         )
         for test in shown
     ]
@@ -121,14 +121,6 @@ def _name(test: SliceTest) -> str:
 
 def _rule(report: EvaluationReport, result: CriterionResult | None) -> str:
     return "" if result is None else rule(result.criterion, metric_of(report, result.criterion.metric))
-
-
-def _e(value: float) -> str:
-    if math.isnan(value):
-        return NONE
-    if value >= 10_000:
-        return "over 10,000"
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2f}" if value >= 0.01 else "under 0.01"
 
 
 def _p(value: float) -> str:

@@ -72,7 +72,7 @@ def compare(
     judges: list[dict[str, Any]] = [section.model_dump() for section in DEFAULT_JUDGES]
     criteria = [section.model_dump(exclude_none=True) for section in PROFILES["non_inferiority"]]
     if judge is not None:
-        judges.append({"use": "pairwise", "options": {"model": _model(judge)}})
+        judges.append({"use": "pairwise", "options": {"model": named_model(judge)}})
     else:
         criteria = [section for section in criteria if section["metric"] != "win_rate"]
     for section in criteria:
@@ -102,11 +102,12 @@ def _candidate(text: str) -> dict[str, Any]:
     name, _, model = text.rpartition("=")
     if not model or (name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name)):
         raise ConfigurationError(f"--model {text!r}: expected MODEL, NAME=MODEL or NAME=MODEL@API_BASE")
-    fields = _model(model)
+    fields = named_model(model)
     return {"name": name or _slug(fields["model"]), **fields}
 
 
-def _model(text: str) -> dict[str, Any]:
+def named_model(text: str) -> dict[str, Any]:
+    """A model as options name it, MODEL or MODEL@API_BASE."""
     model, _, base = text.partition("@http")
     return {"model": model, "api_base": f"http{base}"} if base else {"model": model}
 

@@ -1,15 +1,16 @@
-"""`harness judges`: the judges that are installed."""
+"""`harness judges`: the judges that are installed, and how far they can be believed."""
 
 import typer
 
-from harness.cli import options
+from harness.cli import judges_evaluate, options
 from harness.cli.output import out, out_json, table
 
 
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(no_args_is_help=True, help="The judges that are installed.")
+    group = typer.Typer(no_args_is_help=True, help="The judges that are installed, and how far they can be believed.")
     group.command("list", help="Every judge with its metric and options.")(list_judges)
+    group.command("evaluate", help=judges_evaluate.HELP)(judges_evaluate.evaluate)
     app.add_typer(group, name="judges")
 
 

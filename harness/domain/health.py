@@ -24,8 +24,8 @@ class HealthCheck:
     """One check of one judge."""
 
     name: str
-    """``canaries``, ``injection``, ``position``, ``flips``, ``unscored``, ``length``, ``family``, ``self_agreement``,
-    ``people``."""
+    """``canaries``, ``injection``, ``position``, ``flips``, ``signal``, ``unscored``, ``people``, ``self_agreement``,
+    ``length``, ``family``."""
     title: str
     state: HealthState
     sentence: str

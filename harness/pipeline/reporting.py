@@ -1,6 +1,5 @@
 """From a run in the store to an EvaluationReport, and from that to files."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -30,6 +29,7 @@ from harness.domain.report import (
 from harness.domain.run import IngestReport, Run
 from harness.domain.slices import SlicePlan
 from harness.errors import ConfigurationError
+from harness.judging.conduct import family
 from harness.pipeline import trust
 from harness.pipeline.evaluation import ArmEvaluation, estimates_of
 from harness.pipeline.seats import SeatedJudge
@@ -181,11 +181,6 @@ def _warnings(
     if setup:
         found.append(f"{setup} requests failed on our own set-up and say nothing about the candidate.")
     return tuple(found)
-
-
-def family(model: str) -> str:
-    """The vendor's line a model name belongs to: ``gpt`` for ``openai/gpt-4o-mini``, ``claude`` for Claude models."""
-    return re.split(r"[-_.:@\d]", model.rpartition("/")[2].lower(), maxsplit=1)[0]
 
 
 def _metrics(judges: Sequence[SeatedJudge], evaluations: Sequence[ArmEvaluation]) -> dict[str, Metric]:

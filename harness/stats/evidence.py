@@ -1,7 +1,7 @@
 """The columns every estimator reads: numbers only, one row per sampled exchange."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -53,6 +53,21 @@ class ScoreColumn:
     """The score in the order in which production's answer came first; NaN where there is none."""
     candidate_first: Floats
     """The score in the other order."""
+    tied: Bools | None = None
+    """Whether a tie was the likeliest verdict in every order; ``None`` for judges that give no verdict."""
+
+    def as_verdicts(self) -> "ScoreColumn":
+        """Probabilities counted as the verdict they come to: 1 or 0 for the side they lean to, 0.5 for a tie.
+
+        A judge's probabilities, averaged over both orders, can be on the right side of one half every time and hardly
+        leave it; their mean would then say "about even" of a candidate that is worse on every pair. Which side they
+        are on is on the scale of pairs. Scores of 0, 0.5 and 1 are verdicts already and stay.
+        """
+        read = np.stack([self.production_first, self.candidate_first])
+        plain = np.isin(read, (0.0, 0.5, 1.0)) | np.isnan(read)
+        ties = np.zeros(len(self.value), dtype=np.bool_) if self.tied is None else self.tied
+        leaning = np.where(ties, 0.5, (np.sign(self.value - 0.5) + 1) / 2)
+        return replace(self, value=np.where(plain.all(axis=0), self.value, leaning))
 
     @classmethod
     def unordered(cls, metric: str, value: Floats) -> "ScoreColumn":
@@ -74,6 +89,7 @@ class ScoreColumn:
             missing_order=self.missing_order[rows],
             production_first=self.production_first[rows],
             candidate_first=self.candidate_first[rows],
+            tied=None if self.tied is None else self.tied[rows],
         )
 
 

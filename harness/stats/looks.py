@@ -26,6 +26,11 @@ class Looks(Protocol):
         """Independent units below which the normal approximation is not trusted."""
         ...
 
+    @property
+    def t_opt(self) -> float:
+        """Units at which exact bounds are tightest; fixed beforehand, or they would not hold at all looks together."""
+        ...
+
     def multiplier(self, level: float, units: float) -> float:
         """Standard errors from the value to each bound, for a two-sided ``level`` on ``units`` independent units."""
         ...
@@ -37,6 +42,7 @@ class OneLook:
 
     name: str = "one"
     least_units: int = 2
+    t_opt: float = 1_000.0
 
     def multiplier(self, level: float, units: float) -> float:
         """Student's t on ``units - 1`` degrees of freedom."""
@@ -70,6 +76,7 @@ class PlannedLooks:
     """Shares of the horizon at which one looks, up to and including this look."""
     name: str = "planned"
     least_units: int = 30
+    t_opt: float = 1_000.0
 
     def multiplier(self, level: float, units: float) -> float:
         """The boundary at this look, whatever the number of units: how many there are is in the fraction."""
@@ -92,7 +99,7 @@ def exact_upper(looks: Looks, successes: float, n: float, level: float) -> float
         return critical.exact_upper(successes, n, level=level)
     from harness.stats import mixtures
 
-    return float(mixtures.bernoulli_upper(successes, n, alpha=(1 - level) / 2, t_opt=max(n, 1.0)))
+    return float(mixtures.bernoulli_upper(successes, n, alpha=(1 - level) / 2, t_opt=looks.t_opt))
 
 
 @lru_cache(maxsize=256)

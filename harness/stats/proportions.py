@@ -56,7 +56,7 @@ def proportion(
         from harness.stats import mixtures
 
         low, high = mixtures.bernoulli_interval(
-            float(x.mean()) * effective, effective, alpha=1 - level, t_opt=max(effective, 1.0)
+            float(x.mean()) * effective, effective, alpha=1 - level, t_opt=looks.t_opt
         )
         method = BERNOULLI if independent else BERNOULLI_CLUSTERED
     variance = cl.covariance_of_means(x, x, codes)

@@ -13,7 +13,7 @@ import yaml
 from harness.cli import main
 
 UPSTREAM = Path(__file__).parents[1] / "upstream.py"
-N = 1_500
+N = 900
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def experiment(folder: Path, base: str, *, verdict: str, criteria: list[dict], *
         "traffic": {"source": "export.jsonl"},
         "candidates": [{"name": "new", **model}],
         "judges": [{"use": "recorded", "options": {"file": "labels.jsonl", "label": "winner"}}],
-        "decision": {"criteria": criteria, "look_every": 200},
+        "decision": {"criteria": criteria, "look_every": 150},
         **sections,
     }
     file = folder / "experiment.yaml"
@@ -72,7 +72,7 @@ def test_a_clear_winner_is_go_after_a_part_of_the_sample(upstream, tmp_path, cap
     assert (code, result["verdict"], result["stop_reason"]) == (0, "GO", "settled")
     first = asked(log)
     assert set(first.values()) == {1}
-    assert 200 <= len(first) <= 600
+    assert 150 <= len(first) <= 450
 
     report = json.loads(Path(result["files"]["json"]).read_text(encoding="utf-8"))
     funnel = report["candidates"][0]["funnel"]
@@ -92,7 +92,7 @@ def test_a_clear_loser_is_no_go_early(upstream, tmp_path, capsys):
     base, log = upstream
     code, result = run(capsys, experiment(tmp_path / "a", base, verdict="loss", criteria=[BETTER, FASTER]))
     assert (code, result["verdict"], result["stop_reason"]) == (1, "NO_GO", "settled")
-    assert len(asked(log)) == 200
+    assert len(asked(log)) == 150
 
 
 def test_what_the_sample_cannot_settle_is_not_paid_for(upstream, tmp_path, capsys):

@@ -1,46 +1,17 @@
 """The report in a real browser: from disk, without network, in every width, scheme and medium."""
 
-import os
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from reports import render_html
+from tests.browser.pages import COLOURS, Noticed, contrast, luminance, watched
 from tests.unit.reports import factory
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 SAMPLES = ("report", "three", "full", "two", "empty", "hostile")
-
-
-def chromium() -> str:
-    named = os.environ.get("CHROMIUM")
-    found = named or next((path for name in NAMES if (path := shutil.which(name))), None)
-    assert found, "no Chromium found: install Debian's `chromium`, or set CHROMIUM to its path"
-    return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +22,6 @@ def files(tmp_path_factory) -> dict[str, Path]:
         written[name] = folder / f"{name}.html"
         written[name].write_text(render_html(getattr(factory, name)()), encoding="utf-8")
     return written
-
-
-@dataclass
-class Noticed:
-    """What a page did that a report must not do."""
-
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-
-def watched(context: BrowserContext) -> tuple[Page, Noticed]:
-    page, noticed = context.new_page(), Noticed()
-    page.on("console", lambda message: noticed.complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: noticed.complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (noticed.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: noticed.requests.append(request.url))
-    return page, noticed
 
 
 def opened(browser: Browser, file: Path, width: int, **options) -> tuple[Page, Noticed]:
@@ -120,22 +74,6 @@ def test_a_script_added_later_is_refused_by_the_policy(browser, tmp_path):
     page.context.close()
 
 
-def luminance(colour: str) -> float:
-    channels = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-# Text and the first opaque ground behind it.
-_COLOURS = """
-selector => [...document.querySelectorAll(selector)].map(node => {
-  let ground = node;
-  while (ground && getComputedStyle(ground).backgroundColor === 'rgba(0, 0, 0, 0)') ground = ground.parentElement;
-  return [getComputedStyle(node).color, ground ? getComputedStyle(ground).backgroundColor : 'rgb(255, 255, 255)'];
-})
-"""
-
-
 @pytest.mark.parametrize("name", ["three", "two"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_enough_contrast(browser, files, scheme, name):
@@ -159,10 +97,9 @@ def test_text_has_enough_contrast(browser, files, scheme, name):
         ".claim",
         ".remedy",
     ):
-        pairs = {tuple(pair) for pair in page.evaluate(_COLOURS, selector)}
+        pairs = {tuple(pair) for pair in page.evaluate(COLOURS, selector)}
         for text, ground in pairs:
-            high, low = sorted((luminance(text), luminance(ground)), reverse=True)
-            assert (high + 0.05) / (low + 0.05) >= 4.5, (selector, text, ground)
+            assert contrast(text, ground) >= 4.5, (selector, text, ground)
         grounds |= {luminance(ground) < 0.2 for _, ground in pairs}
     assert grounds == {scheme == "dark"}
     page.context.close()

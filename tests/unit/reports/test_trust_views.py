@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -304,3 +305,29 @@ def test_the_month_follows_the_bounds_that_decide():
 
 def test_every_metric_of_the_decision_layer_has_a_title():
     assert {item.metric for item in rich.estimates()} <= set(METRICS)
+
+
+def test_the_exact_sign_test_stands_beside_the_rate_where_it_was_made():
+    candidate = factory.failing()
+    results = tuple(
+        replace(item, estimate=replace(item.estimate, extra={"log_e_more_wins": 3.0, "log_e_more_losses": -9.0}),
+                strict=None)
+        for item in candidate.decision.results
+    )  # fmt: skip
+    rows = rates(replace(candidate, decision=replace(candidate.decision, results=results)))
+    assert rows["As judged"].notes == (
+        "exact sign test without ties: e-value 20 for more wins than losses, under 0.01 for fewer",
+    )
+
+
+def test_an_overwhelming_e_value_is_no_number_too_many():
+    decided = rich.at_any_look(
+        "win_rate", 0.9, 0.8, 0.95, extra={"log_e_more_wins": 9000.0, "log_e_more_losses": -math.inf}
+    )
+    candidate = factory.failing(estimates=(decided,))
+    plain = replace(candidate, decision=replace(candidate.decision, results=()))
+    assert (
+        rates(plain)["As judged"]
+        .notes[0]
+        .endswith("e-value over 10,000 for more wins than losses, under 0.01 for fewer")
+    )
