@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
 Strings: TypeAlias = NDArray[np.object_]
+Rows: TypeAlias = Bools | Ints | slice
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,12 +31,12 @@ class ArmColumns:
     answer_chars: Floats
     cache_hit: Bools
 
-    @property
+    @cached_property
     def completed(self) -> Bools:
         """Rows with an answer."""
         return np.asarray(self.status == "completed", dtype=np.bool_)
 
-    @property
+    @cached_property
     def failed(self) -> Bools:
         """Rows that ended in the arm's own error."""
         return np.asarray(self.status == "failed", dtype=np.bool_)
@@ -81,7 +83,7 @@ class ScoreColumn:
             candidate_first=nowhere,
         )
 
-    def take(self, rows: Bools | Ints) -> "ScoreColumn":
+    def take(self, rows: Rows) -> "ScoreColumn":
         """The same column on a subset of rows."""
         return ScoreColumn(
             metric=self.metric,
@@ -104,7 +106,7 @@ class LabelColumn:
     probability: Floats
     """Chance the row had to be labelled; NaN where no plan drew it, so that it stands for nothing but itself."""
 
-    def take(self, rows: Bools | Ints) -> "LabelColumn":
+    def take(self, rows: Rows) -> "LabelColumn":
         """The same column on a subset of rows."""
         return LabelColumn(value=self.value[rows], labellers=self.labellers[rows], probability=self.probability[rows])
 
@@ -133,7 +135,7 @@ class Evidence:
         """Number of sampled exchanges."""
         return len(self.exchange_ids)
 
-    def take(self, rows: Bools | Ints) -> "Evidence":
+    def take(self, rows: Rows) -> "Evidence":
         """The same evidence on a subset of rows, as slices need it."""
 
         def arm(columns: ArmColumns) -> ArmColumns:

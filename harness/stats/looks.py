@@ -26,13 +26,12 @@ class Looks(Protocol):
         """Independent units below which the normal approximation is not trusted."""
         ...
 
-    @property
-    def t_opt(self) -> float:
-        """Units at which exact bounds are tightest; fixed beforehand, or they would not hold at all looks together."""
-        ...
-
     def multiplier(self, level: float, units: float) -> float:
         """Standard errors from the value to each bound, for a two-sided ``level`` on ``units`` independent units."""
+        ...
+
+    def best_at(self, units: float) -> float:
+        """Units at which a mixture should be tightest: the same at every look, however many ``units`` there are now."""
         ...
 
 
@@ -42,11 +41,14 @@ class OneLook:
 
     name: str = "one"
     least_units: int = 2
-    t_opt: float = 1_000.0
 
     def multiplier(self, level: float, units: float) -> float:
         """Student's t on ``units - 1`` degrees of freedom."""
         return critical.student(level, math.floor(units) - 1)
+
+    def best_at(self, units: float) -> float:
+        """Here and now."""
+        return units
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,10 @@ class AnyLook:
 
         return float(asymptotic.multiplier(max(units, 1.0), alpha=(1 - level) / 2, t_opt=self.t_opt))
 
+    def best_at(self, units: float) -> float:
+        """``t_opt``."""
+        return self.t_opt
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedLooks:
@@ -76,14 +82,20 @@ class PlannedLooks:
     """Shares of the horizon at which one looks, up to and including this look."""
     name: str = "planned"
     least_units: int = 30
-    t_opt: float = 1_000.0
 
     def multiplier(self, level: float, units: float) -> float:
         """The boundary at this look, whatever the number of units: how many there are is in the fraction."""
         return _boundary(self.fractions, (1 - level) / 2)
 
+    def best_at(self, units: float) -> float:
+        """The horizon."""
+        return units / self.fractions[-1]
+
 
 ONE_LOOK = OneLook()
+_RARE_AT = 300.0
+"""Units at which the bound of a share that is nearly zero is tightest. A bound retuned to every n would hold at that n
+alone, and be wrong at some look more often than promised."""
 
 
 def one_look_level(looks: Looks, level: float, units: float) -> float:
@@ -99,7 +111,7 @@ def exact_upper(looks: Looks, successes: float, n: float, level: float) -> float
         return critical.exact_upper(successes, n, level=level)
     from harness.stats import mixtures
 
-    return float(mixtures.bernoulli_upper(successes, n, alpha=(1 - level) / 2, t_opt=looks.t_opt))
+    return float(mixtures.bernoulli_upper(successes, n, alpha=(1 - level) / 2, t_opt=_RARE_AT))
 
 
 @lru_cache(maxsize=256)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,8 +19,9 @@ TANGO_CLUSTERED = "tango-effective-n"
 BERNOULLI = "bernoulli-cs"
 BERNOULLI_CLUSTERED = "bernoulli-cs-effective-n"
 _FEW_DISCORDANT = 10
+"""Conversations with a discordant pair below which their number is too small for a normal approximation."""
 _LEAST_UNITS = 500
-"""Conversations below which rare errors are too few for a normal approximation at more than one look."""
+"""The same for conversations in all, at more than one look."""
 
 
 def wilson(successes: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
@@ -39,8 +41,8 @@ def proportion(
 ) -> Estimate:
     """Share of ones among 0/1 ``values``; NaN is missing and counted.
 
-    Wilson's interval for one look; for more the exact confidence sequence of a Bernoulli mean, on effective counts
-    when rows are clustered.
+    Wilson's interval for one look; for more the exact confidence sequence of a Bernoulli mean, one-sided at
+    ``(1 - level) / 2`` on either side and on effective counts when rows are clustered.
     """
     known = np.isfinite(values)
     x, codes = values[known], cl.encode(clusters[known])
@@ -55,9 +57,9 @@ def proportion(
     else:
         from harness.stats import mixtures
 
-        low, high = mixtures.bernoulli_interval(
-            float(x.mean()) * effective, effective, alpha=1 - level, t_opt=looks.t_opt
-        )
+        successes, alpha, t_opt = float(x.mean()) * effective, (1 - level) / 2, looks.best_at(effective)
+        low = mixtures.bernoulli_lower(successes, effective, alpha=alpha, t_opt=t_opt)
+        high = mixtures.bernoulli_upper(successes, effective, alpha=alpha, t_opt=t_opt)
         method = BERNOULLI if independent else BERNOULLI_CLUSTERED
     variance = cl.covariance_of_means(x, x, codes)
     return Estimate(
@@ -112,6 +114,7 @@ def tango(only_candidate: float, only_production: float, n: float, *, level: flo
     return low, high
 
 
+@lru_cache(maxsize=256)
 def mcnemar(only_candidate: int, only_production: int) -> tuple[float, float]:
     """Exact and mid-p two-sided p-values of McNemar's test that both shares are equal; independent pairs only."""
     from scipy.stats import binom
@@ -136,8 +139,8 @@ def paired_difference(
 
     For one look Tango's interval, on effective counts when clustered: counts are scaled by n_eff / n before the
     interval is taken (see ``clusters.effective_n``), which keeps its width when no pair is discordant. For more looks
-    a confidence sequence on the differences -1, 0, 1: by betting while conversations or discordant pairs are few,
-    asymptotic after that, with one discordant pair more in the variance than was seen.
+    a confidence sequence on the differences -1, 0, 1: by betting while conversations, or those with a discordant pair,
+    are few, asymptotic after that, with one more of these in the variance than was seen.
     """
     n = len(candidate)
     if not n:
@@ -174,7 +177,8 @@ def paired_difference(
 
 def _sequence(estimate: Estimate, difference: Floats, codes: Ints, variance: float, looks: Looks) -> Estimate:
     """The interval of a difference of shares at more than one look."""
-    alpha, discordant = (1 - estimate.level) / 2, int(np.count_nonzero(difference))
+    alpha = (1 - estimate.level) / 2
+    discordant = np.unique(codes[difference != 0]).size
     if estimate.n_clusters < 2:
         return replace(estimate, notes=("one cluster has no interval",))
     if discordant < _FEW_DISCORDANT or estimate.n_clusters < _LEAST_UNITS:
@@ -184,7 +188,10 @@ def _sequence(estimate: Estimate, difference: Floats, codes: Ints, variance: flo
         high = betting.upper(difference, alpha=alpha, bounds=(-1.0, 1.0), clusters=codes)
         return replace(estimate, low=low, high=high, method=means.BETTING)
     value = estimate.value or 0.0
-    error = math.sqrt(variance + 1 / estimate.n**2)
+    totals = cl.sums(difference, codes)
+    # As large as those that were seen are on average, and one pair where they all cancel.
+    one_more = float(np.mean(totals[totals != 0] ** 2)) if totals.any() else 1.0
+    error = math.sqrt(variance + one_more / estimate.n**2)
     half = looks.multiplier(estimate.level, estimate.n_clusters) * error
     low, high = max(value - half, -1.0), min(value + half, 1.0)
     return replace(estimate, low=low, high=high, method=means.FAMILY[looks.name])
