@@ -15,9 +15,9 @@ PARAGRAPHS = (
     "unattainable: the rule is wrong, not the candidate.",
     "Bounds that would decide do not count when the judge behind them failed a check of its health, when people put "
     "the win rate beyond the threshold that the judge sees it clear of, or when the win rate changes sides at equal "
-    "length. A judge whose bias on labelled pairs is told from none loses its own win rate: the one corrected by "
-    "the labels decides, as it does from 1,000 labels on. Slices are tested all together, with the number of them "
-    "taken into account; one that is flagged keeps a GO back.",
+    "length, unless labels decide in the judge's place. A judge whose bias on labelled pairs is told from none "
+    "loses its own win rate: the one corrected by the labels decides, as it does from 1,000 labels on. Slices are "
+    "tested all together, with the number of them taken into account; one that is flagged keeps a GO back.",
     "Trying until something passes would pass in the end. Attempts of one family of candidates therefore share "
     "alpha, and the j-th may spend 6 / (π² j²) of it, unless the experiment says otherwise.",
     "What the intervals do not cover: traffic that differs from this export, models that changed after their "
