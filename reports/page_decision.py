@@ -171,15 +171,21 @@ def _asked(stopping: StoppingReport | None) -> tuple[Fact, ...]:
 def _judges(candidate: CandidateReport) -> tuple[Fact, ...]:
     if not candidate.health:
         return ()
+    states = [check.state for item in candidate.health for check in item.checks]
     usable = [item.judge for item in candidate.health if item.usable]
-    warned = sum(check.state is HealthState.WARN for item in candidate.health for check in item.checks)
-    failed = ", ".join(item.judge for item in candidate.health if not item.usable)
-    note = f"not {failed}" if failed else "with " + plural(warned, "warning") if warned else "no check failed"
+    failed = [item.judge for item in candidate.health if not item.usable]
+    unknown, warned = states.count(HealthState.UNKNOWN), states.count(HealthState.WARN)
+    if failed:
+        value = f"{len(usable)} of {len(candidate.health)}" if usable else "no"
+        notes = [f"not {', '.join(failed)}"]
+    else:
+        value = "as far as checked" if unknown else "yes"
+        notes = [plural(warned, "warning")] if warned else ["no check failed"]
+        notes += [f"{plural(unknown, 'check')} not made"] if unknown else []
     agreed = [found.accuracy.value for found in _labelled(candidate) if found.accuracy is not None]
     if len(agreed) == 1 and agreed[0] is not None:
-        note += f"; people agree on {percent(agreed[0])}"
-    value = "yes" if not failed else "no" if not usable else f"{len(usable)} of {len(candidate.health)}"
-    return (Fact(label="Can the judges be believed?", value=value, note=note),)
+        notes.append(f"people agree on {percent(agreed[0])}")
+    return (Fact(label="Can the judges be believed?", value=value, note="; ".join(notes)),)
 
 
 def _labelled(candidate: CandidateReport) -> tuple[JudgeOnLabels, ...]:

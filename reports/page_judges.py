@@ -104,7 +104,7 @@ def _judge(
         badge=_UNCHECKED if health is None else _USABLE if health.usable else _NOT_USABLE,
         sentence=_usable(health),
         checks=tuple(_check(check) for check in checks),
-        bands=tuple(_band(band) for band in health.bands) if health is not None else (),
+        bands=_bands(health),
         agreement=_agreement(candidate, labelled) if labelled is not None and labelled.n else None,
     )
 
@@ -122,6 +122,13 @@ def _usable(health: JudgeHealth | None) -> str:
 
 def _check(check: HealthCheck) -> CheckView:
     return CheckView(badge=_STATES[check.state], title=check.title, sentence=check.sentence, remedy=check.remedy)
+
+
+def _bands(health: JudgeHealth | None) -> tuple[BandView, ...]:
+    """None where no pair was read in both orders: a table of dashes says less than the check that says so."""
+    if health is None or not any(band.pairs for band in health.bands):
+        return ()
+    return tuple(_band(band) for band in health.bands)
 
 
 def _band(band: FlipBand) -> BandView:

@@ -222,6 +222,11 @@ def _signs(estimate: Estimate) -> tuple[str, ...]:
     return (f"exact sign test without ties: e-value {more} for more wins than losses, {fewer} for fewer",)
 
 
+def _signed(number: float) -> str:
+    text = f"{number:+.2f}"
+    return text[1:] if float(text) == 0 else text
+
+
 def _length(estimate: Estimate | None) -> str:
     """What length does to the verdicts, in counts first."""
     if estimate is None:
@@ -238,5 +243,5 @@ def _length(estimate: Estimate | None) -> str:
         return text
     low, high = extra.get("length_coefficient_low"), extra.get("length_coefficient_high")
     level = f"{100 * estimate.level:.4g}%"
-    span = f" ({level} interval {low:+.2f} to {high:+.2f})" if low is not None and high is not None else ""
-    return f"{text} Coefficient of length {slope:+.2f}{span}: above zero, longer answers win more often.".strip()
+    span = f" ({level} interval {_signed(low)} to {_signed(high)})" if low is not None and high is not None else ""
+    return f"{text} Coefficient of length {_signed(slope)}{span}: above zero, longer answers win more often.".strip()

@@ -135,7 +135,11 @@ def test_the_first_screen_says_whether_judges_can_be_believed():
     def believed(candidate):
         return next((f.value, f.note) for f in facts_of(candidate) if f.label == "Can the judges be believed?")
 
-    assert believed(factory.thorough()) == ("yes", "with 1 warning; people agree on 71.2%")
+    assert believed(factory.thorough()) == (
+        "as far as checked", "1 warning; 1 check not made; people agree on 71.2%",
+    )  # fmt: skip
+    sound = replace(rich.health()[0], checks=rich.health()[0].checks[:4])
+    assert believed(factory.failing(health=(sound,))) == ("yes", "no check failed")
     assert believed(factory.failing()) == ("no", "not pairwise")
     both = (*rich.health(), replace(rich.health(usable=False)[0], judge="rubric"))
     assert believed(factory.failing(health=both)) == ("1 of 2", "not rubric")

@@ -91,6 +91,15 @@ def test_what_length_does_is_said_in_counts():
     )
 
 
+def test_a_coefficient_of_nothing_has_no_sign():
+    estimates = tuple(
+        replace(item, extra={"length_coefficient": -0.001}) if item.metric == "win_rate_length_controlled" else item
+        for item in rich.estimates()
+    )
+    view = rates_of(factory.thorough(estimates=estimates), factory.judges()[0])
+    assert view.length == "Coefficient of length 0.00: above zero, longer answers win more often."
+
+
 def test_every_check_of_a_judge_is_listed_and_what_fails_comes_first():
     [usable] = judges_of(factory.thorough())
     assert (usable.badge.word, usable.model) == ("usable", "openai/gpt-4.1")
@@ -112,9 +121,13 @@ def test_flips_are_shown_by_how_alike_the_answers_are():
         ("under 0.5", "2 (4.9%)", 4.88), ("0.5 to 0.8", "9 (7.1%)", 7.09), ("0.8 to 0.95", "30 (7.7%)", 7.73),
         ("0.95 and more", "56 (9.2%)", 9.15),
     ]  # fmt: skip
-    empty = replace(rich.health()[0].bands[0], pairs=0, flips=0, first_slot=None)
-    [view] = judges_of(factory.thorough(health=(replace(rich.health()[0], bands=(empty,)),)))
+    health = rich.health()[0]
+    first, *others = health.bands
+    empty = replace(first, pairs=0, flips=0, first_slot=None)
+    [view] = judges_of(factory.thorough(health=(replace(health, bands=(empty, *others)),)))
     assert (view.bands[0].flips, view.bands[0].width, view.bands[0].first) == ("–", 0, "–")
+    [view] = judges_of(factory.thorough(health=(replace(health, bands=(empty,)),)))
+    assert view.bands == (), "a table of dashes says less than the check that says so"
 
 
 def test_a_judge_stands_beside_people_with_what_that_is_worth():
