@@ -15,6 +15,7 @@ from harness.domain.metrics import METRICS
 from harness.stats import clusters as cl
 from harness.stats import means, proportions
 from harness.stats.evidence import Floats
+from harness.stats.looks import EXACT_AT
 
 
 def metric_names(judge_metrics: Mapping[str, Metric]) -> dict[str, str]:
@@ -107,7 +108,7 @@ def _signs(scores: Floats, scope: Scope) -> dict[str, float]:
     from harness.stats import mixtures
 
     wins, losses = float(np.sum(scores > 0.5)), float(np.sum(scores < 0.5))
-    tuned = {"alpha": (1 - scope.level) / 2, "t_opt": scope.looks.best_at(max(wins + losses, 1.0))}
+    tuned = {"alpha": (1 - scope.level) / 2, "t_opt": EXACT_AT}
     return {
         "log_e_more_wins": float(mixtures.sign_test_log_e(wins, losses, **tuned)),
         "log_e_more_losses": float(mixtures.sign_test_log_e(losses, wins, **tuned)),

@@ -10,7 +10,7 @@ from harness.domain.estimate import Estimate
 from harness.stats import clusters as cl
 from harness.stats import critical, means
 from harness.stats.evidence import Bools, Floats, Ints
-from harness.stats.looks import ONE_LOOK, Looks
+from harness.stats.looks import EXACT_AT, ONE_LOOK, Looks
 
 WILSON = "wilson"
 WILSON_CLUSTERED = "wilson-effective-n"
@@ -57,9 +57,9 @@ def proportion(
     else:
         from harness.stats import mixtures
 
-        successes, alpha, t_opt = float(x.mean()) * effective, (1 - level) / 2, looks.best_at(effective)
-        low = mixtures.bernoulli_lower(successes, effective, alpha=alpha, t_opt=t_opt)
-        high = mixtures.bernoulli_upper(successes, effective, alpha=alpha, t_opt=t_opt)
+        successes, tuned = float(x.mean()) * effective, {"alpha": (1 - level) / 2, "t_opt": EXACT_AT}
+        low = mixtures.bernoulli_lower(successes, effective, **tuned)
+        high = mixtures.bernoulli_upper(successes, effective, **tuned)
         method = BERNOULLI if independent else BERNOULLI_CLUSTERED
     variance = cl.covariance_of_means(x, x, codes)
     return Estimate(

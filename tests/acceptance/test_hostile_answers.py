@@ -90,6 +90,8 @@ def test_page_verdict_and_terminal_stay_ours(judge_url, tmp_path, monkeypatch, c
                 "options": {"mode": "structured", "model": {"model": "openai/j", "api_base": judge_url}},
             },
         ],
+        # The scripted judge knows these pairs alone.
+        "canaries": "off",
         "decision": {"criteria": [{"metric": "win_rate", "above": 0.5}]},
     }
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
