@@ -1,8 +1,6 @@
 """A judge that cannot be believed decides nothing, and by default is not paid to try."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pytest
 import yaml
 
 from harness.cli import main
-from tests.upstream import Upstream
+from tests.upstream import Upstream, in_thread
 
 N = 150
 
@@ -23,22 +21,8 @@ def always_the_first(body: dict) -> str:
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
     monkeypatch.setattr("tests.upstream.answer_to", always_the_first)
-    loop = asyncio.new_event_loop()
-    upstream = Upstream()
-    server = loop.run_until_complete(upstream.start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield upstream
-
-    async def stop() -> None:
-        server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-
-    asyncio.run_coroutine_threadsafe(stop(), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with in_thread(Upstream()) as upstream:
+        yield upstream
 
 
 def experiment(folder: Path, judge: Upstream, **sections: object) -> Path:
