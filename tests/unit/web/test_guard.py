@@ -38,7 +38,11 @@ async def test_the_token_leads_to_no_other_host():
     assert answer.headers["location"] == "/evil.example/a"
 
 
-@pytest.mark.parametrize("query", ["", "?token=", "?token=wrong", f"?token={ACCESS.token}x", "?token=%ff%00"])
+@pytest.mark.parametrize(
+    "query",
+    ["", "?token=", "?token=wrong", f"?token={ACCESS.token}x", "?token=%ff%00"],
+    ids=["none", "empty", "wrong", "longer", "no text"],
+)
 async def test_whoever_has_no_token_is_refused(query):
     async with client(token=False) as browser:
         answer = await browser.get(f"/{query}")
