@@ -18,7 +18,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 LITELLM_LOCAL_MODEL_COST_MAP=True TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-decisions install pin clean
+.PHONY: help demo test check format bench bench-decisions bench-early-stop install pin clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -33,7 +33,7 @@ help:  ## Show this list
 	@echo "  VENV         folder of the virtual environment (now: $(VENV))"
 	@echo "  WORKERS      processes for the tests (now: $(WORKERS))"
 	@echo "  PYTEST_ARGS  more arguments for pytest, such as PYTEST_ARGS='-k redaction'"
-	@echo "  BENCH_ARGS   arguments for bench-decisions, such as BENCH_ARGS=--quick"
+	@echo "  BENCH_ARGS   arguments for a benchmark, such as BENCH_ARGS=--quick for bench-decisions"
 
 demo: $(RUNTIME)  ## Compare two local models on the sample export and write a report
 	@$(OFFLINE) $(BIN)/harness demo
@@ -61,6 +61,9 @@ bench: $(DEV)  ## Run the quick benchmarks; each prints a table
 # One thread per process: all cores are already in use by separate simulations.
 bench-decisions: $(DEV)  ## Simulate how often decisions are wrong (about a quarter of an hour on two cores)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(OFFLINE) $(BIN)/python -m tests.benchmarks.bench_decisions $(BENCH_ARGS)
+
+bench-early-stop: $(DEV)  ## Say how early a run on recorded verdicts may stop: make bench-early-stop DATA="annotations.json.gz ..."
+	@$(OFFLINE) $(BIN)/python tests/benchmarks/early_stopping.py $(DATA) $(BENCH_ARGS)
 
 install: $(DEV)  ## Install everything without running anything
 

@@ -15,6 +15,7 @@ from harness.domain.metrics import METRICS
 from harness.stats import clusters as cl
 from harness.stats import means, proportions
 from harness.stats.evidence import Floats
+from harness.stats.looks import EXACT_AT
 
 
 def metric_names(judge_metrics: Mapping[str, Metric]) -> dict[str, str]:
@@ -90,11 +91,28 @@ def win_rate(scope: Scope, judge: str, name: str) -> Estimate:
         "failures": float(np.sum(rows.candidate_failed[keep])),
         "production_failures": float(np.sum(rows.production_failed[keep])),
     }
+    if rate.n_clusters == rate.n:
+        counts |= _signs(np.where(failed, rows.worth[keep], scores), scope)
     if not np.isfinite(scores).any():
         # Failures alone are no preference: without one judged answer there is no win rate to speak of.
         rate = replace(rate, value=None, low=None, high=None, std_error=None, n=0)
     missing = int(np.sum(rows.production_asked)) - int(np.sum(keep))
     return replace(rate, n_missing=rate.n_missing + missing, extra=counts)
+
+
+def _signs(scores: Floats, scope: Scope) -> dict[str, float]:
+    """Log e-values of the exact sequential sign test, for more wins than losses and for fewer; independent rows only.
+
+    Ties are left out. They hold at any look and with any number of rows, where the interval is asymptotic.
+    """
+    from harness.stats import mixtures
+
+    wins, losses = float(np.sum(scores > 0.5)), float(np.sum(scores < 0.5))
+    tuned = {"alpha": (1 - scope.level) / 2, "t_opt": EXACT_AT}
+    return {
+        "log_e_more_wins": float(mixtures.sign_test_log_e(wins, losses, **tuned)),
+        "log_e_more_losses": float(mixtures.sign_test_log_e(losses, wins, **tuned)),
+    }
 
 
 def _given_answer(scope: Scope, judge: str, name: str) -> Estimate:

@@ -10,10 +10,13 @@ from harness.domain.attempt import Attempt
 from harness.domain.decision import Decision, Terms, Verdict
 from harness.domain.estimate import Estimate
 from harness.domain.health import JudgeHealth
+from harness.domain.metrics import WIN_RATE
 from harness.domain.observation import ArmRole
 from harness.judging.protocol import counts_verdicts
 from harness.pipeline import attempts
 from harness.pipeline.arms import Arm, arms_of
+from harness.pipeline.canaries import canary_checks
+from harness.pipeline.health import judge_health
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
 from harness.stats.evidence import Evidence
@@ -57,9 +60,25 @@ def evaluate(session: Session, judges: Sequence[SeatedJudge], *, describe: bool 
             evaluations.append(ArmEvaluation(arm=arm, evidence=own, estimates=found))
             continue
         attempt = attempts.of(session, arm)
-        reached = reach(own, rulebook_of(session.experiment, judges, attempt), floor=floor)
-        evaluations.append(ArmEvaluation(arm=arm, evidence=own, estimates=found, reached=reached, attempt=attempt))
+        health = health_of(session, arm, judges, own, floor)
+        rulebook = rulebook_of(session.experiment, judges, attempt)
+        reached = reach(own, rulebook, floor=floor, health=health)
+        evaluations.append(
+            ArmEvaluation(arm=arm, evidence=own, estimates=found, reached=reached, health=health, attempt=attempt)
+        )
     return tuple(evaluations)
+
+
+def health_of(
+    session: Session, arm: Arm, judges: Sequence[SeatedJudge], evidence: Evidence, floor: Evidence | None
+) -> dict[str, JudgeHealth]:
+    """Of every judge that asks a model or states a preference, by name; what a program computes has no health."""
+    level = session.experiment.decision.level
+    return {
+        seat.name: judge_health(session, arm, seat, evidence, floor, further=canary_checks(session, seat), level=level)
+        for seat in judges
+        if seat.models or seat.judge.metric.name == WIN_RATE.name
+    }
 
 
 def record(session: Session, evaluations: Sequence[ArmEvaluation]) -> None:

@@ -30,10 +30,6 @@ class Looks(Protocol):
         """Standard errors from the value to each bound, for a two-sided ``level`` on ``units`` independent units."""
         ...
 
-    def best_at(self, units: float) -> float:
-        """Units at which a mixture should be tightest: the same at every look, however many ``units`` there are now."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class OneLook:
@@ -45,10 +41,6 @@ class OneLook:
     def multiplier(self, level: float, units: float) -> float:
         """Student's t on ``units - 1`` degrees of freedom."""
         return critical.student(level, math.floor(units) - 1)
-
-    def best_at(self, units: float) -> float:
-        """Here and now."""
-        return units
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +61,6 @@ class AnyLook:
 
         return float(asymptotic.multiplier(max(units, 1.0), alpha=(1 - level) / 2, t_opt=self.t_opt))
 
-    def best_at(self, units: float) -> float:
-        """``t_opt``."""
-        return self.t_opt
-
 
 @dataclass(frozen=True, slots=True)
 class PlannedLooks:
@@ -87,14 +75,10 @@ class PlannedLooks:
         """The boundary at this look, whatever the number of units: how many there are is in the fraction."""
         return _boundary(self.fractions, (1 - level) / 2)
 
-    def best_at(self, units: float) -> float:
-        """The horizon."""
-        return units / self.fractions[-1]
-
 
 ONE_LOOK = OneLook()
-_RARE_AT = 300.0
-"""Units at which the bound of a share that is nearly zero is tightest. A bound retuned to every n would hold at that n
+EXACT_AT = 500.0
+"""Units at which exact bounds of a share are tightest. Fixed beforehand: bounds retuned to every n would hold at that n
 alone, and be wrong at some look more often than promised."""
 
 
@@ -111,7 +95,7 @@ def exact_upper(looks: Looks, successes: float, n: float, level: float) -> float
         return critical.exact_upper(successes, n, level=level)
     from harness.stats import mixtures
 
-    return float(mixtures.bernoulli_upper(successes, n, alpha=(1 - level) / 2, t_opt=_RARE_AT))
+    return float(mixtures.bernoulli_upper(successes, n, alpha=(1 - level) / 2, t_opt=EXACT_AT))
 
 
 @lru_cache(maxsize=256)

@@ -185,12 +185,17 @@ def _few(estimate: Estimate, values: Floats, codes: Ints, *, bounds: Bounds | No
     if bounds is None:
         least = f"an interval for more than one look needs {looks.least_units} conversations"
         return replace(estimate, notes=(*estimate.notes, least))
+    low, high = bet(values, codes, level=estimate.level, bounds=bounds)
+    return replace(estimate, low=low, high=high, method=BETTING)
+
+
+def bet(values: Floats, codes: Ints, *, level: float, bounds: Bounds) -> Bounds:
+    """Interval of a bounded mean by betting: exact with any number of clusters and at any number of looks."""
     from harness.stats import betting
 
-    alpha = (1 - estimate.level) / 2
+    alpha = (1 - level) / 2
     low = betting.lower(values, alpha=alpha, bounds=bounds, clusters=codes)
-    high = betting.upper(values, alpha=alpha, bounds=bounds, clusters=codes)
-    return replace(estimate, low=low, high=high, method=BETTING)
+    return low, betting.upper(values, alpha=alpha, bounds=bounds, clusters=codes)
 
 
 def unseen(

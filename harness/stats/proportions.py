@@ -10,7 +10,7 @@ from harness.domain.estimate import Estimate
 from harness.stats import clusters as cl
 from harness.stats import critical, means
 from harness.stats.evidence import Bools, Floats, Ints
-from harness.stats.looks import ONE_LOOK, Looks
+from harness.stats.looks import EXACT_AT, ONE_LOOK, Looks
 
 WILSON = "wilson"
 WILSON_CLUSTERED = "wilson-effective-n"
@@ -41,8 +41,8 @@ def proportion(
 ) -> Estimate:
     """Share of ones among 0/1 ``values``; NaN is missing and counted.
 
-    Wilson's interval for one look; for more the exact confidence sequence of a Bernoulli mean, one-sided at
-    ``(1 - level) / 2`` on either side and on effective counts when rows are clustered.
+    Wilson's interval for one look; for more a betting interval while conversations are few, and then the exact
+    confidence sequence of a Bernoulli mean, on effective counts when rows are clustered.
     """
     known = np.isfinite(values)
     x, codes = values[known], cl.encode(clusters[known])
@@ -54,12 +54,15 @@ def proportion(
     if looks.name == "one":
         low, high = wilson(float(x.mean()) * effective, effective, level=level)
         method = WILSON if independent else WILSON_CLUSTERED
+    elif cl.count(codes) < looks.least_units:
+        low, high = means.bet(x, codes, level=level, bounds=(0.0, 1.0))
+        method = means.BETTING
     else:
         from harness.stats import mixtures
 
-        successes, alpha, t_opt = float(x.mean()) * effective, (1 - level) / 2, looks.best_at(effective)
-        low = mixtures.bernoulli_lower(successes, effective, alpha=alpha, t_opt=t_opt)
-        high = mixtures.bernoulli_upper(successes, effective, alpha=alpha, t_opt=t_opt)
+        successes, tuned = float(x.mean()) * effective, {"alpha": (1 - level) / 2, "t_opt": EXACT_AT}
+        low = mixtures.bernoulli_lower(successes, effective, **tuned)
+        high = mixtures.bernoulli_upper(successes, effective, **tuned)
         method = BERNOULLI if independent else BERNOULLI_CLUSTERED
     variance = cl.covariance_of_means(x, x, codes)
     return Estimate(
@@ -177,15 +180,11 @@ def paired_difference(
 
 def _sequence(estimate: Estimate, difference: Floats, codes: Ints, variance: float, looks: Looks) -> Estimate:
     """The interval of a difference of shares at more than one look."""
-    alpha = (1 - estimate.level) / 2
     discordant = np.unique(codes[difference != 0]).size
     if estimate.n_clusters < 2:
         return replace(estimate, notes=("one cluster has no interval",))
     if discordant < _FEW_DISCORDANT or estimate.n_clusters < _LEAST_UNITS:
-        from harness.stats import betting
-
-        low = betting.lower(difference, alpha=alpha, bounds=(-1.0, 1.0), clusters=codes)
-        high = betting.upper(difference, alpha=alpha, bounds=(-1.0, 1.0), clusters=codes)
+        low, high = means.bet(difference, codes, level=estimate.level, bounds=(-1.0, 1.0))
         return replace(estimate, low=low, high=high, method=means.BETTING)
     value = estimate.value or 0.0
     totals = cl.sums(difference, codes)

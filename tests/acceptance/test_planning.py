@@ -1,9 +1,6 @@
 """Before the run: what it will take (`harness plan`), and what production does to itself (`harness calibrate`)."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,20 +8,7 @@ import yaml
 
 from harness.cli import main
 
-UPSTREAM = Path(__file__).parents[1] / "upstream.py"
 PRICE = {"input_per_mtok": 100.0, "output_per_mtok": 200.0}
-
-
-@pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    log = tmp_path / "asked.jsonl"
-    process = subprocess.Popen([sys.executable, str(UPSTREAM), str(log), "0"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    port = int(process.stdout.readline())
-    yield f"http://127.0.0.1:{port}/v1", log
-    process.kill()
-    process.wait()
-    process.stdout.close()
 
 
 def experiment(folder: Path, base: str, *, answer: str = "The capital of France is Paris. (14)", n: int = 300,

@@ -1,10 +1,7 @@
 """A run stops asking a candidate as soon as its decision stands, or cannot be reached, and says what that saved."""
 
 import json
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,20 +9,7 @@ import yaml
 
 from harness.cli import main
 
-UPSTREAM = Path(__file__).parents[1] / "upstream.py"
 N = 900
-
-
-@pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    log = tmp_path / "asked.jsonl"
-    process = subprocess.Popen([sys.executable, str(UPSTREAM), str(log), "0"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    port = int(process.stdout.readline())
-    yield f"http://127.0.0.1:{port}/v1", log
-    process.kill()
-    process.wait()
-    process.stdout.close()
 
 
 def experiment(folder: Path, base: str, *, verdict: str, criteria: list[dict], **sections: object) -> Path:

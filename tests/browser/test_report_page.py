@@ -11,7 +11,7 @@ from tests.unit.reports import factory
 
 pytestmark = pytest.mark.browser
 
-SAMPLES = ("report", "three", "empty", "hostile")
+SAMPLES = ("report", "three", "full", "two", "empty", "hostile")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,8 @@ def test_says_the_same_without_scripts(browser, files):
     page, _ = opened(browser, files["report"], 1280, java_script_enabled=False)
     assert page.get_by_role("heading", level=1).inner_text() == "small-model in place of gpt-4o and 1 more model?"
     assert page.get_by_role("heading", name="INCONCLUSIVE", exact=True).is_visible()
-    for name in ("Criteria", "Quality", "Latency", "Errors", "Cost and tokens", "Coverage", "Slices", "Examples"):
+    for name in ("Criteria", "Quality", "Noise floor", "Judge health", "People", "Latency", "Errors", "Cost and tokens",
+                 "Coverage", "Slices", "Examples"):  # fmt: skip
         assert page.get_by_role("heading", name=name, exact=True, level=3).is_visible(), name
     page.context.close()
 
@@ -73,9 +74,10 @@ def test_a_script_added_later_is_refused_by_the_policy(browser, tmp_path):
     page.context.close()
 
 
+@pytest.mark.parametrize("name", ["three", "two"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_enough_contrast(browser, files, scheme):
-    page, _ = opened(browser, files["three"], 1280, color_scheme=scheme)
+def test_text_has_enough_contrast(browser, files, scheme, name):
+    page, _ = opened(browser, files[name], 1280, color_scheme=scheme)
     grounds = set()
     for selector in (
         "p",
@@ -91,6 +93,9 @@ def test_text_has_enough_contrast(browser, files, scheme):
         ".error",
         "dt",
         ".verdict-word",
+        ".objection",
+        ".claim",
+        ".remedy",
     ):
         pairs = {tuple(pair) for pair in page.evaluate(COLOURS, selector)}
         for text, ground in pairs:
@@ -140,11 +145,25 @@ def test_hostile_words_can_neither_widen_nor_reorder_the_page(browser, files):
     page.context.close()
 
 
+def test_on_a_phone_tables_that_matter_are_read_without_scrolling(browser, files):
+    page, _ = opened(browser, files["two"], 360)
+    tables = page.locator("table.stacked")
+    assert tables.count() == 8
+    for table in tables.all():
+        wrapper, inside = table.locator("xpath=..").bounding_box(), table.bounding_box()
+        assert inside["width"] <= wrapper["width"] + 1, table.locator("caption").inner_text()
+    # What a column is called stands beside every value, and the table is still one.
+    cell = page.locator("table.noise td").first
+    assert cell.evaluate("node => getComputedStyle(node, '::before').content") == '"Candidate"'
+    assert page.get_by_role("table", name="Beside the noise floor").first.get_by_role("rowheader").count() == 7
+    page.context.close()
+
+
 def test_assistive_technology_finds_tables_and_drawings_by_name(browser, files):
     page, _ = opened(browser, files["report"], 360)
     assert page.get_by_role("table", name="What every judge scored").count() == 1
     assert page.get_by_role("img", name="P95 latency: interval against threshold").count() == 1
     assert page.get_by_role("img", name="Time to first token").count() == 1
     # Laid out as cards on a phone, it is still a table.
-    assert page.locator("table.criteria").get_by_role("rowheader").count() == 6
+    assert page.locator("#c1-criteria table").get_by_role("rowheader").count() == 6
     page.context.close()

@@ -213,3 +213,12 @@ def test_an_objection_keeps_the_bounds_from_deciding(low, high, outcome):
 def test_an_objection_does_not_hide_missing_data():
     result = criteria.evaluate(criterion("above", 0.5), estimate(None, None, None), objection=OBJECTION)
     assert (result.outcome, result.objection) == (Outcome.NO_DATA, OBJECTION)
+
+
+def test_an_open_rule_is_told_with_the_bounds_that_leave_it_open():
+    rule, own = criterion("above", 0.5), estimate(0.47, 0.445, 0.495)
+    result = criteria.evaluate(rule, own, strict=estimate(0.47, 0.43, 0.51))
+    assert result.outcome is Outcome.INCONCLUSIVE
+    assert result.reason.startswith(
+        "Win rate is 47.00% (95% interval 43.00% to 51.00%), which does not settle above 50%"
+    )

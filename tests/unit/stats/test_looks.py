@@ -60,7 +60,7 @@ def test_the_level_of_one_look_that_is_as_wide():
 @pytest.mark.parametrize(("seen", "n"), [(0, 100), (3, 100), (4, 5000)])
 def test_an_exact_bound_for_any_look_is_a_mixture_that_does_not_follow_n(seen, n):
     found = looks.exact_upper(AnyLook(), seen, n, 0.9)
-    assert found == pytest.approx(mixtures.bernoulli_upper(seen, n, alpha=0.05, t_opt=300))
+    assert found == pytest.approx(mixtures.bernoulli_upper(seen, n, alpha=0.05, t_opt=looks.EXACT_AT))
     assert found > looks.exact_upper(ONE_LOOK, seen, n, 0.9)
 
 
@@ -68,9 +68,8 @@ def test_an_exact_bound_for_any_look_is_a_mixture_that_does_not_follow_n(seen, n
 def test_each_end_of_a_share_misses_as_often_as_it_says(way):
     values = np.repeat([1.0, 0.0], [30, 970])
     found = proportions.proportion(values, np.arange(1000), level=0.9, looks=way)
-    t_opt = {"any": 3000, "planned": 2000}[way.name]
-    assert found.low == pytest.approx(mixtures.bernoulli_lower(30, 1000, alpha=0.05, t_opt=t_opt))
-    assert found.high == pytest.approx(mixtures.bernoulli_upper(30, 1000, alpha=0.05, t_opt=t_opt))
+    assert found.low == pytest.approx(mixtures.bernoulli_lower(30, 1000, alpha=0.05, t_opt=looks.EXACT_AT))
+    assert found.high == pytest.approx(mixtures.bernoulli_upper(30, 1000, alpha=0.05, t_opt=looks.EXACT_AT))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3])
@@ -78,7 +77,7 @@ def test_the_upper_end_of_a_share_is_seldom_ever_below_it(share):
     """By e-values, which the bounds invert: looks at 10, 20, ... 5,000."""
     rng = np.random.default_rng(5)
     n = np.arange(10.0, 5001, 10)
-    prior = mixtures.concentration(AnyLook().best_at(10), alpha=0.05)
+    prior = mixtures.concentration(looks.EXACT_AT, alpha=0.05)
     missed = 0
     for _ in range(1000):
         ones = np.cumsum(rng.random(5000) < share)[9::10]
