@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.config import Budget, Candidate, Experiment, JudgeSection, Redaction, Replay, Traffic, digest
+from harness.config import Experiment, JudgeSection, Redaction, Replay, digest, parse_experiment
 from harness.domain.exchange import ChatRequest, Exchange
 from harness.domain.judgment import Judgment, JudgmentState, Label, Order, UnscoredReason
 from harness.domain.metrics import WIN_RATE
@@ -79,18 +79,23 @@ def asking(sections: Sequence[JudgeSection]) -> tuple[JudgeSection, ...]:
 def trial_experiment(
     labelled: LabelledSet, source: str, judges: Sequence[JudgeSection], *, budget_usd: float | None, replay: Replay
 ) -> Experiment:
-    """The experiment that judging a labelled set comes down to."""
+    """The experiment that judging a labelled set comes down to.
+
+    Raises:
+        ConfigurationError: two judges have one name.
+    """
     where = source if "://" in source else os.path.abspath(source)  # noqa: PTH100  globs are no paths
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", labelled.name.split(".")[0]).strip("-._")[:40]
-    return Experiment(
-        name=f"judges-{stem or 'labelled'}",
-        traffic=Traffic(source=[where]),
-        candidates=[Candidate(name=ARM, responses=[where])],
-        judges=list(judges),
-        canaries="off",
-        budget=Budget(judges_usd=budget_usd),
-        replay=replay,
-    )
+    raw = {
+        "name": f"judges-{stem or 'labelled'}",
+        "traffic": {"source": [where]},
+        "candidates": [{"name": ARM, "responses": [where]}],
+        "judges": [section.model_dump() for section in judges],
+        "canaries": "off",
+        "budget": {"judges_usd": budget_usd},
+        "replay": replay.model_dump(),
+    }
+    return parse_experiment(raw, origin="the command line")
 
 
 def trial_run_id(experiment: Experiment, labelled: LabelledSet) -> str:
