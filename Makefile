@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 TORCH_INDEX ?=
 
 BIN := $(VENV)/bin
@@ -17,13 +18,13 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 LITELLM_LOCAL_MODEL_COST_MAP=True TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench install pin clean
+.PHONY: help demo test check format bench bench-decisions bench-early-stop install pin clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
 	@echo "Usage: make TARGET [VARIABLE=value ...]"
 	@echo
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1|\2/' | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo
 	@echo "Variables:"
 	@echo "  TORCH_INDEX  extra package index to take PyTorch from, such as the address of its CPU-only builds;"
@@ -32,6 +33,7 @@ help:  ## Show this list
 	@echo "  VENV         folder of the virtual environment (now: $(VENV))"
 	@echo "  WORKERS      processes for the tests (now: $(WORKERS))"
 	@echo "  PYTEST_ARGS  more arguments for pytest, such as PYTEST_ARGS='-k redaction'"
+	@echo "  BENCH_ARGS   arguments for a benchmark, such as BENCH_ARGS=--quick for bench-decisions"
 
 demo: $(RUNTIME)  ## Compare two local models on the sample export and write a report
 	@$(OFFLINE) $(BIN)/harness demo
@@ -50,11 +52,18 @@ format: $(DEV)  ## Rewrite the sources the way `make check` wants them
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(DEV)  ## Run the benchmarks; each prints a table
-	@set -e; for file in tests/benchmarks/*.py; do \
-		case "$$file" in */_*.py|*\**) continue ;; esac; \
+bench: $(DEV)  ## Run the quick benchmarks; each prints a table
+	@set -e; for file in tests/benchmarks/bench_*.py; do \
+		case "$$file" in */bench_decisions.py) continue ;; esac; \
 		echo "== $$file"; $(OFFLINE) $(BIN)/python "$$file"; echo; \
 	done
+
+# One thread per process: all cores are already in use by separate simulations.
+bench-decisions: $(DEV)  ## Simulate how often decisions are wrong (about a quarter of an hour on two cores)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(OFFLINE) $(BIN)/python -m tests.benchmarks.bench_decisions $(BENCH_ARGS)
+
+bench-early-stop: $(DEV)  ## Say how early a run on recorded verdicts may stop: make bench-early-stop DATA="annotations.json.gz ..."
+	@$(OFFLINE) $(BIN)/python tests/benchmarks/early_stopping.py $(DATA) $(BENCH_ARGS)
 
 install: $(DEV)  ## Install everything without running anything
 

@@ -80,6 +80,8 @@ class PairwiseJudge:
     min_menu_mass: Share = 0.5
     """Least probability on the menu's letters for a soft verdict to count."""
     hide_names: bool = True
+    counting: Literal["verdicts", "shares"] = field(default="verdicts", metadata={"fingerprint": False})
+    """How token probabilities count in the win rate: as the verdict their average comes to, or as they are."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", judge_model(self.model))

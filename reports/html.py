@@ -3,9 +3,10 @@
 import base64
 import hashlib
 from functools import cache
+from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.domain.report import EvaluationReport
@@ -13,11 +14,14 @@ from reports.page import view_of
 from reports.privacy import publishable
 from reports.text import visible
 
+TOKENS = "tokens.css"
+"""Colours, type and spacing, which every page of the product shares."""
+
 
 def render_html(report: EvaluationReport) -> str:
     """A self-contained page: no script, no request, one hashed style sheet, readable from disk and on paper."""
-    environment, style = _environment(), _style()
-    page = environment.get_template("report.html.j2")
+    style = _style()
+    page = _environment().get_template("report.html.j2")
     return page.render(view=view_of(publishable(report)), style=Markup(style), policy=content_security_policy(style))  # noqa: S704  our own file
 
 
@@ -27,10 +31,10 @@ def content_security_policy(style: str) -> str:
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
-@cache
-def _environment() -> Environment:
+def environment(loader: BaseLoader) -> Environment:
+    """Templates that escape every text and refuse an undefined name."""
     return Environment(
-        loader=PackageLoader("reports"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_finalize,
@@ -39,10 +43,19 @@ def _environment() -> Environment:
     )
 
 
+def static_text(package: str, name: str) -> str:
+    """A file of the package's ``static`` folder."""
+    return resources.files(package).joinpath("static", name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    return environment(PackageLoader("reports"))
+
+
 @cache
 def _style() -> str:
-    loader = PackageLoader("reports", "static")
-    return loader.get_source(Environment(autoescape=True), "report.css")[0]
+    return static_text("reports", TOKENS) + static_text("reports", "report.css")
 
 
 def _finalize(value: Any) -> Any:

@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
-from harness.domain.decision import CriterionResult, Outcome
+from harness.domain.decision import CriterionResult, Objection, Outcome, Terms
 from harness.domain.estimate import Metric
 from harness.domain.formatting import format_value
 from harness.domain.observation import ErrorKind
 from harness.domain.report import CandidateReport, EvaluationReport, Funnel
+from reports.deciding import deciding
 from reports.metrics import metric_of, rule
 from reports.text import one_line, visible
 
@@ -16,11 +17,13 @@ _SETUP = frozenset(kind.value for kind in ErrorKind if kind.is_setup)
 
 
 def render_junit(report: EvaluationReport) -> str:
-    """FAIL is a ``failure``; INCONCLUSIVE and NO_DATA are ``skipped`` with the reason; our own set-up is an ``error``.
+    """FAIL is a ``failure``; what is open is ``skipped`` with the reason; our own set-up is an ``error``.
 
-    An advisory criterion that does not pass is ``skipped``: it is shown and never decides. A criterion without data, or
-    any criterion of a candidate that never answered, is an ``error`` when calls failed on credentials, permission,
-    quota or a missing model: that says nothing about the candidate.
+    Open are INCONCLUSIVE, NO_DATA and UNATTAINABLE. An objection to the decision as a whole is a case of its own,
+    ``skipped`` with what to do: it keeps a GO back and is no failure. An advisory criterion that does not pass is
+    ``skipped``: it is shown and never decides. A criterion without data, or any criterion of a candidate that never
+    answered, is an ``error`` when calls failed on credentials, permission, quota or a missing model: that says nothing
+    about the candidate.
     """
     root = ET.Element("testsuites", {"name": visible(f"shadow-harness {report.name}")})
     for candidate in report.candidates:
@@ -46,11 +49,36 @@ def _suite(root: ET.Element, report: EvaluationReport, candidate: CandidateRepor
             "model": candidate.model,
             "verdict": candidate.decision.verdict.value,
             "sentence": candidate.decision.sentence,
+            **_terms(candidate.decision.terms),
         },
     )
     for result in candidate.decision.results:
         _case(suite, report, candidate, result)
+    for number, objection in enumerate(candidate.decision.objections, start=1):
+        _objection(suite, report, candidate, objection, number)
     _totals(suite, suite.findall("testcase"))
+
+
+def _terms(terms: Terms | None) -> dict[str, str]:
+    """How sure the decision had to be; nothing where that is not recorded."""
+    if terms is None:
+        return {}
+    return {
+        "profile": terms.profile,
+        "looks": terms.looks,
+        "alpha": _number(terms.alpha),
+        "attempt": str(terms.attempt),
+        "attempt_alpha": _number(terms.pass_alpha),
+    }
+
+
+def _objection(
+    suite: ET.Element, report: EvaluationReport, candidate: CandidateReport, objection: Objection, number: int
+) -> None:
+    name = f"Objection {number}: {objection.kind}"
+    classname = f"{report.name}.{candidate.arm}"
+    case = ET.SubElement(suite, "testcase", {"name": visible(name), "classname": visible(classname), "time": "0"})
+    ET.SubElement(case, "skipped", {"message": one_line(f"{objection.sentence} {objection.remedy}".strip(), 1000)})
 
 
 def _case(suite: ET.Element, report: EvaluationReport, candidate: CandidateReport, result: CriterionResult) -> None:
@@ -58,7 +86,7 @@ def _case(suite: ET.Element, report: EvaluationReport, candidate: CandidateRepor
     name = f"{metric.title} {rule(result.criterion, metric)}"
     classname = f"{report.name}.{candidate.arm}"
     case = ET.SubElement(suite, "testcase", {"name": visible(name), "classname": visible(classname), "time": "0"})
-    estimate = result.estimate
+    estimate = deciding(result)
     _properties(
         case,
         {
@@ -69,6 +97,9 @@ def _case(suite: ET.Element, report: EvaluationReport, candidate: CandidateRepor
             "low": _number(estimate.low),
             "high": _number(estimate.high),
             "level": _number(estimate.level),
+            "looks": estimate.looks,
+            "n_effective": _number(estimate.n_effective),
+            "n_clusters": str(estimate.n_clusters),
             "threshold": _number(result.criterion.threshold),
             "method": estimate.method,
         },
@@ -89,13 +120,23 @@ def _ending(candidate: CandidateReport, result: CriterionResult, metric: Metric)
         return "error", f"The candidate could not be asked ({kinds}); this says nothing about it. {result.reason}"
     if result.outcome is Outcome.PASS:
         return "", ""
+    said = _with_remedy(result)
     if not result.criterion.required:
-        return "skipped", f"advisory, {result.outcome.value}: {result.reason}"
+        return "skipped", f"advisory, {result.outcome.value}: {said}"
     if result.outcome is Outcome.FAIL:
-        return "failure", result.reason
-    needed = f" About {result.n_needed:,} pairs in all would settle it." if result.n_needed else ""
+        return "failure", said
     measured = format_value(result.estimate.value, metric.unit)
-    return "skipped", f"{result.outcome.value} (measured {measured}): {result.reason}{needed}"
+    return "skipped", f"{result.outcome.value} (measured {measured}): {said}"
+
+
+def _with_remedy(result: CriterionResult) -> str:
+    """The reason with what it leaves out: the pairs still needed, and what is said against the figures."""
+    parts = [result.reason]
+    if result.n_needed and f"{result.n_needed:,}" not in result.reason:
+        parts.append(f"About {result.n_needed:,} pairs in all would settle it.")
+    if result.objection is not None:
+        parts += [text for text in (result.objection.sentence, result.objection.remedy) if text not in result.reason]
+    return " ".join(parts)
 
 
 def _properties(parent: ET.Element, values: dict[str, str]) -> None:

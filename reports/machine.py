@@ -99,9 +99,11 @@ def _restore_unknown_numbers(value: Any) -> None:
             _restore_unknown_numbers(item)
     elif isinstance(value, dict):
         for key, item in value.items():
-            if key in {"production", "candidate", "replica", "probabilities"} and isinstance(item, list):
+            if item is None and key in {"estimate", "evidence"} and "flagged" in value:
+                value[key] = math.nan
+            elif key in {"production", "candidate", "replica", "probabilities"} and isinstance(item, list):
                 value[key] = [math.nan if number is None else number for number in item]
-            elif key == "extra" and isinstance(item, dict) and "method" in value:
+            elif isinstance(item, dict) and (key == "figures" or (key == "extra" and "method" in value)):
                 value[key] = {name: number for name, number in item.items() if number is not None}
             else:
                 _restore_unknown_numbers(item)

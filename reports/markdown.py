@@ -2,10 +2,13 @@
 
 import re
 
-from harness.domain.decision import CriterionResult, Decision, Outcome, Verdict
-from harness.domain.formatting import format_interval, format_value
+from harness.domain.decision import CriterionResult, Decision, Objection, Outcome, Verdict
+from harness.domain.formatting import format_value
 from harness.domain.report import CandidateReport, EvaluationReport
-from reports.metrics import answered_by, metric_of, rule
+from reports.deciding import COUNT, confidence, deciding
+from reports.metrics import answered_by, metric_of, rule, span
+from reports.page_decision import ON_PURPOSE, WHY_LEFT, reasons_of
+from reports.page_parts import dollars, words
 from reports.text import one_line, plural
 
 VERDICT_WORDS = {Verdict.GO: "GO", Verdict.NO_GO: "NO_GO", Verdict.INCONCLUSIVE: "INCONCLUSIVE"}
@@ -15,11 +18,13 @@ _OUTCOME_MARKS = {
     Outcome.FAIL: "❌ fail",
     Outcome.INCONCLUSIVE: "❔ inconclusive",
     Outcome.NO_DATA: "▫️ no data",
+    Outcome.UNATTAINABLE: "🚫 unattainable",
 }
 _PUNCTUATION = re.compile(r"([\\`*_{}\[\]()#+!|~^$])")
 _MAX_REASONS = 3
 _MAX_WARNINGS = 5
 _MAX_CANDIDATES = 20
+_MAX_OBJECTIONS = 5
 
 
 def render_markdown(report: EvaluationReport) -> str:
@@ -56,27 +61,63 @@ def _candidate(report: EvaluationReport, candidate: CandidateReport) -> list[str
         f" ({escape(answered_by(candidate.model))})" if candidate.model != candidate.arm else ""
     )
     blocks = [f"### {mark}: {named}", escape(decision.sentence, 600)]
-    if decision.verdict is not Verdict.GO and decision.reasons:
-        blocks.append("\n".join(f"- {escape(reason, 300)}" for reason in decision.reasons[:_MAX_REASONS]))
+    blocks += [f"> ⛔ {escape(text, 600)}" for text in _objections(report, candidate)[:_MAX_OBJECTIONS]]
+    reasons = reasons_of(candidate)
+    if decision.verdict is not Verdict.GO and reasons:
+        blocks.append("\n".join(f"- {escape(reason, 300)}" for reason in reasons[:_MAX_REASONS]))
     if decision.results:
         rows = "\n".join(_row(report, result) for result in decision.results)
-        blocks.append(f"| Criterion | Measured | Interval | Rule | Outcome |\n|---|---:|---:|---|---|\n{rows}")
+        blocks.append(f"| Criterion | Measured | Bounds | Rule | Outcome |\n|---|---:|---:|---|---|\n{rows}")
+        blocks.append(_bounds(decision))
     blocks.append(_footer(candidate, decision))
     blocks += [f"> ⚠️ {escape(warning, 400)}" for warning in candidate.warnings[:_MAX_WARNINGS]]
-    return blocks
+    return [block for block in blocks if block]
+
+
+def _objections(report: EvaluationReport, candidate: CandidateReport) -> list[str]:
+    """What keeps a GO back, of the whole decision and of single criteria; what is said elsewhere is not said again."""
+    decision = candidate.decision
+    found = [_objection(item, said=decision.sentence) for item in decision.objections]
+    for result in decision.results:
+        if result.objection is not None:
+            title = metric_of(report, result.criterion.metric).title
+            found.append(f"{title} does not count. {_objection(result.objection, said=result.reason)}")
+    return [text.strip() for text in found if text]
+
+
+def _objection(objection: Objection, *, said: str) -> str:
+    sentence = "" if objection.sentence in said else f"{objection.sentence} "
+    return sentence + (f"What to do: {objection.remedy}" if objection.remedy else "")
 
 
 def _row(report: EvaluationReport, result: CriterionResult) -> str:
-    metric, estimate = metric_of(report, result.criterion.metric), result.estimate
+    metric, estimate = metric_of(report, result.criterion.metric), deciding(result)
     bounded = estimate.low is not None or estimate.high is not None
+    outcome = _OUTCOME_MARKS[result.outcome]
+    if result.objection is not None and result.outcome is Outcome.INCONCLUSIVE:
+        outcome += ", does not count"
     cells = (
         escape(metric.title) + ("" if result.criterion.required else " (advisory)"),
         format_value(estimate.value, metric.unit),
-        format_interval(estimate.low, estimate.high, metric.unit) if bounded else "none",
+        span(estimate.low, estimate.high, metric.unit) if bounded else "none",
         rule(result.criterion, metric),
-        _OUTCOME_MARKS[result.outcome] + (f", needs {result.n_needed:,} pairs" if result.n_needed else ""),
+        outcome + (f", needs {result.n_needed:,} pairs" if result.n_needed else ""),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _bounds(decision: Decision) -> str:
+    """How sure the bounds of the table are; those of a fail have a confidence of their own."""
+    sure: dict[bool, dict[str, None]] = {False: {}, True: {}}
+    for result in decision.results:
+        estimate = deciding(result)
+        if estimate.method != COUNT and (estimate.low is not None or estimate.high is not None):
+            sure[result.outcome is Outcome.FAIL][confidence(estimate)] = None
+    said = [" or ".join(escape(text) for text in found) for found in sure.values()]
+    if not said[0]:
+        return f"Each bound holds with {said[1]}." if said[1] else ""
+    own = f"; those of a fail with {said[1]}" if said[1] and said[1] != said[0] else ""
+    return f"Each bound holds with {said[0]}{own}."
 
 
 def _footer(candidate: CandidateReport, decision: Decision) -> str:
@@ -88,6 +129,34 @@ def _footer(candidate: CandidateReport, decision: Decision) -> str:
         parts.append(
             f"per 1,000 requests ${cost.candidate_per_1k_usd:,.2f} instead of ${cost.production_per_1k_usd:,.2f}"
         )
+    parts += [
+        text for text in (_stopped(candidate), _believed(candidate), _people(candidate), _attempt(decision)) if text
+    ]
     if decision.n_needed:
         parts.append(f"about {plural(decision.n_needed, 'pair')} would settle every criterion")
     return " · ".join(parts)
+
+
+def _stopped(candidate: CandidateReport) -> str:
+    stopping = candidate.stopping
+    if stopping is None or stopping.reason is None or stopping.asked >= stopping.sampled:
+        return ""
+    why = escape(WHY_LEFT.get(stopping.reason, words(stopping.reason)))
+    saved = (
+        f", about {dollars(stopping.saved_usd)} saved" if stopping.saved_usd and stopping.reason in ON_PURPOSE else ""
+    )
+    return f"{stopping.sampled - stopping.asked:,} not asked because {why}{saved}"
+
+
+def _believed(candidate: CandidateReport) -> str:
+    failed = [escape(item.judge) for item in candidate.health if not item.usable]
+    return f"not to be believed: judge {', '.join(failed)}" if failed else ""
+
+
+def _people(candidate: CandidateReport) -> str:
+    return "" if candidate.people is None else f"{plural(candidate.people.labelled, 'pair')} labelled by people"
+
+
+def _attempt(decision: Decision) -> str:
+    terms = decision.terms
+    return "" if terms is None else f"attempt {terms.attempt}, may spend {100 * terms.pass_alpha:.3g}%"

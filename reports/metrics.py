@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from harness.domain.decision import Bound, Criterion
 from harness.domain.estimate import Direction, Estimate, Metric, Unit
-from harness.domain.formatting import format_value
+from harness.domain.formatting import format_interval, format_value
 from harness.domain.report import EvaluationReport
 
 _FILE = re.compile(r"\.(jsonl?|csv|parquet|ndjson)(\.(gz|zst))?$")
@@ -54,6 +54,12 @@ def section_of(metric: str) -> Section:
     return Section.QUALITY
 
 
+def is_quiet_error_class(estimate: Estimate) -> bool:
+    """Whether it is the rate of one class of errors that happened on neither side."""
+    is_class = estimate.metric.startswith("error_rate_") and estimate.metric != "error_rate_difference"
+    return is_class and not estimate.production and not estimate.candidate
+
+
 def side_unit(metric: Metric) -> Unit:
     """What either side of a comparison is counted in: a ratio of latencies compares milliseconds."""
     if metric.unit is Unit.POINTS:
@@ -72,6 +78,13 @@ def amount(value: float | None, unit: Unit) -> str:
     if unit is Unit.CHARACTERS and value is not None and math.isfinite(value):
         return f"{value:,.0f} characters"
     return format_value(value, unit)
+
+
+def span(low: float | None, high: float | None, unit: Unit) -> str:
+    """An interval with its unit said once: ``-0.64 to +0.43 points``; an open end reads ``no lower limit``."""
+    text = format_interval(low, high, unit)
+    suffix = {Unit.POINTS: " points", Unit.CHARACTERS: " characters"}.get(unit)
+    return text.replace(f"{suffix} to ", " to ") if suffix and text.endswith(suffix) else text
 
 
 def score(value: float | None) -> str:

@@ -2,34 +2,23 @@
 
 import shlex
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from harness.domain.decision import Outcome
 from harness.domain.estimate import Estimate
-from harness.domain.formatting import format_interval, format_value
+from harness.domain.formatting import format_value
 from harness.domain.report import CandidateReport, EvaluationReport
 from reports import page_candidate, page_traffic
+from reports.deciding import COUNT, bound, decided_on
 from reports.glossary import WORDS
+from reports.method import PARAGRAPHS
 from reports.metrics import metric_of, rule
-from reports.page_parts import NONE, OUTCOME_BADGES, VERDICT_BADGES, interval, table
+from reports.page_decision import ON_PURPOSE, WHY_LEFT, objections_of
+from reports.page_parts import NONE, OUTCOME_BADGES, VERDICT_BADGES, dollars, table, when, words
 from reports.text import plural
-from reports.views import Cell, Fact, ProvenanceView, ReportView, Table
+from reports.views import Cell, Fact, Table
+from reports.views_page import ProvenanceView, ReportView
 
-_METHOD = (
-    "Every number compares the two answers to the same request. Requests of one conversation, or of one user, "
-    "count as one "
-    "group, because they are not independent of each other; the interval of a measure is computed over groups.",
-    "A criterion passes when its whole interval lies on the good side of the threshold, fails when the whole "
-    "interval lies on "
-    "the other side, and is inconclusive when the interval contains the threshold. GO needs every required "
-    "criterion to "
-    "pass; one failed criterion is a NO_GO; anything else is INCONCLUSIVE, never rounded to GO.",
-    "What the intervals do not cover: traffic that differs from this export, models that changed after their "
-    "answers were "
-    "recorded, load that differs from the load of this run, and mistakes of the judges. A judge's preference is not a "
-    "user's. Slices are shown one by one without correction for looking at many, so a single bad slice is a lead to "
-    "follow, not a verdict.",
-)
+_STOPPED = "The run stopped early"
 
 
 def view_of(report: EvaluationReport) -> ReportView:
@@ -42,7 +31,7 @@ def view_of(report: EvaluationReport) -> ReportView:
         title=f"{names[0]} in place of {production}?"
         if len(names) == 1
         else f"{plural(len(names), 'candidate')} in place of {production}",
-        subtitle=f"{report.name} · {plural(report.ingest.sampled, 'request')} · {_when(report.decided_at)}",
+        subtitle=f"{report.name} · {plural(report.ingest.sampled, 'request')} · {when(report.decided_at)}",
         facts=(
             Fact(label="Production model", value=production, note=_model_counts(report.production_models)),
             Fact(
@@ -50,7 +39,7 @@ def view_of(report: EvaluationReport) -> ReportView:
                 value=f"{report.ingest.sampled:,}",
                 note=f"of {plural(report.ingest.kept, 'usable record')}",
             ),
-            Fact(label="Decided", value=_when(report.decided_at), note=f"run {report.run_id}"),
+            Fact(label="Decided", value=when(report.decided_at), note=f"run {report.run_id}"),
         ),
         warnings=_warnings(report),
         overview=_overview(report) if several else None,
@@ -59,9 +48,7 @@ def view_of(report: EvaluationReport) -> ReportView:
             for number, candidate in enumerate(report.candidates, start=1)
         ),
         traffic=page_traffic.traffic_of(report.ingest),
-        noise=_noise(report),
-        noise_note=_noise_note(report),
-        method=_METHOD,
+        method=PARAGRAPHS,
         methods=_methods(report),
         glossary=_glossary(report),
         provenance=_provenance(report),
@@ -83,18 +70,13 @@ def _model_counts(models: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in ordered[:4]) + (", …" if len(ordered) > 4 else "")
 
 
-def _when(moment: datetime) -> str:
-    utc = moment.astimezone(UTC) if moment.tzinfo else moment
-    return f"{utc:%Y-%m-%d %H:%M} UTC"
-
-
 def _warnings(report: EvaluationReport) -> tuple[str, ...]:
     found = list(report.warnings)
     if not report.ingest.redaction_enabled:
         found.append("Redaction was turned off: this page and the store hold users' text as it was recorded.")
-    if report.stop_reason:
-        reason = report.stop_reason.replace("_", " ")
-        found.append(f"The run stopped early ({reason}). The sample so far is valid; the same command goes on.")
+    # Why a candidate was left alone on purpose is said where it is decided on; other reasons come with the report.
+    if report.stop_reason and report.stop_reason not in ON_PURPOSE and not any(w.startswith(_STOPPED) for w in found):
+        found.append(f"{_STOPPED} ({words(report.stop_reason)}). The sample so far is valid; the same command goes on.")
     if not report.show_text:
         found.append("Messages and answers are left out of this report (report.show_text is off).")
     return tuple(found)
@@ -105,9 +87,7 @@ def _overview(report: EvaluationReport) -> Table:
     metrics: dict[str, None] = {}
     for candidate in report.candidates:
         metrics |= dict.fromkeys(result.criterion.metric for result in candidate.decision.results)
-    rows = [
-        (Cell(text="Verdict"), *(Cell(text="", badge=VERDICT_BADGES[c.decision.verdict]) for c in report.candidates))
-    ]
+    rows = [(Cell(text="Verdict"), *(_overview_verdict(candidate) for candidate in report.candidates))]
     rows += [
         (_overview_head(report, name), *(_overview_cell(report, c, name) for c in report.candidates))
         for name in metrics
@@ -122,6 +102,11 @@ def _overview(report: EvaluationReport) -> Table:
     return table("Candidates side by side", ["", *(c.arm for c in report.candidates)], rows)
 
 
+def _overview_verdict(candidate: CandidateReport) -> Cell:
+    against = ", ".join(objection.title.lower() for objection in objections_of(candidate))
+    return Cell(text="", sub=against, badge=VERDICT_BADGES[candidate.decision.verdict])
+
+
 def _overview_head(report: EvaluationReport, name: str) -> Cell:
     metric = metric_of(report, name)
     found = [r.criterion for c in report.candidates for r in c.decision.results if r.criterion.metric == name]
@@ -133,63 +118,41 @@ def _overview_cell(report: EvaluationReport, candidate: CandidateReport, name: s
     found = [result for result in candidate.decision.results if result.criterion.metric == name]
     if not found:
         return Cell(text=NONE, sub="not a criterion")
-    unit = metric_of(report, name).unit
-    value = format_value(found[0].estimate.value, unit) if found[0].outcome is not Outcome.NO_DATA else ""
-    return Cell(text=value, sub=interval(found[0].estimate, unit), badge=OUTCOME_BADGES[found[0].outcome])
+    metric, result = metric_of(report, name), found[0]
+    value = format_value(result.estimate.value, metric.unit) if result.outcome is not Outcome.NO_DATA else ""
+    held = "does not count" if result.objection is not None and result.outcome is Outcome.INCONCLUSIVE else ""
+    sub = ", ".join(part for part in (bound(result, metric), held) if part)
+    return Cell(text=value, sub=sub, badge=OUTCOME_BADGES[result.outcome])
 
 
 def _overview_cost(candidate: CandidateReport) -> Cell:
-    return Cell(text=page_candidate.dollars(candidate.cost.candidate_per_1k_usd),
-                sub=f"production {page_candidate.dollars(candidate.cost.production_per_1k_usd)}")  # fmt: skip
-
-
-def _noise(report: EvaluationReport) -> Table | None:
-    floor = report.noise_floor
-    if floor is None or not floor.estimates:
-        return None
-    rows = [_noise_row(report, estimate) for estimate in floor.estimates]
-    return table("Production against itself", ["Measure", "Value", "Interval", "Pairs"], rows, numeric=(1, 2, 3))
-
-
-def _noise_row(report: EvaluationReport, estimate: Estimate) -> tuple[Cell, ...]:
-    metric = metric_of(report, estimate.metric)
-    return (
-        Cell(text=metric.title),
-        Cell(text=format_value(estimate.value, metric.unit)),
-        Cell(
-            text=format_interval(estimate.low, estimate.high, metric.unit) if interval(estimate, metric.unit) else NONE
-        ),
-        Cell(text=f"{estimate.n:,}"),
-    )
-
-
-def _noise_note(report: EvaluationReport) -> str:
-    floor = report.noise_floor
-    if floor is None:
-        return (
-            "Production was not asked a second time in this run, so how much it differs from itself is not known. "
-            "Similarity and exact match can look worse than they are. A replica section in the experiment measures it."
-        )
-    return (
-        f"{plural(floor.n, 'request')} ({100 * floor.share:.0f}% wanted) went to production a second time. A "
-        "candidate cannot "
-        "be expected to be closer to production than production is to itself."
-    )
+    return Cell(text=dollars(candidate.cost.candidate_per_1k_usd),
+                sub=f"production {dollars(candidate.cost.production_per_1k_usd)}")  # fmt: skip
 
 
 def _methods(report: EvaluationReport) -> Table | None:
-    """One row per estimator and level, with the metrics it was used for."""
-    used: dict[tuple[str, float], dict[str, None]] = {}
+    """One row per estimator and how sure its bounds are, with the metrics it was used for."""
+    used: dict[tuple[str, str, bool], dict[str, None]] = {}
     for candidate in report.candidates:
-        for estimate in (*(result.estimate for result in candidate.decision.results), *candidate.estimates):
+        decided = decided_on(candidate.decision)
+        described = {e.metric: e for e in candidate.estimates if e.value is not None} | decided
+        for name, estimate in described.items():
             if estimate.method:
-                key = (estimate.method, estimate.level)
-                used.setdefault(key, {})[metric_of(report, estimate.metric).title] = None
+                key = (estimate.method, "" if estimate.method == COUNT else _sure(estimate), name in decided)
+                used.setdefault(key, {})[metric_of(report, name).title] = None
     rows = [
-        (Cell(text=method), Cell(text=f"{100 * level:g}%"), Cell(text=", ".join(titles)))
-        for (method, level), titles in sorted(used.items())
-    ]
-    return table("Estimators and intervals", ["Method", "Level", "Used for"], rows) if rows else None
+        (Cell(text=method), Cell(text=sure or NONE), Cell(text="decides" if decides else "describes"),
+         Cell(text=", ".join(titles)))
+        for (method, sure, decides), titles in sorted(used.items(), key=lambda item: (not item[0][2], item[0]))
+    ]  # fmt: skip
+    heads = ["Method", "Each bound", "Purpose", "Used for"]
+    return table("Estimators and bounds", heads, rows, note="Explained in docs/statistics.md.") if rows else None
+
+
+def _sure(estimate: Estimate) -> str:
+    """As short as a table needs it: ``99.24%, any look``."""
+    looks = {"any": "any look", "planned": "planned looks", "one": "one look"}.get(estimate.looks, estimate.looks)
+    return f"{100 * (1 + estimate.level) / 2:.4g}%, {looks}"
 
 
 def _glossary(report: EvaluationReport) -> tuple[Fact, ...]:
@@ -198,6 +161,12 @@ def _glossary(report: EvaluationReport) -> tuple[Fact, ...]:
     return tuple(
         Fact(label=word, value=words[word]) for word in sorted(words, key=lambda word: (word.casefold(), word))
     )
+
+
+def _ended(reason: str | None) -> str:
+    if reason is None:
+        return "complete"
+    return f"early: {WHY_LEFT[reason]}" if reason in WHY_LEFT else words(reason)
 
 
 def _provenance(report: EvaluationReport) -> ProvenanceView:
@@ -219,10 +188,10 @@ def _provenance(report: EvaluationReport) -> ProvenanceView:
     return ProvenanceView(
         facts=(
             Fact(label="Run", value=report.run_id),
-            Fact(label="Started", value=_when(report.created_at)),
-            Fact(label="Decided", value=_when(report.decided_at)),
+            Fact(label="Started", value=when(report.created_at)),
+            Fact(label="Decided", value=when(report.decided_at)),
             Fact(label="Seed", value=str(report.seed)),
-            Fact(label="Ended", value=(report.stop_reason or "complete").replace("_", " ")),
+            Fact(label="Ended", value=_ended(report.stop_reason)),
             Fact(label="Command", value=report.command or "not recorded"),
             Fact(
                 label="Render again",

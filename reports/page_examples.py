@@ -1,16 +1,16 @@
 """Pairs in full: conversation, both answers with a word difference, and what every judge said."""
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from harness.domain.estimate import Unit
 from harness.domain.formatting import format_value
-from harness.domain.json import Json, Message
+from harness.domain.json import Message
 from harness.domain.judgment import Judgment, JudgmentState, Order
-from harness.domain.observation import Observation, Status, ToolCall
+from harness.domain.observation import Observation, Status
 from harness.domain.report import EvaluationReport, Example
 from reports import diff
+from reports.messages import call_views, content, message_view
 from reports.metrics import metric_of, score
 from reports.page_parts import NONE, table, words
 from reports.text import cut, one_line, plural
@@ -21,7 +21,6 @@ MESSAGE_LIMIT = 3_000
 REASON_LIMIT = 1_200
 CALL_LIMIT = 2_000
 MAX_MESSAGES = 12
-MAX_CALLS = 12
 MAX_JUDGMENTS = 40
 
 _GROUPS = (
@@ -122,7 +121,7 @@ def _whole(text: str) -> tuple[diff.Run, ...]:
 
 def _title(messages: Sequence[Message]) -> str:
     for message in reversed(messages):
-        if message.get("role") == "user" and (text := _content(message.get("content"))):
+        if message.get("role") == "user" and (text := content(message.get("content"))):
             return one_line(text, 140)
     return "A request without a user's text"
 
@@ -137,71 +136,7 @@ def _messages(messages: Sequence[Message]) -> tuple[tuple[MessageView, ...], str
 
 
 def _message(message: Message) -> MessageView:
-    bounded = cut(_content(message.get("content")), MESSAGE_LIMIT)
-    calls = []
-    for call in message.get("tool_calls") or ():
-        function = call.get("function") if isinstance(call, Mapping) else None
-        if isinstance(function, Mapping):
-            calls.append(ToolCall(name=str(function.get("name")), arguments=_decoded(function.get("arguments"))))
-    name = message.get("name") or message.get("tool_call_id")
-    role = str(message.get("role") or "unknown")
-    return MessageView(
-        role=f"{role} ({one_line(str(name), 60)})" if name else role,
-        text=bounded.text,
-        calls=_calls(calls),
-        note=bounded.note,
-    )
-
-
-def _content(content: Json) -> str:
-    """The text of a message; a part that is no text is named in brackets."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list | tuple):
-        return str(content)
-    pieces = []
-    for part in content:
-        if isinstance(part, Mapping):
-            text = part.get("text")
-            pieces.append(text if isinstance(text, str) else f"[{words(str(part.get('type') or 'part'))}]")
-        else:
-            pieces.append(str(part))
-    return "\n".join(pieces)
-
-
-def _decoded(arguments: Json) -> Json:
-    if not isinstance(arguments, str):
-        return arguments
-    try:
-        return json.loads(arguments)
-    except (ValueError, RecursionError):
-        return arguments
-
-
-def _arguments(arguments: Json) -> str:
-    if isinstance(arguments, str):
-        return arguments
-    try:
-        return json.dumps(arguments, indent=2, sort_keys=True, ensure_ascii=False, default=str)
-    except (TypeError, RecursionError):
-        # Keys of several types cannot be sorted, and a model can nest more deeply than the stack reaches.
-        return "[cannot be shown: nested too deeply or not JSON]"
-
-
-def _calls(calls: Sequence[ToolCall]) -> tuple[Fact, ...]:
-    views = []
-    for call in calls[:MAX_CALLS]:
-        arguments = call.arguments
-        if arguments is None:
-            views.append(Fact(label=call.name, value=""))
-            continue
-        bounded = cut(_arguments(arguments), CALL_LIMIT)
-        views.append(Fact(label=call.name, value=bounded.text, note=bounded.note))
-    if len(calls) > MAX_CALLS:
-        views.append(Fact(label=f"{len(calls) - MAX_CALLS} more calls", value=""))
-    return tuple(views)
+    return message_view(message, limit=MESSAGE_LIMIT, call_limit=CALL_LIMIT)
 
 
 def _answer(
@@ -217,7 +152,7 @@ def _answer(
         empty="" if runs else _empty(observation, has_calls=bool(calls), has_refusal=bool(refusal), shown=shown),
         error=_error(observation) if error else "",
         refusal=cut(refusal or "", REASON_LIMIT).text,
-        calls=_calls(calls),
+        calls=call_views(calls, limit=CALL_LIMIT),
         facts=_facts(observation),
         note=note,
     )

@@ -13,6 +13,12 @@ from reports.text import plural
 from reports.views import Cell, Fact, FunnelStep, Table, TrafficView
 
 _MANY = 8
+_UNASKED = {
+    "settled": "not asked: the decision already stood",
+    "out_of_reach": "not asked: they could not have settled it",
+    "not_replayed": "not asked yet",
+}
+"""Losses that are none, by the reason the funnel gives."""
 
 
 def funnel_of(ingest: IngestReport, candidate: CandidateReport) -> tuple[FunnelStep, ...]:
@@ -29,7 +35,7 @@ def funnel_of(ingest: IngestReport, candidate: CandidateReport) -> tuple[FunnelS
     lost_asking = {
         **{f"failed: {kind}": count for kind, count in funnel.failed.items()},
         **{f"dropped: {kind}": count for kind, count in funnel.dropped.items()},
-        **{f"skipped: {kind}": count for kind, count in funnel.skipped.items()},
+        **{_UNASKED.get(kind, f"skipped: {kind}"): count for kind, count in funnel.skipped.items()},
     }
     unanswered = {"production had no answer": funnel.completed - funnel.comparable}
     steps = [

@@ -6,57 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harness.domain.decision import CriterionResult
-from harness.domain.estimate import Estimate, Metric, Unit
-from harness.domain.formatting import format_interval, format_value
+from harness.domain.estimate import Unit
+from harness.domain.formatting import format_value
 from harness.domain.report import Distribution
-from reports.metrics import amount, passes_above, rule
+from reports.metrics import amount
 
-STRIP_WIDTH, STRIP_HEIGHT = 240, 44
 CHART_WIDTH, CHART_HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 34
 _BINS = 20
 _MAX_POINTS = 160
 
 Series = tuple[str, str, Sequence[float]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StripView:
-    """An interval held against its threshold on one line; all numbers are user units of a 240 x 44 drawing."""
-
-    title: str
-    """Accessible name."""
-    desc: str
-    """The same in words, for readers who do not see it."""
-    width: int
-    """Width of the drawing."""
-    height: int
-    """Height of the drawing."""
-    pass_x: float
-    """Left end of the side that passes."""
-    pass_width: float
-    """Width of the side that passes."""
-    threshold: float
-    """Where the threshold line stands."""
-    threshold_label: str
-    """The threshold's value."""
-    label_anchor: str
-    """SVG text-anchor that keeps the label inside."""
-    low: float | None
-    """Left end of the interval; ``None`` without interval."""
-    high: float | None
-    """Right end of the interval."""
-    low_open: bool
-    """Whether nothing bounds the interval on the left."""
-    high_open: bool
-    """Whether nothing bounds the interval on the right."""
-    value: float | None
-    """Where the measured value stands; ``None`` when there is none."""
-    noise_x: float | None
-    """Left end of what production does to itself; ``None`` without a replica."""
-    noise_width: float
-    """Width of what production does to itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,45 +130,6 @@ def stack(parts: Sequence[tuple[str, str, int]]) -> tuple[StackPart, ...]:
     return tuple(views)
 
 
-def strip(result: CriterionResult, metric: Metric, noise: Estimate | None) -> StripView | None:
-    """The drawing for one criterion; ``None`` when nothing was measured or the threshold is not a number."""
-    estimate, threshold = result.estimate, result.criterion.threshold
-    value = _finite(estimate.value)
-    if value is None or _finite(threshold) is None:
-        return None
-    low, high = _finite(estimate.low), _finite(estimate.high)
-    bounded = low is not None or high is not None
-    band = [_finite(noise.low), _finite(noise.high)] if noise else []
-    marks = [item for item in (value, threshold, low, high, *band) if item is not None]
-    at = _scale(min(marks), max(marks), 12, STRIP_WIDTH - 12)
-    line = at(threshold)
-    above = passes_above(result.criterion)
-    interval = format_interval(estimate.low, estimate.high, metric.unit) if bounded else "no interval"
-    has_band = len(band) == 2 and None not in band
-    return StripView(
-        title=f"{metric.title}: interval against threshold",
-        desc=(
-            f"Measured {format_value(value, metric.unit)}, {interval}; passes {rule(result.criterion, metric)}: "
-            f"{result.outcome.value.replace('_', ' ')}."
-        ),
-        width=STRIP_WIDTH,
-        height=STRIP_HEIGHT,
-        pass_x=line if above else 0,
-        pass_width=round(STRIP_WIDTH - line if above else line, 1),
-        threshold=line,
-        threshold_label=format_value(threshold, metric.unit, trim=True),
-        label_anchor="start" if line < 40 else "end" if line > STRIP_WIDTH - 40 else "middle",
-        low=(at(low) if low is not None else 2) if bounded else None,
-        high=(at(high) if high is not None else STRIP_WIDTH - 2) if bounded else None,
-        low_open=bounded and low is None,
-        high_open=bounded and high is None,
-        value=at(value),
-        noise_x=at(band[0]) if has_band and band[0] is not None else None,
-        noise_width=max(1.0, round(at(band[1]) - at(band[0]), 1)) if band and has_band and band[0] is not None
-        and band[1] is not None else 0.0,
-    )  # fmt: skip
-
-
 def chart(distribution: Distribution, chart_id: str, candidate: str) -> ChartView | None:
     """The distribution as drawing; ``None`` when no arm has two finite points.
 
@@ -237,7 +158,7 @@ def _curves(distribution: Distribution, chart_id: str, series: Sequence[Series],
     low, high = (max(min(finite), floor), max(finite)) if log else (min(finite), max(finite))
     ticks = _log_ticks(low, high) if log else _ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
-    across = _scale(low, high, LEFT, CHART_WIDTH - RIGHT, pad=0.0, log=log)
+    across = scale(low, high, LEFT, CHART_WIDTH - RIGHT, pad=0.0, log=log)
     lines = tuple(
         LineView(arm=arm, label=label, path=_path(values, distribution.probabilities, across, floor if log else None))
         for arm, label, values in series
@@ -272,7 +193,7 @@ def _histogram(distribution: Distribution, chart_id: str, series: Sequence[Serie
     edges = [low + (high - low) * index / _BINS for index in range(_BINS + 1)]
     masses = {arm: _masses(values, distribution.probabilities, edges) for arm, _, values in series}
     top = _nice_top(max(max(mass) for mass in masses.values()))
-    across = _scale(low, high, LEFT, CHART_WIDTH - RIGHT, pad=0.0)
+    across = scale(low, high, LEFT, CHART_WIDTH - RIGHT, pad=0.0)
     bottom = CHART_HEIGHT - BOTTOM
 
     def up(share: float) -> float:
@@ -344,11 +265,12 @@ def _unit(name: str) -> Unit:
     return Unit(name) if name in {unit.value for unit in Unit} else Unit.COUNT
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """The number, or ``None`` for one that has no place on a line."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def _scale(
+def scale(
     low: float, high: float, start: float, end: float, *, pad: float = 0.08, log: bool = False
 ) -> Callable[[float], float]:
     """A function from values to coordinates, one decimal, the range widened by ``pad`` on both sides."""

@@ -14,7 +14,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("harness", "judges", "prompts", "reports")
 SOURCES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
-HEAVY = {"litellm", "torch", "pandas", "numpy", "scipy", "sqlalchemy", "sentence_transformers", "altair", "pyarrow"}
+HEAVY = {
+    "litellm", "torch", "pandas", "numpy", "scipy", "sqlalchemy", "sentence_transformers", "altair", "pyarrow",
+    "starlette", "uvicorn",
+}  # fmt: skip
 
 
 def relative(file: Path) -> str:
@@ -79,7 +82,7 @@ def test_help_loads_no_heavy_library():
     assert loaded_after(code) & HEAVY == set()
 
 
-@pytest.mark.parametrize("command", ["run", "report", "demo", "models", "compare"])
+@pytest.mark.parametrize("command", ["run", "report", "demo", "models", "compare", "label", "labels"])
 def test_a_commands_help_loads_no_heavy_library(command):
     code = f"from harness.cli import main\ncode = main([{command!r}, '--help'])\nassert code == 0, code"
     assert loaded_after(code) & HEAVY == set()
@@ -123,7 +126,8 @@ def test_the_wheel_holds_every_file_the_packages_need(wheel):
     shipped = set(wheel.namelist())
     data = [file for file in tracked_files() if relative(file).split("/")[0] in PACKAGES]
     assert {relative(file) for file in data} - shipped == set()
-    for needed in (r"prompts/.+/v\d+", r"reports/templates/.+", r"harness/demo/.+\.jsonl\.gz", r"harness/demo/.+\.yaml",
+    for needed in (r"prompts/.+/v\d+", r"reports/templates/.+", r"harness/web/templates/.+", r"harness/web/static/.+",
+                   r"harness/demo/.+\.jsonl\.gz", r"harness/demo/.+\.yaml",
                    r"harness/store/.*versions/.+\.py", r"harness/cli/experiment\.yaml",
                    r"harness/judging/canaries\.yaml"):  # fmt: skip
         assert any(re.fullmatch(f"{needed}.*", name) for name in shipped), needed

@@ -7,6 +7,9 @@ even after it has killed the asker.
 import asyncio
 import json
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ANSWER = "The capital of France is Paris."
@@ -91,6 +94,28 @@ class Upstream:
                 writer.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
             writer.write(b"0\r\n\r\n")
         await writer.drain()
+
+
+@contextmanager
+def in_thread(upstream: Upstream) -> Iterator[Upstream]:
+    """Serve in a thread of its own, for tests whose caller needs the event loop to itself."""
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(upstream.start())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def stop() -> None:
+        server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    try:
+        yield upstream
+    finally:
+        asyncio.run_coroutine_threadsafe(stop(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 async def _main(log: Path, delay_s: float) -> None:

@@ -13,7 +13,8 @@ from harness.cli import output
 from harness.errors import HarnessError, Interrupted
 
 COMMANDS = (
-    "init", "doctor", "demo", "plan", "calibrate", "run", "compare", "ingest", "replay", "judge", "decide", "report",
+    "init", "doctor", "demo", "plan", "calibrate", "run", "compare", "ingest", "replay", "judge", "label", "labels",
+    "decide", "report",
     "runs", "judges", "models",
 )  # fmt: skip
 

@@ -36,4 +36,16 @@ RetryErrors: TypeAlias = Annotated[
     bool,
     typer.Option("--retry-errors", help="Ask requests again that failed before.", envvar="HARNESS_RETRY_ERRORS"),
 ]
+StoredRun: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        help="Run id (`harness runs list`), or the experiment file of the run.",
+        envvar="HARNESS_RUN",
+        metavar="RUN|EXPERIMENT.yaml",
+    ),
+]
+Arm: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--arm", help="Candidate, or replica; by default the only candidate.", envvar="HARNESS_ARM"),
+]
 RUNS_DIR = Path("runs")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 from harness.errors import InfrastructureError
@@ -36,6 +37,13 @@ def out_json(value: Any) -> None:
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
     text = orjson.dumps(value, option=options, default=str).decode()
     _write(sys.stdout, text.translate(_ESCAPED) + "\n")
+
+
+def out_json_lines(values: Iterable[Any]) -> None:
+    """JSON lines, to stdout; whatever could drive a terminal escaped."""
+    import orjson
+
+    _write(sys.stdout, "".join(orjson.dumps(value).decode().translate(_ESCAPED) + "\n" for value in values))
 
 
 def mute(stream: TextIO) -> None:

@@ -88,7 +88,8 @@ def _rows(arm: "ArmPlan") -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for item in arm.forecasts:
         metric = metric_for(item.criterion.metric)
-        shown = {f"{100 * power:.0f}%": "never" if n is None else f"{n:,}" for power, n in item.pairs.items()}
+        none = "unknown" if item.spread is None else "never"
+        shown = {f"{100 * power:.0f}%": none if n is None else f"{n:,}" for power, n in item.pairs.items()}
         advisory = "" if item.criterion.required else " (advisory)"
         rows.append(
             {

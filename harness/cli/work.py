@@ -132,6 +132,23 @@ def stored_session(run_id: str, *, store: str | None, runs_dir: Path, quiet: boo
         )
 
 
+@contextmanager
+def named_session(source: str, *, store: str | None, runs_dir: Path) -> Iterator["Session"]:
+    """A session on a stored run, named by its id or by its experiment file; does not keep other commands from it.
+
+    A file's experiment counts as it is now, so that a changed candidate's answers are those of the file.
+    """
+    from harness.config import Experiment, load_experiment
+    from harness.pipeline.session import Session, stored_run
+
+    settings = settings_for(store, runs_dir)
+    parsed = load_experiment(Path(source)) if source.endswith((".yaml", ".yml")) else None
+    with opened_store(settings) as opened:
+        run = stored_run(opened, source if parsed is None else parsed.default_run_id)
+        experiment = parsed or Experiment.model_validate(dict(run.experiment))
+        yield Session(experiment=experiment, run_id=run.id, store=opened, runs_dir=settings.runs_dir)
+
+
 def run_until_stopped(work: Callable[[], Awaitable[T]], stop: "StopSignal") -> T:
     """Run async work; the first Ctrl-C or SIGTERM finishes what is in flight, the second abandons it.
 

@@ -70,13 +70,16 @@ class Experiment(Section):
     @property
     def ingest_fingerprint(self) -> str:
         """Hash of everything that decides which exchanges are sampled and how they are stored."""
-        traffic = self.traffic.model_dump(mode="json", exclude={"requests_per_month"})
-        return digest({"traffic": traffic, "files": [identity(pattern) for pattern in self.traffic.source]})
+        return self._traffic_digest(exclude={"requests_per_month": True})
 
     @property
     def sequence(self) -> str:
         """Hash of what decides the order of the traffic; a larger sample of the same export has the same one."""
-        traffic = self.traffic.model_dump(mode="json", exclude={"requests_per_month": True, "sample": {"size", "rate"}})
+        return self._traffic_digest(exclude={"requests_per_month": True, "sample": {"size", "rate"}})
+
+    def _traffic_digest(self, exclude: dict[str, Any]) -> str:
+        """By what the files hold, not by how their place is written: a run is found again from any folder."""
+        traffic = self.traffic.model_dump(mode="json", exclude={"source": True, **exclude})
         return digest({"traffic": traffic, "files": [identity(pattern) for pattern in self.traffic.source]})
 
     @property

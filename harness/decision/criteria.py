@@ -198,8 +198,10 @@ def _sentence(
         return f"{metric.title} is {_claim(criterion, estimate, metric, good=True)}: {wanted} as required."
     if outcome is Outcome.FAIL:
         return f"{metric.title} is {_claim(criterion, strict, metric, good=False)}: required is {wanted}."
-    measured = f"{metric.title} is {format_estimate(estimate, metric.unit)}"
-    if estimate.low is None and estimate.high is None:
+    # Bounds that would fail one rule alone may leave it open among several: then it is the wider ones that straddle.
+    shown = strict if _fails(criterion, estimate) else estimate
+    measured = f"{metric.title} is {format_estimate(shown, metric.unit)}"
+    if shown.low is None and shown.high is None:
         why = f"; {estimate.notes[0]}" if estimate.notes else ""
         return f"{measured}, but has no interval to hold against {wanted}{why}."
     threshold = format_value(criterion.threshold, metric.unit, trim=True)

@@ -35,9 +35,9 @@ def measures(scope: Scope) -> Measures:
 
 
 def _difference(scope: Scope, judge: str, metric: Metric, derived: Metric) -> Estimate:
-    if scope.floor is None:
+    if scope.of_replica is None:
         return _without(scope, derived.name)
-    candidate, replica = _values(scope, judge, metric), _values(_of_replica(scope), judge, metric)
+    candidate, replica = _values(scope, judge, metric), _values(scope.of_replica, judge, metric)
     if derived.name.startswith(names.DISSIMILAR_FROM_FLOOR.name):
         candidate, replica = _below(candidate), _below(replica)
     low, high = quality.bounds_of(derived) or (-1.0, 1.0)
@@ -66,10 +66,10 @@ def _below(values: Floats) -> Floats:
 
 def _latency(scope: Scope, percentile: str, name: str) -> Estimate:
     """Candidate over replica, both asked by us at about the same time: the recording's own conditions cancel."""
-    if scope.floor is None or scope.floor_rows is None:
+    if scope.of_replica is None:
         return _without(scope, name)
-    candidate, replica = scope.evidence.candidate, scope.floor.candidate
-    fresh = scope.rows.both_asked & scope.floor_rows.both_asked & ~candidate.cache_hit & ~replica.cache_hit
+    candidate, replica = scope.evidence.candidate, scope.of_replica.evidence.candidate
+    fresh = scope.rows.both_asked & scope.of_replica.rows.both_asked & ~candidate.cache_hit & ~replica.cache_hit
     return quantiles.quantile_ratio(
         service.latency_of(candidate, "latency_ms")[fresh],
         service.latency_of(replica, "latency_ms")[fresh],
@@ -79,11 +79,6 @@ def _latency(scope: Scope, percentile: str, name: str) -> Estimate:
         level=scope.level,
         looks=scope.looks,
     )
-
-
-def _of_replica(scope: Scope) -> Scope:
-    assert scope.floor is not None  # noqa: S101  callers have looked
-    return Scope(evidence=scope.floor, level=scope.level, looks=scope.looks, judge_metrics=scope.judge_metrics)
 
 
 def _without(scope: Scope, name: str) -> Estimate:

@@ -28,7 +28,7 @@ _POWERS = (0.5, 0.8, 0.95)
 _PILOT = 50
 """Pairs from which a measured spread is better than a supposed one."""
 _PERCENTILE = re.compile(r"(?:latency|ttft)_(p\d\d)_ratio(?:_from_floor)?$")
-_SAME: Mapping[Unit, float] = {Unit.RATIO: 1.0, Unit.POINTS: 0.0, Unit.SHARE: 0.5}
+_SAME: Mapping[Unit, float] = {Unit.RATIO: 1.0, Unit.POINTS: 0.0}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,9 +89,7 @@ def _one(
     if metric.unit is Unit.COUNT:
         count = math.ceil(criterion.threshold)
         return _forecast(criterion, truth=None, spread=None, basis="counted", pairs=dict.fromkeys(_POWERS, count))
-    truth = truths.get(criterion.metric, 0.0 if criterion.metric.endswith("_from_floor") else _SAME.get(metric.unit))
-    if _PERCENTILE.match(criterion.metric) and criterion.metric not in truths:
-        truth = 1.0
+    truth = truths.get(criterion.metric, _if_equal(criterion.metric, metric.unit))
     spread, basis = _spread(criterion.metric, metric.unit, production, pilot)
     if truth is None or spread is None:
         note = "nothing is known of it yet: a pilot of 100 requests will tell"
@@ -101,6 +99,15 @@ def _one(
         return _forecast(criterion, truth=truth, spread=spread, basis=basis, pairs=dict.fromkeys(_POWERS), note=note)
     pairs = {power: _pairs(criterion, terms, truth, spread, metric.unit, power) for power in _POWERS}
     return _forecast(criterion, truth=truth, spread=spread, basis=basis, pairs=pairs)
+
+
+def _if_equal(name: str, unit: Unit) -> float | None:
+    """What the metric is of a candidate that is exactly as good as production; ``None`` where that is not known."""
+    if name.startswith("win_rate"):
+        return 0.0 if "_from_floor" in name else 0.5
+    if "_from_floor" in name and unit is not Unit.RATIO:
+        return 0.0
+    return _SAME.get(unit)
 
 
 def _forecast(

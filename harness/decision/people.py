@@ -9,7 +9,6 @@ from harness.decision import quality
 from harness.decision.scope import Measures, Scope
 from harness.domain.estimate import Estimate
 from harness.domain.metrics import WIN_RATE_CORRECTED
-from harness.stats import clusters as cl
 from harness.stats import ppi
 from harness.stats.evidence import Bools, Floats, LabelColumn
 from harness.stats.looks import AnyLook, Looks
@@ -33,7 +32,8 @@ def measures(scope: Scope) -> Measures:
 def corrected(scope: Scope, judge: str, name: str) -> Estimate:
     """The win rate people would give: PPI++ over answered pairs, failures settling the pairs they are in.
 
-    Labels of pairs that no known random design drew correct nothing and are left out.
+    Labels of pairs that no known random design drew correct nothing and are left out. Fewer than 50 others leave it
+    without an interval.
     """
     answered, people, propensity = _drawn(scope)
     if people is None:
@@ -47,7 +47,8 @@ def corrected(scope: Scope, judge: str, name: str) -> Estimate:
         level=scope.level,
         multiplier=_multiplier(scope),
     )
-    return replace(_with_failures(found, scope), level=scope.level, looks=scope.looks.name)
+    found = replace(quality.with_failures(found, scope), level=scope.level, looks=scope.looks.name)
+    return replace(found, low=None, high=None) if n_labels(found) < FEWEST_LABELS else found
 
 
 def bias(scope: Scope, judge: str) -> Estimate:
@@ -98,20 +99,3 @@ def _multiplier(scope: Scope) -> ppi.Multiplier | None:
         return None
     looks: Looks = AnyLook(t_opt=_LABEL_HORIZON) if scope.looks.name == "any" else scope.looks
     return lambda clusters: looks.multiplier(scope.level, clusters)
-
-
-def _with_failures(found: Estimate, scope: Scope) -> Estimate:
-    """(1 - f) times the rate over answers plus what failures are worth, the error carrying how many there are."""
-    keep = scope.rows.both_asked
-    failed, worth = scope.rows.settled[keep], scope.rows.worth[keep]
-    if found.value is None or found.std_error is None or not failed.any():
-        return found
-    share = float(failed.mean())
-    moved = np.where(failed, worth - found.value, 0.0)
-    of_failures = cl.covariance_of_means(moved, moved, cl.encode(scope.evidence.clusters[keep]))
-    error = float(np.sqrt(((1 - share) * found.std_error) ** 2 + of_failures))
-    stretch = error / found.std_error if found.std_error > 0 else 1.0
-    value = found.value + float(moved.mean())
-    low = None if found.low is None else max(value - (found.value - found.low) * stretch, 0.0)
-    high = None if found.high is None else min(value + (found.high - found.value) * stretch, 1.0)
-    return replace(found, value=value, low=low, high=high, std_error=error)

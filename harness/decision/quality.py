@@ -1,5 +1,6 @@
 """What judges and people say about the answers."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -11,8 +12,10 @@ from harness.decision.scope import Measures, Scope
 from harness.domain import metrics as names
 from harness.domain.estimate import Direction, Estimate, Metric, Unit
 from harness.domain.metrics import METRICS
+from harness.stats import clusters as cl
 from harness.stats import means, proportions
 from harness.stats.evidence import Floats
+from harness.stats.looks import EXACT_AT
 
 
 def metric_names(judge_metrics: Mapping[str, Metric]) -> dict[str, str]:
@@ -88,11 +91,28 @@ def win_rate(scope: Scope, judge: str, name: str) -> Estimate:
         "failures": float(np.sum(rows.candidate_failed[keep])),
         "production_failures": float(np.sum(rows.production_failed[keep])),
     }
+    if rate.n_clusters == rate.n:
+        counts |= _signs(np.where(failed, rows.worth[keep], scores), scope)
     if not np.isfinite(scores).any():
         # Failures alone are no preference: without one judged answer there is no win rate to speak of.
         rate = replace(rate, value=None, low=None, high=None, std_error=None, n=0)
     missing = int(np.sum(rows.production_asked)) - int(np.sum(keep))
     return replace(rate, n_missing=rate.n_missing + missing, extra=counts)
+
+
+def _signs(scores: Floats, scope: Scope) -> dict[str, float]:
+    """Log e-values of the exact sequential sign test, for more wins than losses and for fewer; independent rows only.
+
+    Ties are left out. They hold at any look and with any number of rows, where the interval is asymptotic.
+    """
+    from harness.stats import mixtures
+
+    wins, losses = float(np.sum(scores > 0.5)), float(np.sum(scores < 0.5))
+    tuned = {"alpha": (1 - scope.level) / 2, "t_opt": EXACT_AT}
+    return {
+        "log_e_more_wins": float(mixtures.sign_test_log_e(wins, losses, **tuned)),
+        "log_e_more_losses": float(mixtures.sign_test_log_e(losses, wins, **tuned)),
+    }
 
 
 def _given_answer(scope: Scope, judge: str, name: str) -> Estimate:
@@ -130,6 +150,35 @@ def _score(scope: Scope, judge: str, metric: Metric) -> Estimate:
 def bounds_of(metric: Metric) -> tuple[float, float] | None:
     """Lowest and highest value one pair can have; ``None`` when unbounded."""
     return metric.bounds or {Unit.SHARE: (0.0, 1.0), Unit.POINTS: (-1.0, 1.0)}.get(metric.unit)
+
+
+def with_failures(found: Estimate, scope: Scope) -> Estimate:
+    """A rate over answers as one over all pairs: (1 - f) of it plus what failures are worth.
+
+    How many failures there are may have been luck, so that the distance to each end gets their part in quadrature.
+    """
+    keep = scope.rows.both_asked
+    failed, worth = scope.rows.settled[keep], scope.rows.worth[keep]
+    if found.value is None or not failed.any():
+        return found
+    answered = 1.0 - float(failed.mean())
+    moved = np.where(failed, worth - found.value, 0.0)
+    value = found.value + float(moved.mean())
+    if found.std_error is None:
+        return replace(found, value=value, low=None, high=None)
+    codes = cl.encode(scope.evidence.clusters[keep])
+    luck = float(np.sqrt(cl.covariance_of_means(moved, moved, codes)))
+    beyond = scope.looks.multiplier(scope.level, cl.count(codes)) * luck
+    down, up = (
+        None if end is None else math.hypot(answered * (end - found.value), beyond) for end in (found.low, found.high)
+    )
+    return replace(
+        found,
+        value=value,
+        low=None if down is None else max(value - down, 0.0),
+        high=None if up is None else min(value + up, 1.0),
+        std_error=math.hypot(answered * found.std_error, luck),
+    )
 
 
 def _unknown(name: str) -> Metric:

@@ -13,7 +13,7 @@ from harness.domain.decision import Criterion, Decision, Objection, Terms, Verdi
 from harness.domain.estimate import Estimate, Metric
 from harness.domain.formatting import format_interval, format_value
 from harness.domain.health import JudgeHealth
-from harness.domain.metrics import COVERAGE, WIN_RATE
+from harness.domain.metrics import COVERAGE, DERIVED, WIN_RATE, WIN_RATE_CORRECTED
 from harness.domain.slices import SliceTest
 from harness.stats.evidence import Evidence
 from harness.stats.looks import ONE_LOOK, AnyLook, Looks, PlannedLooks
@@ -84,9 +84,9 @@ def _planned(
     reached: Reached | None = None
     for look, fraction in enumerate(fractions, start=1):
         n = math.ceil(fraction * horizon)
-        if not np.all(evidence.candidate.status[:n] != ""):
+        if not n or not np.all(evidence.candidate.status[:n] != ""):
             break
-        rows = np.arange(n)
+        rows = slice(0, n)
         at = replace(terms, planned_look=look, n_look=n, horizon=horizon)
         reached = _at_look(
             evidence.take(rows),
@@ -99,7 +99,7 @@ def _planned(
             return reached
     if reached is not None:
         return reached
-    nothing = evidence.take(np.arange(0))
+    nothing = evidence.take(slice(0, 0))
     at = replace(terms, planned_look=0, n_look=0, horizon=horizon)
     return _at_look(nothing, replace(rulebook, terms=at), PlannedLooks(fractions[:1]), floor=None, health=health)
 
@@ -112,10 +112,12 @@ def _at_look(
     floor: Evidence | None,
     health: Mapping[str, JudgeHealth],
 ) -> Reached:
-    names = {criterion.metric for criterion in rulebook.criteria} | {COVERAGE.name}
+    wanted = {criterion.metric for criterion in rulebook.criteria}
     alpha = rulebook.terms.pass_alpha
 
-    def estimated(data: Evidence, side_alpha: float, beside: Evidence | None) -> dict[str, Estimate]:
+    def estimated(
+        data: Evidence, side_alpha: float, beside: Evidence | None, names: Collection[str] = wanted
+    ) -> dict[str, Estimate]:
         return metrics.estimates(
             data,
             level=1 - 2 * side_alpha,
@@ -125,7 +127,7 @@ def _at_look(
             only=names,
         )
 
-    passing = estimated(evidence, alpha, floor)
+    passing = estimated(evidence, alpha, floor, wanted | {COVERAGE.name})
     strict = passing if rulebook.n_required == 1 else estimated(evidence, alpha / rulebook.n_required, floor)
     of_floor = {} if floor is None else estimated(floor, alpha, None)
     scopes = [
@@ -152,7 +154,7 @@ def _at_look(
         objections=(
             *_unbelieved(rulebook, health, corrected),
             *heard,
-            *_verbose(scopes[0], rulebook, passing),
+            *_verbose(scopes[0], rulebook, passing, corrected),
             *slices.objections(tests, described),
         ),
         terms=rulebook.terms,
@@ -172,11 +174,8 @@ def _unbelieved(rulebook: Rulebook, health: Mapping[str, JudgeHealth], corrected
         remedy = " ".join(dict.fromkeys(check.remedy for check in known.failed if check.remedy))
         for criterion in rulebook.criteria:
             base, _, whose = criterion.metric.partition(":")
-            if (
-                criterion.metric not in corrected
-                and whose == own
-                and _comes_of(base, rulebook.judge_metrics[judge].name)
-            ):
+            rests = whose == own and _comes_of(base, rulebook.judge_metrics[judge].name)
+            if rests and criterion.metric not in corrected:
                 found.append(Objection(kind="judge", sentence=sentence, remedy=remedy, metric=criterion.metric))
     return found
 
@@ -188,7 +187,8 @@ def _count(health: JudgeHealth) -> str:
 
 def _comes_of(metric: str, judged: str) -> bool:
     """Whether a metric is a judge's own or derived from it; what people corrected no longer rests on the judge."""
-    return metric == judged or (metric.startswith(f"{judged}_") and metric != "win_rate_corrected")
+    derived = {item.name for item in DERIVED.get(judged, ())} - {WIN_RATE_CORRECTED.name}
+    return metric == judged or metric in derived
 
 
 def _people(
@@ -250,12 +250,17 @@ def _beyond(criterion: Criterion, rate: Estimate) -> bool:
     return rate.high is not None and rate.high < criterion.threshold
 
 
-def _verbose(scope: Scope, rulebook: Rulebook, passing: Mapping[str, Estimate]) -> list[Objection]:
-    """A win rate that changes sides of the threshold when both answers are equally long is a matter of length."""
+def _verbose(
+    scope: Scope, rulebook: Rulebook, passing: Mapping[str, Estimate], corrected: Collection[str]
+) -> list[Objection]:
+    """A win rate that changes sides of the threshold when both answers are equally long is a matter of length.
+
+    One that people's labels corrected is theirs: what length does to the judge does not concern it.
+    """
     found = []
     for judge, name in quality.preferences(scope).items():
         raw = passing.get(name)
-        if raw is None or raw.value is None:
+        if raw is None or raw.value is None or name in corrected:
             continue
         controlled = verbosity.controlled(scope, judge, name)
         if controlled.value is None:

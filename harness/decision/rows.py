@@ -1,11 +1,12 @@
 """Which rows say something about which question."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.domain.observation import ErrorKind
-from harness.stats.evidence import Bools, Evidence, Floats
+from harness.stats.evidence import ArmColumns, Bools, Evidence, Floats
 
 _SETUP = tuple(kind.value for kind in ErrorKind if kind.is_setup)
 _SETUP_ALONE = tuple(kind.value for kind in ErrorKind if kind.is_setup_alone)
@@ -29,9 +30,9 @@ class Rows:
     def of(cls, evidence: Evidence) -> "Rows":
         """The rows of one arm's evidence."""
         production, candidate = evidence.production, evidence.candidate
-        kinds = candidate.error_kind.astype(str)
-        heard = candidate.completed | (candidate.failed & ~np.isin(kinds, _SETUP_ALONE))
-        setup = candidate.failed & np.isin(kinds, _SETUP if heard.any() else _SETUP_ALONE)
+        alone = _failed_by(candidate, _SETUP_ALONE)
+        heard = candidate.completed | (candidate.failed & ~alone)
+        setup = _failed_by(candidate, _SETUP) if heard.any() else alone
         asked = production.completed | production.failed
         failed = candidate.failed & ~setup
         return cls(
@@ -52,3 +53,11 @@ class Rows:
     def worth(self) -> Floats:
         """What a settled row is worth: 0 when the candidate alone failed, 1 when production did, else 0.5."""
         return (1.0 + self.production_failed - self.candidate_failed.astype(np.float64)) / 2
+
+
+def _failed_by(arm: ArmColumns, kinds: Collection[str]) -> Bools:
+    """Rows that failed with an error of one of the ``kinds``; failures are few, so only they are looked at."""
+    failed = np.flatnonzero(arm.failed)
+    found = np.zeros(len(arm.failed), dtype=np.bool_)
+    found[failed] = [kind in kinds for kind in arm.error_kind[failed]]
+    return found

@@ -33,6 +33,8 @@ class Scope:
         return Rows.of(self.evidence)
 
     @cached_property
-    def floor_rows(self) -> Rows | None:
-        """Rows of the replica."""
-        return None if self.floor is None else Rows.of(self.floor)
+    def of_replica(self) -> "Scope | None":
+        """The replica in the candidate's place."""
+        if self.floor is None:
+            return None
+        return Scope(evidence=self.floor, level=self.level, looks=self.looks, judge_metrics=self.judge_metrics)

@@ -20,6 +20,9 @@ from harness.stats.looks import ONE_LOOK, Looks
 
 _T_OPT = 500.0
 """Pairs of a slice at which its e-value grows best."""
+_ALPHA = 0.005
+"""At which it grows best as well: what one of twenty slices is held against. Tuning to the slices found so far would
+be a choice made after looking."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,10 +61,9 @@ def examine(
         adjusted = multiplicity.benjamini_hochberg(ndtr(-scores), q=false_discoveries)
         shown, flags = adjusted.p, adjusted.rejected
     else:
-        alpha = false_discoveries / len(found)
         units = [item.estimate.n_clusters for item in found]
         logs = [
-            asymptotic.log_e_value(score * math.sqrt(n), n, 1.0, mean=0.0, alpha=alpha, t_opt=_T_OPT)
+            asymptotic.log_e_value(score * math.sqrt(n), n, 1.0, mean=0.0, alpha=_ALPHA, t_opt=_T_OPT)
             for score, n in zip(scores, units, strict=True)
         ]
         shown = np.exp(np.minimum(logs, 700.0))

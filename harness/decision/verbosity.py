@@ -9,8 +9,10 @@ from harness.decision import quality
 from harness.decision.scope import Measures, Scope
 from harness.domain.estimate import Estimate
 from harness.domain.metrics import MARKDOWN_DIFFERENCE, WIN_RATE_CONTROLLED
+from harness.stats import clusters as cl
 from harness.stats import length_control
 from harness.stats.evidence import Bools, Floats
+from harness.stats.looks import one_look_level
 
 
 def measures(scope: Scope) -> Measures:
@@ -24,32 +26,22 @@ def measures(scope: Scope) -> Measures:
 def controlled(scope: Scope, judge: str, name: str) -> Estimate:
     """The win rate at equal length, and equal Markdown where a judge measured that; failures settle their pairs."""
     keep = scope.rows.both_answered
+    clusters = scope.evidence.clusters[keep]
+    conversations = cl.count(cl.encode(clusters))
     found = length_control.length_controlled(
         quality.values_of(scope, judge)[keep],
         scope.evidence.candidate.answer_chars[keep],
         scope.evidence.production.answer_chars[keep],
-        scope.evidence.clusters[keep],
+        clusters,
         style=_style(scope, keep),
         metric=name,
-        level=scope.level,
+        level=one_look_level(scope.looks, scope.level, conversations),
     )
-    if found.value is None:
+    found = replace(quality.with_failures(found, scope), level=scope.level, looks=scope.looks.name)
+    if found.value is None or found.n_clusters >= scope.looks.least_units:
         return found
-    asked = scope.rows.both_asked
-    failed = scope.rows.settled[asked]
-    share = 1.0 - float(failed.mean())
-    gained = float(np.where(failed, scope.rows.worth[asked], 0.0).mean())
-    low, high = found.low, found.high
-    if scope.looks.name != "one" and found.std_error is not None:
-        half = scope.looks.multiplier(scope.level, found.n_clusters) * found.std_error
-        low, high = max(found.value - half, 0.0), min(found.value + half, 1.0)
-    return replace(
-        found,
-        value=share * found.value + gained,
-        low=None if low is None else share * low + gained,
-        high=None if high is None else share * high + gained,
-        looks=scope.looks.name,
-    )
+    least = f"an interval for more than one look needs {scope.looks.least_units} conversations"
+    return replace(found, low=None, high=None, notes=(*found.notes, least))
 
 
 def _style(scope: Scope, keep: Bools) -> Floats | None:

@@ -18,7 +18,7 @@ WIN_RATE = _metric(
     "Win rate",
     Unit.SHARE,
     _HIGHER,
-    "How often the judge prefers the candidate's answer, a tie counting half and a failed request as a loss.",
+    "How often the judge prefers the candidate's answer, a tie counting half and a failure as a loss of its side.",
 )
 WIN_RATE_GIVEN_ANSWER = _metric(
     "win_rate_given_answer",

@@ -16,7 +16,7 @@ from harness.domain.json import Message
 from harness.domain.judgment import Judgment
 from harness.domain.observation import Observation
 from harness.domain.run import IngestReport
-from harness.domain.slices import SliceTest
+from harness.domain.slices import SlicePlan, SliceTest
 
 REPORT_SCHEMA = 2
 
@@ -202,6 +202,7 @@ class CandidateReport:
     people: PeopleReport | None = None
     """``None`` when nobody labelled a pair."""
     slice_tests: tuple[SliceTest, ...] = ()
+    slice_plan: SlicePlan | None = None
     attempts: tuple[Attempt, ...] = ()
     """Every attempt of the candidate's family that is in the store, this one included."""
     stopping: StoppingReport | None = None

@@ -34,7 +34,8 @@ class Run:
     seed: int
     versions: Mapping[str, str] = field(default_factory=dict)
     stop_reason: str | None = None
-    """Why the last replay or judge stage ended early: ``budget``, ``time_limit``, ``interrupted``; else ``None``."""
+    """Why asking or judging ended before all of the sample: ``settled``, ``out_of_reach``, ``budget``, ``time_limit``,
+    ``interrupted``; else ``None``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

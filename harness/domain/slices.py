@@ -4,6 +4,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SlicePlan:
+    """How slices are held against the criteria, fixed before anybody looked."""
+
+    min_pairs: int
+    """Fewest pairs for which a slice is tested."""
+    false_discoveries: float
+    """Expected share of false alarms among the slices that are flagged."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SliceTest:
     """Whether one slice is on the wrong side of one criterion."""
 

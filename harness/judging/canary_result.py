@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from harness.domain.health import HealthCheck, HealthState
@@ -11,12 +11,14 @@ from harness.domain.judgment import Judgment, JudgmentState, Order, UnscoredReas
 from harness.judging import transcript
 from harness.judging.asking import Rung
 from harness.judging.canaries import Canary, by_canary, canary_pairs, is_read
-from harness.judging.protocol import Judge
+from harness.judging.protocol import Judge, counts_verdicts
 
 RIGHT_SHARE = 0.75
 """Least share of the known answers a judge has to find. Guessing gets there on 16 pairs once in 26 times."""
 _READ_SHARE = 0.75
 """Least share of the injections that has to be read before none won means something."""
+CLEAR_LEAD = 0.1
+"""Least mean preference for right answers, above a half, for win rates to move when answers do."""
 _LEAN = 0.9
 """A judge leans to a slot, or to longer answers, when it prefers them this often."""
 _EVEN = 1e-9
@@ -49,12 +51,17 @@ class CanaryResult:
     """Ids of the injections whose answer got more than half of the preference."""
     split: tuple[str, ...] = ()
     """Ids of the identical pairs that were not called a tie."""
+    lead: float | None = None
+    """Mean preference for the right answer less a half, over the known pairs that were scored, -0.5 to 0.5: how far a
+    win rate can be from a half, whatever the answers. A judge can be right every time by a hair."""
     flips: int = 0
     """Pairs whose two orders had opposite winners."""
     first_slot: float | None = None
     """How often the answer shown first was preferred, a tie as a half; ``None`` when no verdict has an order."""
     longer: float | None = None
     """How often the longer answer won, of the known pairs that were decided."""
+    by_verdict: bool = False
+    """Whether probabilities count as the verdict they come to, so that being right by a hair is being right."""
     soft: bool = False
     """Whether verdicts are token probabilities rather than words."""
 
@@ -79,7 +86,7 @@ def result_of(judge: Judge, found: Sequence[Judgment]) -> CanaryResult:
     tally = _Tally()
     for canary in canary_pairs():
         tally.add(canary, rows[canary.pair.exchange_id], read=is_read(judge, rows[canary.pair.exchange_id]))
-    return tally.result()
+    return replace(tally.result(), by_verdict=counts_verdicts(judge))
 
 
 def checks_of(result: CanaryResult) -> tuple[HealthCheck, HealthCheck]:
@@ -98,6 +105,7 @@ class _Tally:
         self.flips = 0
         self.slots: list[float] = []
         self.longer: list[bool] = []
+        self.leads: list[float] = []
         self.parsers: set[str] = set()
 
     def add(self, canary: Canary, rows: Sequence[Judgment], *, read: bool) -> None:
@@ -121,6 +129,8 @@ class _Tally:
         self.counts[f"{canary.kind} {ending}"] += 1
         if canary.kind == "injection" and ending == "wrong":
             self.won.append(canary.id)
+        if canary.kind == "known":
+            self.leads.append(better)
         self._lean(canary, scored, lead)
 
     def _lean(self, canary: Canary, scored: Sequence[Judgment], lead: float) -> None:
@@ -149,6 +159,7 @@ class _Tally:
             injections_unread=counts["injection unread"],
             won=tuple(self.won),
             split=tuple(self.split),
+            lead=fmean(self.leads) if self.leads else None,
             flips=self.flips,
             first_slot=fmean(self.slots) if self.slots else None,
             longer=fmean(self.longer) if self.longer else None,
@@ -182,6 +193,12 @@ def _known(result: CanaryResult) -> HealthCheck:
         why = ", ".join(f"{reason} {n}" for reason, n in result.reasons.items())
         sentence = f"It has been right on {counted}; {result.needed} are needed. Without a verdict: {why}."
         state, remedy = HealthState.UNKNOWN, "Run the same command again, once the judge's provider answers."
+    elif not result.by_verdict and result.lead is not None and result.lead < CLEAR_LEAD:
+        sentence = (
+            f"It is right on {counted}, but by a hair: right answers get {0.5 + result.lead:.1%} of the preference, so "
+            "win rates stay near 50% however good or bad the candidate is."
+        )
+        state, remedy = HealthState.FAIL, "Count verdicts (`counting: verdicts`), or take a stronger model."
     elif result.split:
         sentence = f"It is right on {counted}, but prefers one of two identical answers."
         state, remedy = HealthState.WARN, _STRONGER

@@ -112,6 +112,11 @@ def models_of(judge: Judge) -> tuple[ModelSpec, ...]:
     return tuple(value for value in values if isinstance(value, ModelSpec))
 
 
+def counts_verdicts(judge: Judge) -> bool:
+    """Whether the judge's probabilities count as the verdict they come to, not as they are."""
+    return getattr(judge, "counting", "shares") == "verdicts"
+
+
 def fingerprint(judge: Judge, embedder: Embedder | None = None) -> str:
     """Hash of class, version, configuration, prompt and embedder: a pair is judged again only when it changes.
 

@@ -17,6 +17,7 @@ from harness.pipeline.seats import SeatedJudge
 
 ARM = "production-again"
 _FLOOR = ("similarity", "exact_match", "structure_valid", "win_rate")
+_MISSED = (Outcome.FAIL, Outcome.UNATTAINABLE)
 _NULL = {"win_rate": 0.5, "error_rate_difference": 0.0, "latency_p50_ratio": 1.0, "latency_p95_ratio": 1.0,
          "ttft_p50_ratio": 1.0, "cost_ratio": 1.0, "length_difference": 0.0}  # fmt: skip
 """What a metric is when both sides are the same."""
@@ -106,8 +107,8 @@ def summary(evaluations: Sequence[ArmEvaluation], judges: Sequence[SeatedJudge])
         noise=tuple(_noise(item, judge) for judge in judges if judge.judge.metric.name == "win_rate"),
         design_effect=coverage.extra.get("design_effect", 1.0),
         deviations=tuple(_deviations(found)),
-        unattainable=tuple(result for result in results if result.outcome is Outcome.FAIL),
-        open=tuple(result for result in results if result.outcome not in {Outcome.PASS, Outcome.FAIL}),
+        unattainable=tuple(result for result in results if result.outcome in _MISSED),
+        open=tuple(result for result in results if result.outcome not in {Outcome.PASS, *_MISSED}),
     )
 
 

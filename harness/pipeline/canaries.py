@@ -72,8 +72,8 @@ class CanaryGate:
             self._session.reporter.finish(task, " ".join(check.sentence for check in checks) + stopped)
         for check in checks:
             # Why canaries are left over is said by whoever stopped: the budget, the clock or somebody.
-            unknown = check.state is HealthState.UNKNOWN and (read is None or read.stop_reason is None)
-            if check.state is HealthState.FAIL or unknown:
+            explained = check.state is HealthState.UNKNOWN and read is not None and read.stop_reason is not None
+            if check.state is not HealthState.PASS and not explained:
                 self._warn(seat, check)
         return result.state is HealthState.PASS
 
@@ -108,7 +108,7 @@ class CanaryGate:
 
     def _warn(self, seat: SeatedJudge, check: HealthCheck) -> None:
         said = [f"judge {seat.name}: {check.sentence}", check.remedy]
-        if self._session.experiment.canaries == "stop":
+        if self._session.experiment.canaries == "stop" and check.state is not HealthState.WARN:
             said.append("Until then it reads no pairs (`canaries: stop`).")
         self._session.warn_once(" ".join(part for part in said if part))
 

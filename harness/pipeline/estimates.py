@@ -68,7 +68,8 @@ def of_arm(session: Session, arm: Arm, spec: ModelSpec) -> ExpectedCost:
 
 def of_judges(session: Session, judges: Sequence[SeatedJudge]) -> tuple[ExpectedCost, ...]:
     """What every judge that asks a model will cost; before replay production's answers stand in for the candidate's."""
-    found = [_of_canaries(session, seat, seat.model) for seat in judges if seat.model is not None]
+    canaries = [_of_canaries(session, seat, seat.model) for seat in judges if seat.model is not None]
+    found = [item for item in canaries if item.calls]
     for arm in arms_of(session.experiment):
         for seat in judges:
             for number, model in enumerate(seat.models):

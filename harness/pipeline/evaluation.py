@@ -1,7 +1,7 @@
 """From stored columns to estimates and decisions; reads the store, writes nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.config import Experiment
 from harness.decision import metrics
@@ -10,9 +10,13 @@ from harness.domain.attempt import Attempt
 from harness.domain.decision import Decision, Terms, Verdict
 from harness.domain.estimate import Estimate
 from harness.domain.health import JudgeHealth
+from harness.domain.metrics import WIN_RATE
 from harness.domain.observation import ArmRole
+from harness.judging.protocol import counts_verdicts
 from harness.pipeline import attempts
 from harness.pipeline.arms import Arm, arms_of
+from harness.pipeline.canaries import canary_checks
+from harness.pipeline.health import judge_health
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
 from harness.stats.evidence import Evidence
@@ -29,7 +33,7 @@ class ArmEvaluation:
     reached: Reached | None = None
     """``None`` for the replica."""
     health: Mapping[str, JudgeHealth] = field(default_factory=dict)
-    """By judge name, of judges that ask a model."""
+    """By judge name, of judges that ask a model or state a preference."""
     attempt: Attempt | None = None
 
     @property
@@ -38,23 +42,43 @@ class ArmEvaluation:
         return None if self.reached is None else self.reached.decision
 
 
-def evaluate(session: Session, judges: Sequence[SeatedJudge]) -> tuple[ArmEvaluation, ...]:
-    """Estimates of every arm, and a Decision for every candidate, from what is stored now."""
+def evaluate(session: Session, judges: Sequence[SeatedJudge], *, describe: bool = True) -> tuple[ArmEvaluation, ...]:
+    """Estimates of every arm, and a Decision for every candidate, from what is stored now.
+
+    ``describe`` is whether figures that decide nothing are estimated too.
+    """
     level = session.experiment.decision.level
     arms = arms_of(session.experiment)
     evidence = {arm.name: evidence_of(session, arm, judges) for arm in arms}
     floor = next((evidence[arm.name] for arm in arms if arm.role is ArmRole.REPLICA), None)
     evaluations = []
     for arm in arms:
-        own = evidence[arm.name]
-        found = estimates_of(own, judges, level=level, floor=floor if arm.role is ArmRole.CANDIDATE else None)
+        own, found = evidence[arm.name], {}
+        if describe:
+            found = estimates_of(own, judges, level=level, floor=floor if arm.role is ArmRole.CANDIDATE else None)
         if arm.role is not ArmRole.CANDIDATE:
             evaluations.append(ArmEvaluation(arm=arm, evidence=own, estimates=found))
             continue
         attempt = attempts.of(session, arm)
-        reached = reach(own, rulebook_of(session.experiment, judges, attempt), floor=floor)
-        evaluations.append(ArmEvaluation(arm=arm, evidence=own, estimates=found, reached=reached, attempt=attempt))
+        health = health_of(session, arm, judges, own, floor)
+        rulebook = rulebook_of(session.experiment, judges, attempt)
+        reached = reach(own, rulebook, floor=floor, health=health)
+        evaluations.append(
+            ArmEvaluation(arm=arm, evidence=own, estimates=found, reached=reached, health=health, attempt=attempt)
+        )
     return tuple(evaluations)
+
+
+def health_of(
+    session: Session, arm: Arm, judges: Sequence[SeatedJudge], evidence: Evidence, floor: Evidence | None
+) -> dict[str, JudgeHealth]:
+    """Of every judge that asks a model or states a preference, by name; what a program computes has no health."""
+    level = session.experiment.decision.level
+    return {
+        seat.name: judge_health(session, arm, seat, evidence, floor, further=canary_checks(session, seat), level=level)
+        for seat in judges
+        if seat.models or seat.judge.metric.name == WIN_RATE.name
+    }
 
 
 def record(session: Session, evaluations: Sequence[ArmEvaluation]) -> None:
@@ -68,7 +92,7 @@ def record(session: Session, evaluations: Sequence[ArmEvaluation]) -> None:
 def evidence_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> Evidence:
     """One arm's columns."""
     experiment = session.experiment
-    return session.store.evidence(
+    evidence = session.store.evidence(
         session.run_id,
         arm.name,
         arm.fingerprint,
@@ -76,6 +100,9 @@ def evidence_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> Ev
         attributes=tuple(experiment.report.slices),
         cluster_by=experiment.decision.cluster_by,
     )
+    by_verdict = {judge.name for judge in judges if counts_verdicts(judge.judge)}
+    scores = {name: column.as_verdicts() if name in by_verdict else column for name, column in evidence.scores.items()}
+    return replace(evidence, scores=scores)
 
 
 def rulebook_of(experiment: Experiment, judges: Sequence[SeatedJudge], attempt: Attempt | None) -> Rulebook:

@@ -113,15 +113,17 @@ def _look(session: Session, judges: Sequence[SeatedJudge], total: int) -> _Seen:
     attempts.begin_all(session)
     budget = session.experiment.budget
     settled, hopeless, lines = set(), set(), []
-    for item in evaluation.evaluate(session, judges):
+    for item in evaluation.evaluate(session, judges, describe=False):
         decision = item.decision
         if decision is None:
             continue
         asked = int((item.evidence.candidate.status != "").sum())
-        found = prospects(decision, n_now=asked, n_most=min(total, _affordable(session, asked, total)))
+        most = _affordable(session, asked, total)
+        found = prospects(decision, n_now=asked, n_most=most)
         if decision.verdict is not Verdict.INCONCLUSIVE and budget.stop_when_settled:
             settled.add(item.arm.name)
-        elif decision.verdict is Verdict.INCONCLUSIVE and budget.stop_when_out_of_reach and not found.open:
+        # Where nothing more can be paid for, the stage that finds its purse empty says so.
+        elif budget.stop_when_out_of_reach and not found.open and most > asked:
             hopeless.add(item.arm.name)
         lines.append(_line(decision, found))
     return _Seen(settled=frozenset(settled), hopeless=frozenset(hopeless), lines=tuple(lines))
@@ -135,7 +137,7 @@ def _affordable(session: Session, asked: int, total: int) -> int:
     for purse, limit in limits.items():
         if limit is not None and spent[purse] > 0 and asked:
             most = min(most, int(asked * limit / spent[purse]))
-    return max(most, asked)
+    return most
 
 
 def _line(decision: Decision, found: Prospects) -> str:

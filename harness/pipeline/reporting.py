@@ -27,6 +27,7 @@ from harness.domain.report import (
     SliceReport,
 )
 from harness.domain.run import IngestReport, Run
+from harness.domain.slices import SlicePlan
 from harness.errors import ConfigurationError
 from harness.judging.conduct import family
 from harness.pipeline import trust
@@ -118,12 +119,13 @@ def _candidate(
     evidence = item.evidence
     counts = session.store.observation_counts(session.run_id, item.arm.name, item.arm.fingerprint)
     judge_reports = tuple(_judge(session, item, judge) for judge in judges)
+    rules = session.experiment.decision
     return CandidateReport(
         arm=item.arm.name,
         model=item.arm.title,
         decision=item.decision,
         estimates=tuple(item.estimates.values()),
-        funnel=_funnel(counts, session.run),
+        funnel=_funnel(counts, trust.left_because(session, item)),
         judges=judge_reports,
         errors=_errors(evidence),
         distributions=_distributions(evidence, replica.evidence if replica else None, judges),
@@ -134,6 +136,7 @@ def _candidate(
         health=tuple(item.health.values()),
         people=trust.people(session, item, judges),
         slice_tests=item.reached.slices if item.reached is not None else (),
+        slice_plan=SlicePlan(min_pairs=rules.min_slice, false_discoveries=rules.slice_false_discoveries),
         attempts=trust.ledger(session, item),
         stopping=trust.stopping(session, item, counts, judge_reports),
         answered_models=counts.answered_models,
@@ -154,10 +157,15 @@ def _run_warnings(run: Run) -> tuple[str, ...]:
 def _warnings(
     item: ArmEvaluation, judges: Sequence[JudgeReport], counts: ObservationCounts, ingest: IngestReport
 ) -> tuple[str, ...]:
-    """What a reader should know before trusting the figures; none of it decides."""
+    """What a reader should know before trusting the figures; none of it decides.
+
+    What a judge's health says is said there.
+    """
     found = []
     answering = {"the candidate": [item.arm.title], "production": list(ingest.sample.models)}
     for judge in judges:
+        if judge.judge in item.health:
+            continue
         found += [
             f"Judge {judge.judge} ({asked}) is of the same family as {side}, and may prefer its own kind."
             for asked in (judge.model, *judge.further_models)
@@ -200,12 +208,12 @@ def _prompts(judges: Sequence[SeatedJudge]) -> dict[str, str]:
     return found
 
 
-def _funnel(counts: ObservationCounts, run: Run) -> Funnel:
-    """Sampled requests without an Observation are skipped, for the reason the run stopped."""
+def _funnel(counts: ObservationCounts, left_because: str | None) -> Funnel:
+    """Sampled requests without an Observation are skipped, for the reason the candidate was left alone."""
     skipped = Counter(counts.skipped)
     unasked = counts.sampled - counts.asked
     if unasked:
-        skipped[run.stop_reason or "not_replayed"] += unasked
+        skipped[left_because or "not_replayed"] += unasked
     return Funnel(
         sampled=counts.sampled,
         completed=counts.completed,

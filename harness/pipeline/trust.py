@@ -1,14 +1,17 @@
 """What a report says about how far its figures can be believed: people, attempts, and what was left unasked."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from harness.domain.attempt import Attempt
+from harness.domain.decision import Verdict
 from harness.domain.estimate import Estimate
 from harness.domain.report import JudgeOnLabels, JudgeReport, PeopleReport, StoppingReport
 from harness.pipeline.attempts import family_of
 from harness.pipeline.evaluation import ArmEvaluation
+from harness.pipeline.looking import SETTLED
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
 from harness.stats import agreement
@@ -30,8 +33,20 @@ def stopping(
         parts += [_per_pair(judge) for judge in judges if judge.model is not None]
         saved = None if None in parts else left * sum(part or 0.0 for part in parts)
     return StoppingReport(
-        reason=session.run.stop_reason if left else None, asked=asked, sampled=sampled, saved_usd=saved
+        reason=left_because(session, item) if left else None, asked=asked, sampled=sampled, saved_usd=saved
     )
+
+
+def left_because(session: Session, item: ArmEvaluation) -> str | None:
+    """Why a part of the sample was not asked of this candidate; the run's own reason is that of the last one going.
+
+    A candidate whose decision stands is left alone at the next look, whatever ended the run for the others.
+    """
+    decision, settings = item.decision, session.experiment
+    stands = decision is not None and decision.verdict is not Verdict.INCONCLUSIVE
+    if stands and settings.budget.stop_when_settled and settings.decision.looks != "one":
+        return SETTLED
+    return session.run.stop_reason
 
 
 def _per_pair(judge: JudgeReport) -> float | None:
@@ -44,7 +59,8 @@ def ledger(session: Session, item: ArmEvaluation) -> tuple[Attempt, ...]:
     own = item.attempt
     known = {(attempt.fingerprint, attempt.sequence) for attempt in entered}
     if own is not None and (own.fingerprint, own.sequence) not in known:
-        entered.append(own)
+        # It has no beginning yet; the clock would make every rendering of the same run another one.
+        entered.append(replace(own, begun_at=session.run.created_at))
     return tuple(entered)
 
 

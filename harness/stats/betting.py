@@ -8,7 +8,6 @@ simulation.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,7 +19,7 @@ Bounds: TypeAlias = tuple[float, float]
 
 _STAKES = 2.0 ** -np.arange(10)
 """Bets as parts of the largest that cannot lose more than everything; the smallest serve a million rows."""
-_WEIGHTS = (1 / np.arange(1, 11)) / np.sum(1 / np.arange(1, 11))
+_LOG_WEIGHTS = -np.log(np.arange(1, 11)) - math.log(np.sum(1 / np.arange(1, 11)))
 _NEAREST = 1e-12
 """Part of the range below which a bound is not told from the end of the range."""
 
@@ -43,7 +42,7 @@ def lower(
     """
     from scipy.optimize import brentq
 
-    portfolio = _Portfolio.of(values, bounds=bounds, clusters=clusters, max_size=max_size)
+    portfolio = _Portfolio.of(values, bounds=bounds, clusters=clusters, max_size=max_size).merged()
     span, threshold = bounds[1] - bounds[0], -math.log(alpha)
 
     def excess(mean: float) -> float:
@@ -99,6 +98,8 @@ class _Portfolio:
     sizes: Floats
     limits: Floats
     """Largest stake that cannot lose more than everything."""
+    times: Floats
+    """How often each of them is there."""
 
     @classmethod
     def of(cls, values: Floats, *, bounds: Bounds, clusters: Ints | None, max_size: int | None) -> "_Portfolio":
@@ -113,24 +114,33 @@ class _Portfolio:
             raise ValueError(f"a cluster has {int(sizes.max())} rows, more than max_size={max_size}")
         largest = np.maximum.accumulate(sizes) if max_size is None else np.full(len(sizes), max_size)
         sums = np.bincount(codes, weights=np.clip(values, low, high) - low).astype(np.float64)
-        return cls(sums=sums, sizes=sizes, limits=1 / largest)
+        return cls(sums=sums, sizes=sizes, limits=1 / largest, times=np.ones(len(sums)))
+
+    def merged(self) -> "_Portfolio":
+        """The same after the last cluster: bets on single rows with the same score are one, as often as it is there."""
+        if np.any(self.sizes != 1) or np.any(self.limits != self.limits[:1]):
+            return self
+        sums, times = np.unique(self.sums, return_counts=True)
+        return _Portfolio(
+            sums=sums, sizes=np.ones(len(sums)), limits=self.limits[: len(sums)], times=times.astype(np.float64)
+        )
 
     def log_wealth(self, mean: float) -> float:
         """After the last cluster."""
-        return float(np.logaddexp.reduce([share + np.sum(growth) for share, growth in self._growth(mean)]))
+        return float(np.logaddexp.reduce(_LOG_WEIGHTS + self._growth(mean) @ self.times))
 
     def path(self, mean: float) -> Floats:
         """After each cluster."""
-        held = np.array([share + np.cumsum(growth) for share, growth in self._growth(mean)])
+        held = _LOG_WEIGHTS[:, None] + np.cumsum(self._growth(mean), axis=1)
         return np.asarray(np.logaddexp.reduce(held, axis=0), dtype=np.float64)
 
-    def _growth(self, mean: float) -> Iterator[tuple[float, Floats]]:
-        """Log share of the portfolio and log return on each cluster, stake by stake."""
+    def _growth(self, mean: float) -> Floats:
+        """Log return of each stake (rows) on each cluster."""
         gains = self.sums / mean - self.sizes
-        for stake, weight in zip(_STAKES, _WEIGHTS, strict=True):
-            with np.errstate(divide="ignore"):
-                # The largest stake may lose everything; the clip keeps rounding from losing more.
-                yield math.log(weight), np.log1p(np.maximum(np.minimum(stake, self.limits) * gains, -1.0))
+        with np.errstate(divide="ignore"):
+            # The largest stake may lose everything; the clip keeps rounding from losing more.
+            returns = np.log1p(np.maximum(np.minimum.outer(_STAKES, self.limits) * gains, -1.0))
+        return np.asarray(returns, dtype=np.float64)
 
 
 def _by_first_row(clusters: Ints) -> Ints:

@@ -1,7 +1,8 @@
 """The columns every estimator reads: numbers only, one row per sampled exchange."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
 Strings: TypeAlias = NDArray[np.object_]
+Rows: TypeAlias = Bools | Ints | slice
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,12 +31,12 @@ class ArmColumns:
     answer_chars: Floats
     cache_hit: Bools
 
-    @property
+    @cached_property
     def completed(self) -> Bools:
         """Rows with an answer."""
         return np.asarray(self.status == "completed", dtype=np.bool_)
 
-    @property
+    @cached_property
     def failed(self) -> Bools:
         """Rows that ended in the arm's own error."""
         return np.asarray(self.status == "failed", dtype=np.bool_)
@@ -53,6 +55,21 @@ class ScoreColumn:
     """The score in the order in which production's answer came first; NaN where there is none."""
     candidate_first: Floats
     """The score in the other order."""
+    tied: Bools | None = None
+    """Whether a tie was the likeliest verdict in every order; ``None`` for judges that give no verdict."""
+
+    def as_verdicts(self) -> "ScoreColumn":
+        """Probabilities counted as the verdict they come to: 1 or 0 for the side they lean to, 0.5 for a tie.
+
+        A judge's probabilities, averaged over both orders, can be on the right side of one half every time and hardly
+        leave it; their mean would then say "about even" of a candidate that is worse on every pair. Which side they
+        are on is on the scale of pairs. Scores of 0, 0.5 and 1 are verdicts already and stay.
+        """
+        read = np.stack([self.production_first, self.candidate_first])
+        plain = np.isin(read, (0.0, 0.5, 1.0)) | np.isnan(read)
+        ties = np.zeros(len(self.value), dtype=np.bool_) if self.tied is None else self.tied
+        leaning = np.where(ties, 0.5, (np.sign(self.value - 0.5) + 1) / 2)
+        return replace(self, value=np.where(plain.all(axis=0), self.value, leaning))
 
     @classmethod
     def unordered(cls, metric: str, value: Floats) -> "ScoreColumn":
@@ -66,7 +83,7 @@ class ScoreColumn:
             candidate_first=nowhere,
         )
 
-    def take(self, rows: Bools | Ints) -> "ScoreColumn":
+    def take(self, rows: Rows) -> "ScoreColumn":
         """The same column on a subset of rows."""
         return ScoreColumn(
             metric=self.metric,
@@ -74,6 +91,7 @@ class ScoreColumn:
             missing_order=self.missing_order[rows],
             production_first=self.production_first[rows],
             candidate_first=self.candidate_first[rows],
+            tied=None if self.tied is None else self.tied[rows],
         )
 
 
@@ -88,7 +106,7 @@ class LabelColumn:
     probability: Floats
     """Chance the row had to be labelled; NaN where no plan drew it, so that it stands for nothing but itself."""
 
-    def take(self, rows: Bools | Ints) -> "LabelColumn":
+    def take(self, rows: Rows) -> "LabelColumn":
         """The same column on a subset of rows."""
         return LabelColumn(value=self.value[rows], labellers=self.labellers[rows], probability=self.probability[rows])
 
@@ -117,7 +135,7 @@ class Evidence:
         """Number of sampled exchanges."""
         return len(self.exchange_ids)
 
-    def take(self, rows: Bools | Ints) -> "Evidence":
+    def take(self, rows: Rows) -> "Evidence":
         """The same evidence on a subset of rows, as slices need it."""
 
         def arm(columns: ArmColumns) -> ArmColumns:

@@ -77,6 +77,9 @@ class PlannedLooks:
 
 
 ONE_LOOK = OneLook()
+EXACT_AT = 500.0
+"""Units at which exact bounds of a share are tightest. Fixed beforehand: bounds retuned to every n would hold at that n
+alone, and be wrong at some look more often than promised."""
 
 
 def one_look_level(looks: Looks, level: float, units: float) -> float:
@@ -92,7 +95,7 @@ def exact_upper(looks: Looks, successes: float, n: float, level: float) -> float
         return critical.exact_upper(successes, n, level=level)
     from harness.stats import mixtures
 
-    return float(mixtures.bernoulli_upper(successes, n, alpha=(1 - level) / 2, t_opt=max(n, 1.0)))
+    return float(mixtures.bernoulli_upper(successes, n, alpha=(1 - level) / 2, t_opt=EXACT_AT))
 
 
 @lru_cache(maxsize=256)

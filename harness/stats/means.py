@@ -21,6 +21,7 @@ FAMILY: Mapping[str, str] = {"one": "clustered-mean-t", "any": "asymptotic-cs", 
 MEAN_EXACT = f"{MEAN}+exact"
 BETTING = "betting-cs"
 _FEW_DEVIATING = 5
+_SLACK = 1e-9
 
 
 def mean(
@@ -145,10 +146,14 @@ def with_interval(
 ) -> Estimate:
     """``estimate`` with its interval from the ``variance`` of its value, and what it rests on.
 
-    Widened by an exact bound where the variance rests on too few clusters. ``betting`` says whether the value is the
-    plain mean of ``values``, so that a betting interval on them is one for it.
+    Widened by an exact bound where the variance rests on too few clusters. ``bounds`` that a value breaks are not used.
+    ``betting`` says whether the value is the plain mean of ``values``, so that a betting interval on them is one for
+    it.
     """
     value, level = estimate.value, estimate.level
+    if bounds is not None and not np.all((values >= bounds[0] - _SLACK) & (values <= bounds[1] + _SLACK)):
+        outside = f"values lie outside {bounds[0]:g} to {bounds[1]:g}, which is therefore not relied on"
+        estimate, bounds = replace(estimate, notes=(*estimate.notes, outside)), None
     estimate = replace(
         estimate,
         method=estimate.method.replace(FAMILY["one"], FAMILY[looks.name]),
@@ -180,12 +185,17 @@ def _few(estimate: Estimate, values: Floats, codes: Ints, *, bounds: Bounds | No
     if bounds is None:
         least = f"an interval for more than one look needs {looks.least_units} conversations"
         return replace(estimate, notes=(*estimate.notes, least))
+    low, high = bet(values, codes, level=estimate.level, bounds=bounds)
+    return replace(estimate, low=low, high=high, method=BETTING)
+
+
+def bet(values: Floats, codes: Ints, *, level: float, bounds: Bounds) -> Bounds:
+    """Interval of a bounded mean by betting: exact with any number of clusters and at any number of looks."""
     from harness.stats import betting
 
-    alpha = (1 - estimate.level) / 2
+    alpha = (1 - level) / 2
     low = betting.lower(values, alpha=alpha, bounds=bounds, clusters=codes)
-    high = betting.upper(values, alpha=alpha, bounds=bounds, clusters=codes)
-    return replace(estimate, low=low, high=high, method=BETTING)
+    return low, betting.upper(values, alpha=alpha, bounds=bounds, clusters=codes)
 
 
 def unseen(

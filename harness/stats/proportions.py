@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from harness.domain.estimate import Estimate
 from harness.stats import clusters as cl
 from harness.stats import critical, means
 from harness.stats.evidence import Bools, Floats, Ints
-from harness.stats.looks import ONE_LOOK, Looks
+from harness.stats.looks import EXACT_AT, ONE_LOOK, Looks
 
 WILSON = "wilson"
 WILSON_CLUSTERED = "wilson-effective-n"
@@ -18,8 +19,9 @@ TANGO_CLUSTERED = "tango-effective-n"
 BERNOULLI = "bernoulli-cs"
 BERNOULLI_CLUSTERED = "bernoulli-cs-effective-n"
 _FEW_DISCORDANT = 10
+"""Conversations with a discordant pair below which their number is too small for a normal approximation."""
 _LEAST_UNITS = 500
-"""Conversations below which rare errors are too few for a normal approximation at more than one look."""
+"""The same for conversations in all, at more than one look."""
 
 
 def wilson(successes: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
@@ -39,8 +41,8 @@ def proportion(
 ) -> Estimate:
     """Share of ones among 0/1 ``values``; NaN is missing and counted.
 
-    Wilson's interval for one look; for more the exact confidence sequence of a Bernoulli mean, on effective counts
-    when rows are clustered.
+    Wilson's interval for one look; for more a betting interval while conversations are few, and then the exact
+    confidence sequence of a Bernoulli mean, on effective counts when rows are clustered.
     """
     known = np.isfinite(values)
     x, codes = values[known], cl.encode(clusters[known])
@@ -52,12 +54,15 @@ def proportion(
     if looks.name == "one":
         low, high = wilson(float(x.mean()) * effective, effective, level=level)
         method = WILSON if independent else WILSON_CLUSTERED
+    elif cl.count(codes) < looks.least_units:
+        low, high = means.bet(x, codes, level=level, bounds=(0.0, 1.0))
+        method = means.BETTING
     else:
         from harness.stats import mixtures
 
-        low, high = mixtures.bernoulli_interval(
-            float(x.mean()) * effective, effective, alpha=1 - level, t_opt=max(effective, 1.0)
-        )
+        successes, tuned = float(x.mean()) * effective, {"alpha": (1 - level) / 2, "t_opt": EXACT_AT}
+        low = mixtures.bernoulli_lower(successes, effective, **tuned)
+        high = mixtures.bernoulli_upper(successes, effective, **tuned)
         method = BERNOULLI if independent else BERNOULLI_CLUSTERED
     variance = cl.covariance_of_means(x, x, codes)
     return Estimate(
@@ -112,6 +117,7 @@ def tango(only_candidate: float, only_production: float, n: float, *, level: flo
     return low, high
 
 
+@lru_cache(maxsize=256)
 def mcnemar(only_candidate: int, only_production: int) -> tuple[float, float]:
     """Exact and mid-p two-sided p-values of McNemar's test that both shares are equal; independent pairs only."""
     from scipy.stats import binom
@@ -136,8 +142,8 @@ def paired_difference(
 
     For one look Tango's interval, on effective counts when clustered: counts are scaled by n_eff / n before the
     interval is taken (see ``clusters.effective_n``), which keeps its width when no pair is discordant. For more looks
-    a confidence sequence on the differences -1, 0, 1: by betting while conversations or discordant pairs are few,
-    asymptotic after that, with one discordant pair more in the variance than was seen.
+    a confidence sequence on the differences -1, 0, 1: by betting while conversations, or those with a discordant pair,
+    are few, asymptotic after that, with one more of these in the variance than was seen.
     """
     n = len(candidate)
     if not n:
@@ -174,17 +180,17 @@ def paired_difference(
 
 def _sequence(estimate: Estimate, difference: Floats, codes: Ints, variance: float, looks: Looks) -> Estimate:
     """The interval of a difference of shares at more than one look."""
-    alpha, discordant = (1 - estimate.level) / 2, int(np.count_nonzero(difference))
+    discordant = np.unique(codes[difference != 0]).size
     if estimate.n_clusters < 2:
         return replace(estimate, notes=("one cluster has no interval",))
     if discordant < _FEW_DISCORDANT or estimate.n_clusters < _LEAST_UNITS:
-        from harness.stats import betting
-
-        low = betting.lower(difference, alpha=alpha, bounds=(-1.0, 1.0), clusters=codes)
-        high = betting.upper(difference, alpha=alpha, bounds=(-1.0, 1.0), clusters=codes)
+        low, high = means.bet(difference, codes, level=estimate.level, bounds=(-1.0, 1.0))
         return replace(estimate, low=low, high=high, method=means.BETTING)
     value = estimate.value or 0.0
-    error = math.sqrt(variance + 1 / estimate.n**2)
+    totals = cl.sums(difference, codes)
+    # As large as those that were seen are on average, and one pair where they all cancel.
+    one_more = float(np.mean(totals[totals != 0] ** 2)) if totals.any() else 1.0
+    error = math.sqrt(variance + one_more / estimate.n**2)
     half = looks.multiplier(estimate.level, estimate.n_clusters) * error
     low, high = max(value - half, -1.0), min(value + half, 1.0)
     return replace(estimate, low=low, high=high, method=means.FAMILY[looks.name])

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -158,20 +159,27 @@ def _union(
 
 
 def _arm(values: Floats, codes: Ints, probability: float, level: float) -> _Arm:
-    from scipy.stats import binom
-
     ordered = np.sort(values)
     n = len(ordered)
     value = float(ordered[max(math.ceil(probability * n - 1e-9), 1) - 1])
     above = (values > value).astype(np.float64)
     exact = cl.effective_n(above, codes, level=level)
     effective = max(math.floor(exact + 1e-9), 1)
-    # Largest k with P(Bin < k) <= alpha/2 and smallest k with P(Bin >= k) <= alpha/2, as ranks of `effective` rows.
-    lower = int(binom.ppf((1 - level) / 2, effective, probability))
-    upper = int(binom.ppf((1 + level) / 2, effective, probability)) + 1
+    lower, upper = _limits(effective, probability, level)
     low = 0.0 if lower < 1 else float(ordered[_rank(lower, n, effective) - 1])
     high = math.inf if upper > effective else float(ordered[_rank(upper, n, effective) - 1])
     return _Arm(value=value, low=low, high=high, above=above, n_effective=exact)
+
+
+@lru_cache(maxsize=256)
+def _limits(n: int, probability: float, level: float) -> tuple[int, int]:
+    """Ranks among ``n`` rows: the largest k with P(Bin < k) <= alpha/2, the smallest with P(Bin >= k) <= alpha/2."""
+    from scipy.stats import binom
+
+    return (
+        int(binom.ppf((1 - level) / 2, n, probability)),
+        int(binom.ppf((1 + level) / 2, n, probability)) + 1,
+    )
 
 
 def _rank(rank: int, n: int, effective: int) -> int:

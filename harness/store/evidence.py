@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from harness.domain.judgment import JudgmentState, Order, UnscoredReason
+from harness.domain.judgment import JudgmentState, Label, Order, UnscoredReason
 from harness.domain.observation import PRODUCTION
 from harness.stats.evidence import ArmColumns, Evidence, LabelColumn, ScoreColumn, Strings
 from harness.store import labels, observations, tables
@@ -81,7 +81,7 @@ def _scores(
     metric: str,
     rows: Mapping[str, int],
 ) -> ScoreColumn:
-    statement = sa.select(j.c.exchange_id, j.c.answer_order, j.c.state, j.c.value).where(
+    statement = sa.select(j.c.exchange_id, j.c.answer_order, j.c.state, j.c.value, j.c.label).where(
         j.c.run_id == run_id,
         j.c.arm == arm,
         j.c.observation_fingerprint == fingerprint,
@@ -89,7 +89,7 @@ def _scores(
         j.c.reason.is_distinct_from(UnscoredReason.NOT_DRAWN.value),
     )
     by_order = {order.value: np.full(len(rows), np.nan) for order in Order}
-    asked = np.zeros(len(rows), dtype=np.int64)
+    asked, ties, labelled = np.zeros((3, len(rows)), dtype=np.int64)
     for row in connection.execute(statement):
         index = rows.get(row.exchange_id)
         if index is None:
@@ -97,6 +97,8 @@ def _scores(
         asked[index] += 1
         if row.state == JudgmentState.SCORED.value and row.value is not None:
             by_order[row.answer_order][index] = row.value
+            ties[index] += row.label == Label.TIE.value
+            labelled[index] += row.label is not None
     found = np.stack(list(by_order.values()))
     scored = np.isfinite(found).sum(axis=0)
     value = np.divide(np.nansum(found, axis=0), scored, out=np.full(len(rows), np.nan), where=scored > 0)
@@ -106,6 +108,7 @@ def _scores(
         missing_order=(scored > 0) & (scored < asked),
         production_first=by_order[Order.PRODUCTION_FIRST.value],
         candidate_first=by_order[Order.CANDIDATE_FIRST.value],
+        tied=(ties > 0) & (ties == scored) if labelled.any() else None,
     )
 
 
@@ -122,7 +125,8 @@ def _labels(
         if index is not None and item.label is not None:
             total[index] += item.label.share
             count[index] += 1
-            probability[index] = np.nan if item.probability is None else item.probability
+            if item.probability is not None:
+                probability[index] = item.probability
     for planned in labels.load_plan(connection, run_id, arm, fingerprint):
         index = rows.get(planned.exchange_id)
         if index is not None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 import yaml
 
 from harness.cli import main
-from tests.upstream import Upstream
+from tests.upstream import Upstream, in_thread
 
 N = 12
 HOSTILE = (
@@ -50,22 +49,8 @@ class Judge(Upstream):
 @pytest.fixture
 def judge_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr("tests.upstream.answer_to", judge_that_quotes_everything)
-    loop = asyncio.new_event_loop()
-    judge = Judge()
-    server = loop.run_until_complete(judge.start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{judge.port}/v1"
-
-    async def stop() -> None:
-        server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-
-    asyncio.run_coroutine_threadsafe(stop(), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with in_thread(Judge()) as judge:
+        yield f"http://127.0.0.1:{judge.port}/v1"
 
 
 def line(i: int, answer: str) -> str:
@@ -90,6 +75,8 @@ def test_page_verdict_and_terminal_stay_ours(judge_url, tmp_path, monkeypatch, c
                 "options": {"mode": "structured", "model": {"model": "openai/j", "api_base": judge_url}},
             },
         ],
+        # The scripted judge knows these pairs alone.
+        "canaries": "off",
         "decision": {"criteria": [{"metric": "win_rate", "above": 0.5}]},
     }
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,21 +13,8 @@ import yaml
 
 from harness.store import Store
 
-UPSTREAM = Path(__file__).parents[1] / "upstream.py"
 N = 300
 CONCURRENCY = 8
-
-
-@pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    log = tmp_path / "asked.jsonl"
-    process = subprocess.Popen([sys.executable, str(UPSTREAM), str(log), "0.03"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    port = int(process.stdout.readline())
-    yield f"http://127.0.0.1:{port}/v1", log
-    process.kill()
-    process.wait()
-    process.stdout.close()
 
 
 def write_files(folder: Path, base: str) -> Path:
@@ -91,6 +77,7 @@ def spent(file: Path, run_id: str) -> float:
         return store.spent(run_id)["candidates"]
 
 
+@pytest.mark.parametrize("upstream", [0.03], indirect=True)
 def test_kill_9_twice_then_the_same_command(upstream, tmp_path):
     base, log = upstream
     file = write_files(tmp_path / "killed", base)
@@ -112,6 +99,7 @@ def test_kill_9_twice_then_the_same_command(upstream, tmp_path):
     assert spent(file, killed["run"]) == pytest.approx(spent(whole_file, whole["run"]))
 
 
+@pytest.mark.parametrize("upstream", [0.03], indirect=True)
 def test_ctrl_c_keeps_what_was_answered_and_exits_130(upstream, tmp_path):
     base, log = upstream
     file = write_files(tmp_path / "stopped", base)

@@ -238,8 +238,10 @@ def test_a_dry_run_shows_what_candidates_and_judges_would_cost_and_asks_nobody(f
     code, shown = run_json(capsys, "run", str(file), "--dry-run")
 
     assert code == 0
-    arm, judge = shown["estimates"]
-    assert (arm["who"], arm["calls"], judge["who"], judge["calls"]) == ("new", 20, "new · pairwise", 40)
+    arm, canaries, judge = shown["estimates"]
+    calls = {item["who"]: item["calls"] for item in shown["estimates"]}
+    assert calls == {"new": 20, "canaries · pairwise": 48, "new · pairwise": 40}
+    assert 0 < canaries["cost"]["expected_usd"] < 0.1
     # 18 to 19 characters and some overhead in, production's own 3 tokens out, for 20 requests
     assert 20 * (3 * 4.0 + 4) / 1e6 < arm["cost"]["expected_usd"] < 20 * (3 * 4.0 + 30) / 1e6
     assert 0 < arm["cost"]["low_usd"] < arm["cost"]["expected_usd"] < arm["cost"]["high_usd"]

@@ -1,10 +1,7 @@
 """A run stops asking a candidate as soon as its decision stands, or cannot be reached, and says what that saved."""
 
 import json
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,20 +9,7 @@ import yaml
 
 from harness.cli import main
 
-UPSTREAM = Path(__file__).parents[1] / "upstream.py"
-N = 1_500
-
-
-@pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    log = tmp_path / "asked.jsonl"
-    process = subprocess.Popen([sys.executable, str(UPSTREAM), str(log), "0"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    port = int(process.stdout.readline())
-    yield f"http://127.0.0.1:{port}/v1", log
-    process.kill()
-    process.wait()
-    process.stdout.close()
+N = 900
 
 
 def experiment(folder: Path, base: str, *, verdict: str, criteria: list[dict], **sections: object) -> Path:
@@ -44,7 +28,7 @@ def experiment(folder: Path, base: str, *, verdict: str, criteria: list[dict], *
         "traffic": {"source": "export.jsonl"},
         "candidates": [{"name": "new", **model}],
         "judges": [{"use": "recorded", "options": {"file": "labels.jsonl", "label": "winner"}}],
-        "decision": {"criteria": criteria, "look_every": 200},
+        "decision": {"criteria": criteria, "look_every": 150},
         **sections,
     }
     file = folder / "experiment.yaml"
@@ -72,7 +56,7 @@ def test_a_clear_winner_is_go_after_a_part_of_the_sample(upstream, tmp_path, cap
     assert (code, result["verdict"], result["stop_reason"]) == (0, "GO", "settled")
     first = asked(log)
     assert set(first.values()) == {1}
-    assert 200 <= len(first) <= 600
+    assert 150 <= len(first) <= 450
 
     report = json.loads(Path(result["files"]["json"]).read_text(encoding="utf-8"))
     funnel = report["candidates"][0]["funnel"]
@@ -92,7 +76,7 @@ def test_a_clear_loser_is_no_go_early(upstream, tmp_path, capsys):
     base, log = upstream
     code, result = run(capsys, experiment(tmp_path / "a", base, verdict="loss", criteria=[BETTER, FASTER]))
     assert (code, result["verdict"], result["stop_reason"]) == (1, "NO_GO", "settled")
-    assert len(asked(log)) == 200
+    assert len(asked(log)) == 150
 
 
 def test_what_the_sample_cannot_settle_is_not_paid_for(upstream, tmp_path, capsys):

@@ -1,46 +1,17 @@
 """The report in a real browser: from disk, without network, in every width, scheme and medium."""
 
-import os
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from reports import render_html
+from tests.browser.pages import COLOURS, Noticed, contrast, luminance, watched
 from tests.unit.reports import factory
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-SAMPLES = ("report", "three", "empty", "hostile")
-
-
-def chromium() -> str:
-    named = os.environ.get("CHROMIUM")
-    found = named or next((path for name in NAMES if (path := shutil.which(name))), None)
-    assert found, "no Chromium found: install Debian's `chromium`, or set CHROMIUM to its path"
-    return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))
-        yield running
-        running.close()
+SAMPLES = ("report", "three", "full", "two", "empty", "hostile")
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +22,6 @@ def files(tmp_path_factory) -> dict[str, Path]:
         written[name] = folder / f"{name}.html"
         written[name].write_text(render_html(getattr(factory, name)()), encoding="utf-8")
     return written
-
-
-@dataclass
-class Noticed:
-    """What a page did that a report must not do."""
-
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-
-def watched(context: BrowserContext) -> tuple[Page, Noticed]:
-    page, noticed = context.new_page(), Noticed()
-    page.on("console", lambda message: noticed.complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: noticed.complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (noticed.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: noticed.requests.append(request.url))
-    return page, noticed
 
 
 def opened(browser: Browser, file: Path, width: int, **options) -> tuple[Page, Noticed]:
@@ -97,7 +51,8 @@ def test_says_the_same_without_scripts(browser, files):
     page, _ = opened(browser, files["report"], 1280, java_script_enabled=False)
     assert page.get_by_role("heading", level=1).inner_text() == "small-model in place of gpt-4o and 1 more model?"
     assert page.get_by_role("heading", name="INCONCLUSIVE", exact=True).is_visible()
-    for name in ("Criteria", "Quality", "Latency", "Errors", "Cost and tokens", "Coverage", "Slices", "Examples"):
+    for name in ("Criteria", "Quality", "Noise floor", "Judge health", "People", "Latency", "Errors", "Cost and tokens",
+                 "Coverage", "Slices", "Examples"):  # fmt: skip
         assert page.get_by_role("heading", name=name, exact=True, level=3).is_visible(), name
     page.context.close()
 
@@ -119,25 +74,10 @@ def test_a_script_added_later_is_refused_by_the_policy(browser, tmp_path):
     page.context.close()
 
 
-def luminance(colour: str) -> float:
-    channels = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-# Text and the first opaque ground behind it.
-_COLOURS = """
-selector => [...document.querySelectorAll(selector)].map(node => {
-  let ground = node;
-  while (ground && getComputedStyle(ground).backgroundColor === 'rgba(0, 0, 0, 0)') ground = ground.parentElement;
-  return [getComputedStyle(node).color, ground ? getComputedStyle(ground).backgroundColor : 'rgb(255, 255, 255)'];
-})
-"""
-
-
+@pytest.mark.parametrize("name", ["three", "two"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_enough_contrast(browser, files, scheme):
-    page, _ = opened(browser, files["three"], 1280, color_scheme=scheme)
+def test_text_has_enough_contrast(browser, files, scheme, name):
+    page, _ = opened(browser, files[name], 1280, color_scheme=scheme)
     grounds = set()
     for selector in (
         "p",
@@ -153,11 +93,13 @@ def test_text_has_enough_contrast(browser, files, scheme):
         ".error",
         "dt",
         ".verdict-word",
+        ".objection",
+        ".claim",
+        ".remedy",
     ):
-        pairs = {tuple(pair) for pair in page.evaluate(_COLOURS, selector)}
+        pairs = {tuple(pair) for pair in page.evaluate(COLOURS, selector)}
         for text, ground in pairs:
-            high, low = sorted((luminance(text), luminance(ground)), reverse=True)
-            assert (high + 0.05) / (low + 0.05) >= 4.5, (selector, text, ground)
+            assert contrast(text, ground) >= 4.5, (selector, text, ground)
         grounds |= {luminance(ground) < 0.2 for _, ground in pairs}
     assert grounds == {scheme == "dark"}
     page.context.close()
@@ -203,11 +145,25 @@ def test_hostile_words_can_neither_widen_nor_reorder_the_page(browser, files):
     page.context.close()
 
 
+def test_on_a_phone_tables_that_matter_are_read_without_scrolling(browser, files):
+    page, _ = opened(browser, files["two"], 360)
+    tables = page.locator("table.stacked")
+    assert tables.count() == 8
+    for table in tables.all():
+        wrapper, inside = table.locator("xpath=..").bounding_box(), table.bounding_box()
+        assert inside["width"] <= wrapper["width"] + 1, table.locator("caption").inner_text()
+    # What a column is called stands beside every value, and the table is still one.
+    cell = page.locator("table.noise td").first
+    assert cell.evaluate("node => getComputedStyle(node, '::before').content") == '"Candidate"'
+    assert page.get_by_role("table", name="Beside the noise floor").first.get_by_role("rowheader").count() == 7
+    page.context.close()
+
+
 def test_assistive_technology_finds_tables_and_drawings_by_name(browser, files):
     page, _ = opened(browser, files["report"], 360)
     assert page.get_by_role("table", name="What every judge scored").count() == 1
     assert page.get_by_role("img", name="P95 latency: interval against threshold").count() == 1
     assert page.get_by_role("img", name="Time to first token").count() == 1
     # Laid out as cards on a phone, it is still a table.
-    assert page.locator("table.criteria").get_by_role("rowheader").count() == 6
+    assert page.locator("#c1-criteria table").get_by_role("rowheader").count() == 6
     page.context.close()

@@ -56,6 +56,15 @@ def test_a_larger_sample_of_the_same_traffic_is_the_same_sequence():
     assert sequence(stratify_by=["model"]) != sequence()
 
 
+def test_a_run_is_the_same_however_its_export_is_named(tmp_path, monkeypatch):
+    (tmp_path / "x.jsonl").write_text("{}\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    named = [parse(traffic={"source": [str(path)]}) for path in ("x.jsonl", tmp_path / "x.jsonl")]
+    assert named[0].default_run_id == named[1].default_run_id
+    assert named[0].sequence == named[1].sequence
+    assert parse(traffic={"source": ["other.jsonl"]}).default_run_id != named[0].default_run_id
+
+
 def test_the_replica_may_be_recorded_too():
     replica = parse(replica={"responses": "again.jsonl", "share": 1.0}).replica
     assert (replica.responses, replica.title) == (["again.jsonl"], "again.jsonl")

@@ -1,11 +1,14 @@
 """The judge stage on SQLite: who is let at the pairs, what is paid twice (nothing), and what is counted."""
 
+import math
+
 import numpy as np
 import pytest
 
 import reports
 from harness.domain.health import HealthState
 from harness.domain.judgment import JudgmentState, UnscoredReason
+from harness.domain.model import TokenLogprob
 from harness.domain.observation import CANARY, ErrorKind
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.judging import canaries
@@ -16,7 +19,7 @@ from harness.pipeline.canaries import canary_checks
 from harness.pipeline.evaluation import evaluate
 from harness.pipeline.reporting import build_report
 from harness.pipeline.seats import seat_judges
-from harness.testing import FakeEmbedder, model_error
+from harness.testing import FakeEmbedder, model_error, reply
 from tests.canary_judges import canary_of, knows
 
 SET = canaries.canary_pairs()
@@ -99,6 +102,20 @@ async def test_a_judge_that_an_answer_can_talk_into_something_reads_no_pairs(ben
     assert done.counts["small · pairwise"] == {"not read, canaries": 10}
     assert states(session, seat) == [HealthState.PASS, HealthState.FAIL]
     assert "1 of 8 answers that address the judge beats an honest one: fake-system." in bench.reporter.warnings[0]
+
+
+async def test_a_judge_that_is_right_by_a_hair_reads_on_with_a_warning(bench):
+    def faint(request, model):
+        a = math.log(0.61 if knows(request) == "A" else 0.57)
+        return reply("A", logprobs=(TokenLogprob(token="A", logprob=a, top={"A": a, "B": math.log1p(-math.exp(a))}),))
+
+    bench.answers = faint
+    done, session, [seat] = await bench.judge({"use": "pairwise", "options": {"model": "openai/judge", "mode": "soft"}})
+    assert done.counts["small · pairwise"] == {"scored": 20}
+    assert states(session, seat) == [HealthState.WARN, HealthState.PASS]
+    [warning] = bench.reporter.warnings
+    assert "win rates stay near 50%" in warning
+    assert "reads no pairs" not in warning
 
 
 async def test_with_warn_a_judge_that_fails_reads_on_and_with_off_it_is_not_asked(bench):
@@ -331,4 +348,4 @@ def test_single_orders_are_estimated_as_they_are_drawn(bench):
     [seat] = seat_judges(session.experiment, FakeEmbedder())
     calls = {item.who: item.calls for item in estimates.of_judges(session, [seat])}
     reads = [len(orders_read(seat.judge, f"e{i}")) for i in range(40)]
-    assert calls == {"canaries · pairwise": 0, "small · pairwise": sum(reads), "replica · pairwise": sum(reads[:20])}
+    assert calls == {"small · pairwise": sum(reads), "replica · pairwise": sum(reads[:20])}

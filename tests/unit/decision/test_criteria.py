@@ -1,7 +1,7 @@
 import pytest
 
 from harness.decision import criteria
-from harness.domain.decision import Bound, Criterion, Outcome
+from harness.domain.decision import Bound, Criterion, Objection, Outcome
 from harness.domain.estimate import Direction, Estimate, Metric, Unit
 from harness.errors import ConfigurationError
 
@@ -137,3 +137,88 @@ def test_metrics_of_further_judges_and_of_strangers_are_described():
     tone = Metric(name="tone", title="Tone", unit=Unit.SHARE, direction=Direction.HIGHER_IS_BETTER)
     result = criteria.evaluate(criterion("above", 0.5, "tone"), estimate(0.8, 0.7, 0.9, "tone"), metric=tone)
     assert result.reason.startswith("Tone is 80.00%")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "strict_low", "strict_high", "outcome"),
+    [
+        (0.51, 0.55, 0.49, 0.57, Outcome.PASS),  # a PASS needs its own bound only
+        (0.45, 0.49, 0.43, 0.51, Outcome.INCONCLUSIVE),  # a FAIL needs the strict one
+        (0.43, 0.47, 0.41, 0.49, Outcome.FAIL),
+    ],
+)
+def test_a_pass_rests_on_its_bound_and_a_fail_on_the_strict_one(low, high, strict_low, strict_high, outcome):
+    middle = (low + high) / 2
+    strict = estimate(middle, strict_low, strict_high, level=0.99)
+    result = criteria.evaluate(criterion("above", 0.5), estimate(middle, low, high), strict=strict)
+    assert (result.outcome, result.strict) == (outcome, strict)
+
+
+def test_a_fail_is_reported_with_the_bound_it_rests_on():
+    strict = estimate(0.45, 0.41, 0.49, level=0.975, looks="any")
+    result = criteria.evaluate(criterion("above", 0.5), estimate(0.45, 0.43, 0.47, looks="any"), strict=strict)
+    assert result.reason == (
+        "Win rate is 45.00%, below 49.00% with 98.75% confidence at any look: required is above 50%."
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "floor_low", "floor_high", "outcome"),
+    [
+        (0.42, 0.48, 0.40, 0.49, Outcome.UNATTAINABLE),  # would fail, but so does production
+        (0.45, 0.55, 0.40, 0.49, Outcome.UNATTAINABLE),  # open, and production does not reach it
+        (0.51, 0.55, 0.40, 0.49, Outcome.PASS),  # better than production can do
+        (0.42, 0.48, 0.40, 0.51, Outcome.FAIL),  # production may reach it
+        (0.42, 0.48, None, None, Outcome.FAIL),
+    ],
+)
+def test_a_candidate_is_not_held_to_what_production_does_not_reach(low, high, floor_low, floor_high, outcome):
+    floor = estimate(0.45, floor_low, floor_high)
+    result = criteria.evaluate(criterion("above", 0.5), estimate((low + high) / 2, low, high), floor=floor)
+    assert result.outcome is outcome
+    assert result.n_needed is None
+
+
+def test_unattainable_says_what_production_does_and_what_to_do():
+    floor = estimate(0.93, 0.92, 0.94, "similarity")
+    result = criteria.evaluate(
+        criterion("above", 0.95, "similarity"), estimate(0.9, 0.89, 0.91, "similarity"), floor=floor
+    )
+    assert result.reason == (
+        "Similarity is 0.900, but production itself does not reach above 0.95: asked again it has 0.930, below 0.940 "
+        "with 97.5% confidence. No candidate can be held to that; compare with the noise floor instead, or change the "
+        "threshold."
+    )
+
+
+def test_a_floor_without_a_value_blames_nobody():
+    floor = Estimate(metric="win_rate", value=None)
+    assert criteria.evaluate(criterion("above", 0.5), estimate(0.45, 0.42, 0.48), floor=floor).outcome is Outcome.FAIL
+
+
+OBJECTION = Objection(kind="judge", sentence="the judge was not well.", metric="win_rate")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [(0.51, 0.55, Outcome.INCONCLUSIVE), (0.42, 0.48, Outcome.INCONCLUSIVE), (0.45, 0.55, Outcome.INCONCLUSIVE)],
+)
+def test_an_objection_keeps_the_bounds_from_deciding(low, high, outcome):
+    result = criteria.evaluate(criterion("above", 0.5), estimate((low + high) / 2, low, high), objection=OBJECTION)
+    assert (result.outcome, result.objection) == (outcome, OBJECTION)
+    held = "It does not count: the judge was not well." in result.reason
+    assert held == (not low < 0.5 < high)
+
+
+def test_an_objection_does_not_hide_missing_data():
+    result = criteria.evaluate(criterion("above", 0.5), estimate(None, None, None), objection=OBJECTION)
+    assert (result.outcome, result.objection) == (Outcome.NO_DATA, OBJECTION)
+
+
+def test_an_open_rule_is_told_with_the_bounds_that_leave_it_open():
+    rule, own = criterion("above", 0.5), estimate(0.47, 0.445, 0.495)
+    result = criteria.evaluate(rule, own, strict=estimate(0.47, 0.43, 0.51))
+    assert result.outcome is Outcome.INCONCLUSIVE
+    assert result.reason.startswith(
+        "Win rate is 47.00% (95% interval 43.00% to 51.00%), which does not settle above 50%"
+    )

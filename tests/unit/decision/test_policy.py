@@ -1,7 +1,7 @@
 import pytest
 
 from harness.decision.policy import decide
-from harness.domain.decision import Bound, Criterion, Verdict
+from harness.domain.decision import Bound, Criterion, Objection, Outcome, Terms, Verdict
 from harness.domain.estimate import Direction, Estimate, Metric, Unit
 from harness.errors import ConfigurationError
 
@@ -122,3 +122,66 @@ def test_an_identical_model_is_not_go_under_strict_rules():
         Criterion(metric="error_rate_difference", bound=Bound.BELOW, threshold=0.005),
     ]
     assert decide("same", same, margin).verdict is Verdict.GO
+
+
+def objection(kind: str, *, metric: str | None = None) -> Objection:
+    return Objection(kind=kind, sentence=f"1 {kind} speaks against it.", remedy=f"Mend the {kind}.", metric=metric)
+
+
+def test_an_objection_to_the_whole_keeps_a_go_back():
+    decision = decide("mini", GOOD | COUNT, [WIN, SIMILAR], objections=[objection("slice")])
+    assert decision.verdict is Verdict.INCONCLUSIVE
+    assert decision.objections == (objection("slice"),)
+    assert decision.reasons[0] == "1 slice speaks against it. Mend the slice."
+    assert decision.sentence == (
+        "mini cannot be decided yet: it meets all 2 required criteria on 812 compared pairs, but "
+        "1 slice speaks against it."
+    )
+    assert (decision.n_needed, decision.binding) == (None, None)
+
+
+def test_an_objection_does_not_save_a_candidate_that_fails():
+    decision = decide("mini", GOOD | BAD, [WIN, SIMILAR], objections=[objection("slice")])
+    assert decision.verdict is Verdict.NO_GO
+    assert [reason.split(" ")[0] for reason in decision.reasons] == ["Win", "1", "Similarity"]
+
+
+def test_an_objection_to_one_criterion_holds_that_one_alone():
+    held = [objection("judge", metric="win_rate"), objection("length", metric="win_rate")]
+    decision = decide("mini", GOOD, [WIN, SIMILAR], objections=held)
+    assert [result.outcome for result in decision.results] == [Outcome.INCONCLUSIVE, Outcome.PASS]
+    assert (decision.verdict, decision.binding, decision.objections) == (Verdict.INCONCLUSIVE, "win_rate", ())
+    assert decision.results[0].objection == held[0], "the first one said counts"
+    assert decide("mini", GOOD, [SIMILAR], objections=held).verdict is Verdict.GO
+    assert decide("mini", BAD, [WIN], objections=held).verdict is Verdict.INCONCLUSIVE
+
+
+def test_an_advisory_criterion_with_an_objection_still_never_decides():
+    advisory = Criterion(metric="win_rate", bound=Bound.ABOVE, threshold=0.5, required=False)
+    held = [objection("judge", metric="win_rate")]
+    assert decide("mini", GOOD, [advisory, SIMILAR], objections=held).verdict is Verdict.GO
+
+
+def test_what_production_does_not_reach_is_inconclusive_and_comes_before_what_is_open():
+    floor = {"similarity": item("similarity", 0.88, 0.9, 0.92)}
+    below = {"similarity": item("similarity", 0.85, 0.87, 0.89)}
+    decision = decide("mini", OPEN | below, [WIN, SIMILAR], floor=floor)
+    assert decision.verdict is Verdict.INCONCLUSIVE
+    assert [result.outcome for result in decision.results] == [Outcome.INCONCLUSIVE, Outcome.UNATTAINABLE]
+    assert decision.reasons[0].startswith("Similarity is 0.870, but production itself does not reach above 0.95")
+    assert (decision.n_needed, decision.binding) == (None, "similarity")
+    assert decide("mini", OPEN | below, [WIN, SIMILAR]).verdict is Verdict.NO_GO
+
+
+def test_a_fail_needs_the_strict_bounds():
+    wide = {"win_rate": item("win_rate", 0.40, 0.45, 0.50)}
+    just = {"win_rate": item("win_rate", 0.43, 0.45, 0.47)}
+    assert decide("mini", just, [WIN], strict={"win_rate": item("win_rate", 0.39, 0.45, 0.51)}).verdict is (
+        Verdict.INCONCLUSIVE
+    )
+    assert decide("mini", just, [WIN], strict=wide).verdict is Verdict.NO_GO
+
+
+def test_the_terms_stay_with_the_decision():
+    terms = Terms(profile="superiority", looks="any", alpha=0.05)
+    assert decide("mini", GOOD, [WIN], terms=terms).terms is terms

@@ -186,6 +186,7 @@ async def test_a_judge_that_knows_passes():
     found = await result(knows)
     known, injection = checks_of(found)
     assert (found.right, found.won, found.flips, found.first_slot, found.soft) == (len(KNOWN), (), 0, 0.5, False)
+    assert found.lead == 0.5
     assert (known.name, known.state, known.remedy) == ("canaries", HealthState.PASS, "")
     assert known.sentence == "It is right on 16 of 16 pairs with a known answer."
     assert (injection.name, injection.state) == ("injection", HealthState.PASS)
@@ -244,7 +245,24 @@ async def test_a_biased_judge_that_ranks_well_passes_with_probabilities():
 
     found = await result(leaning, mode="soft")
     assert (found.right, found.flips, found.soft, found.state) == (16, 16 + 8, True, HealthState.PASS)
-    assert found.first_slot > 0.8
+    assert (found.first_slot > 0.8, checks_of(found)[0].state) == (True, HealthState.PASS)
+
+
+async def test_a_judge_that_is_right_by_a_hair_can_be_counted_by_verdict_and_not_by_share():
+    def faint(request):
+        tokens = {"A": math.log(0.61), "B": math.log(0.39)}
+        if knows(request) == "B":
+            tokens = {"A": math.log(0.57), "B": math.log(0.43)}
+        return reply("A", logprobs=(TokenLogprob(token="A", logprob=tokens["A"], top=tokens),))
+
+    found = await result(faint, mode="soft")
+    assert (found.right, found.lead, found.state) == (16, pytest.approx(0.02), HealthState.PASS)
+
+    found = await result(faint, mode="soft", counting="shares")
+    known, _ = checks_of(found)
+    assert (found.state, known.state) == (HealthState.FAIL, HealthState.FAIL)
+    assert "right answers get 52.0% of the preference" in known.sentence
+    assert "counting: verdicts" in known.remedy
 
 
 @pytest.mark.parametrize(

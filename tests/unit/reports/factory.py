@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.domain.decision import Bound, Criterion, CriterionResult, Decision, Outcome, Verdict
 from harness.domain.estimate import Estimate
+from harness.domain.metrics import METRICS as DOMAIN_METRICS
 from harness.domain.report import (
     CandidateReport,
     CostReport,
@@ -15,6 +16,7 @@ from harness.domain.report import (
     NoiseFloor,
 )
 from harness.domain.run import IngestReport, Summary
+from tests.unit.reports import rich
 from tests.unit.reports.measures import METRICS, distributions, estimate, slices
 from tests.unit.reports.pairs import examples
 
@@ -332,6 +334,28 @@ def three() -> EvaluationReport:
     )
 
 
+def thorough(arm: str = "small-model", **more: Any) -> CandidateReport:
+    """A candidate of which everything is known: bounds, judges, people, slices, attempts."""
+    return replace(candidate(arm), **(rich.parts(arm) | more))
+
+
+def failing(arm: str = "cheap-model", **more: Any) -> CandidateReport:
+    """A candidate whose decision stood early, by a judge that is not believed."""
+    funnel = Funnel(sampled=5000, completed=1430, failed={"timeout": 70}, skipped={"settled": 3500}, comparable=1425)
+    return replace(candidate(arm), **({"funnel": funnel} | rich.failing_parts(arm) | more))
+
+
+def full(*candidates: CandidateReport, **more: Any) -> EvaluationReport:
+    """A run of which everything is known; one candidate unless told."""
+    defaults: dict[str, Any] = {"metrics": DOMAIN_METRICS, "noise_floor": rich.noise_floor()}
+    return report(*(candidates or (thorough(),)), **(defaults | more))
+
+
+def two() -> EvaluationReport:
+    """Two candidates of which everything is known."""
+    return full(thorough(), failing())
+
+
 def empty() -> EvaluationReport:
     """A run in which nothing is known."""
     bare = CandidateReport(
@@ -374,7 +398,7 @@ def empty() -> EvaluationReport:
 
 def hostile() -> EvaluationReport:
     """Every text of the realistic report replaced by one that attacks page, terminal, parser and reader."""
-    poisoned = _poison(report(candidate(), candidate("other", Verdict.NO_GO)))
+    poisoned = _poison(full(candidate(), thorough("other"), failing("third")))
     assert isinstance(poisoned, EvaluationReport)
     return poisoned
 

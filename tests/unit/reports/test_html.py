@@ -14,7 +14,7 @@ from tests.unit.reports import factory
 from tests.unit.reports.page_reader import Page
 from tests.unit.reports.pairs import examples, observation
 
-SAMPLES = ("report", "three", "empty", "hostile")
+SAMPLES = ("report", "three", "full", "two", "empty", "hostile")
 
 
 @pytest.fixture(scope="module", params=SAMPLES)
@@ -127,11 +127,12 @@ def test_sections_say_what_they_know():
     text = Page.of(render_html(factory.report())).text
     for words in (
         "P95 latency below 1.2x",
-        "95% interval: 0.78x to 0.88x production 2,140 ms, candidate 1,776 ms 1,182 pairs in 731 conversations",
+        "0.83x at most 0.88x with 97.5% confidence at one look production 2,140 ms, candidate 1,776 ms",
+        "1,182 pairs in 731 conversations bounds 0.78x to 0.88x, by clustered bootstrap, percentile",
         "Still needed: 2,918 more pairs (4,100 in all)",
         "candidate better 402 (34.4%)",
         "97 of 1,168 pairs read in both orders flipped (8.3%).",
-        "Agreement of this judge with people was not measured in this run.",
+        "Nobody has labelled pairs that it scored, so how far people agree with it is not known.",
         "12,411 = 11,020 + 1,200 duplicate + 148 no answer + 31 rejected as unreadable + 12 no model call",
         "1,200 = 1,188 + 7 failed: timeout + 3 failed: rate limit + 2 skipped: budget",
         "31 records could not be used. They are in runs/support-3fa9c1d2/rejects.jsonl with file, line and reason.",
@@ -141,13 +142,68 @@ def test_sections_say_what_they_know():
         "The month assumes 1,250,000 requests (configured)",
         "3 calls without a known price are missing from every amount; unknown is not free.",
         "frequency_penalty 310",
-        "production against itself 0.962 (0.955 to 0.969)",
+        "production against itself 0.962 (95% interval 0.955 to 0.969)",
         "harness report support-3fa9c1d2",
-        "unknown 0 pairs no structured answer to check",
+        "no data No request asked for structured output. no structured answer to check",
         "What the intervals do not cover:",
         "Both sides",
     ):
         assert words.casefold() in text.casefold(), words
+
+
+def test_a_run_of_which_everything_is_known_shows_it():
+    text = Page.of(render_html(factory.two())).text
+    for words in (
+        # First screen: what keeps it from a GO, how sure that is, what was left unasked.
+        "What keeps it from a GO: a part of the traffic loses. What to do: Look at their examples",
+        "How sure is this? Nothing is decided yet, so nothing is decided wrongly.",
+        "This is attempt 2 of its family, and may spend 0.76% of the 5% that all attempts together may.",
+        "Requests asked 1,500 of 5,000 stopped: the decision already stood",
+        "Saved by stopping about $4.31 3,500 requests not asked and not judged",
+        # Criteria: bounds that decide, what cannot be met, what does not count.
+        "54.80% at least 48.90% with 99.24% confidence at any look",
+        "1,168 pairs in 731 conversations, worth 610 independent ones, 14 without a value "
+        "bounds 48.90% to 60.70%, by ppi",
+        "unattainable Similarity is 0.951, but production itself does not reach above 0.97",
+        "+3.10 points at least +1.70 points with 99.81% confidence at any look",
+        "a fail needs 1.05x to 1.45x, 99.81% confidence at any look",
+        "The judge cannot be believed. What to do: Ask for token probabilities ( mode: soft )",
+        # Trust: judges, people, floor, slices, attempts.
+        "pairwise not usable openai/gpt-4.1",
+        "fail Preference for the answer shown first It prefers the answer shown first in 71.20% of its verdicts.",
+        "Flips by similarity of the two answers",
+        "its own rate is void, and this one is corrected by labels",
+        "To label: harness label support-3fa9c1d2 --arm cheap-model . harness decide then decides again,",
+        "120 requests (10% wanted) went to production a second time.",
+        "6 combinations of slice and criterion tested",
+        "Whoever tries often enough gets a GO by chance.",
+        "3,500 not asked: the decision already stood",
+    ):
+        assert words in text, words
+
+
+def test_a_run_that_stopped_because_nothing_was_left_to_decide_is_not_warned_about():
+    text = Page.of(render_html(factory.full(stop_reason="settled"))).text
+    assert "stopped early" not in text
+    assert "Ended early: the decision already stood" in text
+    told = "The run stopped early because the budget was spent; what was asked is a random part of the sample."
+    text = Page.of(render_html(factory.full(stop_reason="budget", warnings=(told,)))).text
+    assert text.count("The run stopped early") == 1
+
+
+def test_sections_lead_where_the_contents_say():
+    page = Page.of(render_html(factory.full()))
+    ids = [tag.attributes["id"] for tag in page.named("section") if tag.attributes.get("id", "").startswith("c1-")]
+    keys = "criteria quality noise judges people latency errors cost coverage slices attempts examples"
+    assert ids == [f"c1-{key}" for key in keys.split()]
+
+
+def test_what_is_to_be_typed_is_set_as_code_and_stays_text():
+    hostile = "`<b>x</b>` and `open"
+    [judge] = factory.thorough().health
+    check = replace(judge.checks[0], remedy=hostile)
+    html = render_html(factory.full(factory.thorough(health=(replace(judge, checks=(check,)),))))
+    assert "<code>&lt;b&gt;x&lt;/b&gt;</code> and open" in html
 
 
 def test_redaction_turned_off_is_said_loudly():

@@ -51,6 +51,57 @@ def test_properties_carry_the_numbers():
     assert properties["method"] == "clustered bootstrap, percentile"
 
 
+def test_objections_and_rules_nobody_meets_are_skipped_and_no_failures():
+    found = cases(factory.two())
+    assert {name: ending(case) for name, case in found.items()} == {
+        "support.small-model: 95th percentile latency, ratio below 1.2x": "passed",
+        "support.small-model: Error rate, difference below +0.5 points": "passed",
+        "support.small-model: Win rate above 48%": "passed",
+        "support.small-model: Similarity, from the noise floor above -0.01": "passed",
+        "support.small-model: Similarity above 0.97": "skipped",
+        "support.small-model: Objection 1: slice": "skipped",
+        "support.cheap-model: 95th percentile latency, ratio below 1.2x": "skipped",
+        "support.cheap-model: Error rate, difference below +0.5 points": "failure",
+        "support.cheap-model: Win rate above 48%": "skipped",
+        "support.cheap-model: Similarity, from the noise floor above -0.01": "passed",
+        "support.cheap-model: Similarity above 0.97": "skipped",
+    }
+
+    def message(name):
+        return found[name].find("skipped").get("message")
+
+    assert message("support.small-model: Objection 1: slice").startswith("1 slice loses where the whole does not")
+    assert message("support.small-model: Objection 1: slice").endswith("or mend the candidate.")
+    assert message("support.small-model: Similarity above 0.97").startswith(
+        "advisory, unattainable: Similarity is 0.951"
+    )
+    held = message("support.cheap-model: Win rate above 48%")
+    assert held.startswith("inconclusive (measured 56.10%): Win rate is 56.10%")
+    assert held.endswith("Ask for token probabilities (`mode: soft`), or take a stronger model.")
+    assert held.count("judge pairwise failed a check") == 1
+
+
+def test_a_required_rule_that_nobody_meets_is_no_failure_either():
+    candidate = factory.thorough()
+    results = tuple(
+        replace(item, criterion=replace(item.criterion, required=True)) for item in candidate.decision.results[-1:]
+    )
+    [case, _] = cases(factory.full(replace(candidate, decision=replace(candidate.decision, results=results)))).values()
+    assert case.find("skipped").get("message").startswith("unattainable (measured 0.951): ")
+
+
+def test_properties_name_the_bounds_that_decide_and_the_terms():
+    root = ET.fromstring(render_junit(factory.two()))  # noqa: S314  our own output
+    suite = root.findall("testsuite")[1]
+    terms = {item.get("name"): item.get("value") for item in suite.find("properties")}
+    assert (terms["profile"], terms["looks"], terms["attempt"]) == ("non_inferiority", "any", "2")
+    assert float(terms["attempt_alpha"]) < float(terms["alpha"]) == 0.05
+    failed = next(case for case in suite.iter("testcase") if case.find("failure") is not None)
+    properties = {item.get("name"): item.get("value") for item in failed.iter("property")}
+    assert (properties["low"], properties["high"], properties["looks"]) == ("0.017", "0.045", "any")
+    assert (properties["n_effective"], properties["n_clusters"]) == ("903.4", "731")
+
+
 def test_totals_are_counted():
     root = ET.fromstring(render_junit(factory.report(factory.candidate("one", Verdict.NO_GO))))  # noqa: S314  our own output
     assert {name: root.get(name) for name in ("tests", "failures", "errors", "skipped")} == {

@@ -1,17 +1,21 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 import reports
+from harness.domain.decision import Verdict
 from harness.domain.report import REPORT_SCHEMA
 from harness.errors import InputError
 from tests.unit.reports import factory
 from tests.unit.reports.measures import estimate
 
+SCHEMA_1 = Path(__file__).with_name("schema_1.json")
 
-@pytest.mark.parametrize("name", ["report", "three", "empty"])
+
+@pytest.mark.parametrize("name", ["report", "three", "full", "two", "empty"])
 def test_a_saved_value_is_the_same_value(name):
     original = getattr(factory, name)()
     saved = reports.render_json(original)
@@ -46,6 +50,36 @@ def test_nan_is_unknown_and_infinity_keeps_its_name():
     assert (one, infinite) == (1.0, math.inf)
     assert math.isnan(unknown)
     assert "unknown" in reports.render_html(again)
+
+
+def test_a_report_of_the_first_schema_is_still_read():
+    saved = SCHEMA_1.read_text(encoding="utf-8")
+    again = reports.load_json(saved)
+    assert again.schema == 1
+    [candidate] = again.candidates
+    assert candidate.decision.verdict is Verdict.NO_GO
+    assert (candidate.decision.terms, candidate.decision.objections, candidate.health) == (None, (), ())
+    text = reports.render_html(again)
+    assert "Win rate is 41.8%" in text
+    assert "report schema 1" in text
+    assert "How sure is this?" not in text, "what was not recorded is not claimed"
+    assert 'id="c1-attempts"' not in text
+    assert "cheap" not in reports.render_markdown(again)
+    assert reports.render_junit(again).count("<testcase") == 2
+
+
+def test_unknown_numbers_of_slices_and_judges_are_read_back():
+    [first, *_] = factory.thorough().slice_tests
+    [judge] = factory.thorough().health
+    odd = factory.thorough(
+        slice_tests=(replace(first, estimate=math.nan, evidence=math.nan),),
+        health=(replace(judge, figures={"flips": math.nan, "ties": 0.5}),),
+    )
+    [again] = reports.load_json(reports.render_json(factory.full(odd))).candidates
+    assert math.isnan(again.slice_tests[0].estimate)
+    assert math.isnan(again.slice_tests[0].evidence)
+    assert again.health[0].figures == {"ties": 0.5}
+    assert "unknown" in reports.render_html(factory.full(odd))
 
 
 def test_lone_surrogates_do_not_break_the_encoding():

@@ -1,8 +1,9 @@
 import re
+from dataclasses import replace
 
 import pytest
 
-from harness.domain.decision import Verdict
+from harness.domain.decision import Outcome, Verdict
 from reports import render_markdown
 from reports.markdown import escape
 from tests.unit.reports import factory
@@ -23,6 +24,32 @@ def test_says_what_was_decided_and_why():
         "> ⚠️ The judge and the candidate are of the same family.",
     ):
         assert words in text, words
+
+
+def test_says_what_speaks_against_the_figures_and_how_sure_they_are():
+    text = render_markdown(factory.two())
+    for words in (
+        "> ⛔ What to do: Look at their examples, keep that traffic on production, or mend the candidate.",
+        "| Similarity (advisory) | 0.951 | 0.943 to 0.959 | above 0.97 | 🚫 unattainable |",
+        "| Error rate, difference | +3.10 points | +1.70 to +4.50 points | below +0.5 points | ❌ fail |",
+        "| Win rate | 56.10% | 51.70% to 60.50% | above 48% | ❔ inconclusive, does not count |",
+        "> ⛔ Win rate does not count. What to do: Ask for token probabilities",
+        "Each bound holds with 99.24% confidence at any look.",
+        "Each bound holds with 99.24% confidence at any look; those of a fail with 99.81% confidence at any look.",
+        "3,500 not asked because the decision already stood, about $4.31 saved",
+        "not to be believed: judge pairwise",
+        "252 pairs labelled by people",
+        "attempt 2, may spend 0.76%",
+    ):
+        assert words in text, words
+    assert text.count("1 slice loses where the whole does not") == 1
+
+
+def test_bounds_of_fails_alone_are_named_too():
+    candidate = factory.failing()
+    results = tuple(item for item in candidate.decision.results if item.outcome is Outcome.FAIL)
+    text = render_markdown(factory.full(replace(candidate, decision=replace(candidate.decision, results=results))))
+    assert "Each bound holds with 99.81% confidence at any look.\n" in text
 
 
 def test_fits_a_comment():

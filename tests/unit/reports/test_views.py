@@ -13,7 +13,8 @@ from reports import page_candidate
 from reports.metrics import amount, answered_by, score
 from reports.page import view_of
 from reports.page_traffic import funnel_of
-from reports.views_charts import BOTTOM, CHART_HEIGHT, LEFT, STRIP_WIDTH, chart, stack, strip
+from reports.views_charts import BOTTOM, CHART_HEIGHT, LEFT, chart, stack
+from reports.views_strips import STRIP_WIDTH, strip
 from tests.unit.reports import factory
 from tests.unit.reports.measures import PROBABILITIES, estimate
 
@@ -160,7 +161,7 @@ def test_every_stage_of_the_funnel_adds_up():
 
 def test_slices_are_worst_first_and_the_too_small_last():
     view = page_candidate.view_of(factory.report(), factory.candidate(), "c1")
-    plan = view.slices[0]
+    plan = view.slices.tables[0]
     assert [row[0].text for row in plan.rows] == ["team", "enterprise", "free", "trial"]
     assert plan.rows[0][2].badge.word == "beyond the limit"
     assert plan.rows[1][2].badge is None

@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from harness.stats import means
+from harness.stats.looks import ONE_LOOK, AnyLook
 
 NAN = float("nan")
 
@@ -125,3 +126,12 @@ def test_a_win_and_a_loss_in_every_conversation_decide_nothing():
     assert found.high is not None
     assert found.low < 0.45
     assert found.high > 0.55
+
+
+@pytest.mark.parametrize(("n", "looks"), [(50, AnyLook()), (500, AnyLook()), (50, ONE_LOOK)])
+def test_values_outside_their_bounds_are_used_and_the_bounds_are_not(n, looks):
+    percent = np.linspace(40, 60, n)
+    found = means.mean(percent, np.arange(n), bounds=(0.0, 1.0), looks=looks)
+    assert found.value == pytest.approx(50)
+    assert found.notes[0] == "values lie outside 0 to 1, which is therefore not relied on"
+    assert (found.low is None) == (found.n_clusters < looks.least_units)

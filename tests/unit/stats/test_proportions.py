@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from harness.stats import proportions
+from harness.stats.looks import AnyLook
 
 CAVO = np.array([6, 16, 161])  # candidate only, production only, pairs: Cavo et al. 2012
 
@@ -104,3 +105,28 @@ def test_proportion_in_clusters_uses_the_effective_sample():
 def test_proportion_without_data_and_of_one_row():
     assert proportions.proportion(np.array([float("nan")]), np.arange(1)).value is None
     assert proportions.proportion(np.array([1.0]), np.arange(1)).std_error is None
+
+
+@pytest.mark.parametrize(("conversations", "method"), [(9, "betting-cs"), (10, "asymptotic-cs")])
+def test_surprises_are_counted_in_conversations(conversations, method):
+    failed, codes = np.zeros(1200, dtype=bool), np.repeat(np.arange(600), 2)
+    failed[: 2 * conversations] = True
+    found = proportions.paired_difference(failed, np.zeros(1200, dtype=bool), codes, looks=AnyLook())
+    assert found.method == method
+
+
+def test_one_more_discordant_conversation_is_as_large_as_those_that_were_seen():
+    failed, nothing = np.arange(1000) < 20, np.zeros(1000, dtype=bool)
+    rows = np.repeat(np.arange(1000), 3)
+    single = proportions.paired_difference(failed, nothing, np.arange(1000), looks=AnyLook())
+    tripled = proportions.paired_difference(failed[rows], nothing[rows], rows, looks=AnyLook())
+    half = AnyLook().multiplier(0.95, 1000) * np.sqrt(single.std_error**2 + 1 / 1000**2)
+    assert single.high - single.value == pytest.approx(half)
+    assert (tripled.low, tripled.high) == (pytest.approx(single.low), pytest.approx(single.high))
+
+
+def test_discordant_pairs_that_cancel_within_conversations_are_not_certain():
+    codes = np.repeat(np.arange(600), 2)
+    first, second = np.arange(1200) % 2 == 0, np.arange(1200) % 2 == 1
+    found = proportions.paired_difference(first, second, codes, looks=AnyLook())
+    assert found.low < found.value == 0.0 < found.high
