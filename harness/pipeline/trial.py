@@ -24,7 +24,7 @@ from harness.domain.pair import Pair
 from harness.ingest.labelled import LabelledPair, LabelledSet, Words
 from harness.ingest.redaction import Redactor
 from harness.judging import transcript
-from harness.judging.protocol import models_of
+from harness.judging.protocol import counts_verdicts, models_of
 from harness.judging.scorecard import LabelledColumns, Scorecard, Unscored, scorecard
 from harness.pipeline import estimates
 from harness.pipeline.arms import Arm, arms_of
@@ -63,6 +63,8 @@ class Judged:
     """By judge."""
     models: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Those that each judge asks."""
+    by_verdict: frozenset[str] = frozenset()
+    """Judges whose token probabilities count as the verdict they come to."""
     stop_reason: str | None = None
     """Why pairs are left over: ``budget``, ``interrupted``; ``None`` when all were judged."""
 
@@ -118,6 +120,7 @@ async def judge_pairs(session: Session, pairs: Sequence[LabelledPair]) -> Judged
     return Judged(
         found={seat.name: await asyncio.to_thread(_load, session, arm, seat, pairs) for seat in seats},
         models={seat.name: [model.model for model in seat.models] for seat in seats},
+        by_verdict=frozenset(seat.name for seat in seats if counts_verdicts(seat.judge)),
         stop_reason=result.stop_reason,
     )
 
@@ -126,7 +129,14 @@ def scorecards(judged: Judged, pairs: Sequence[LabelledPair], *, unscored: Unsco
     """Every judge held against people."""
     columns = _columns(pairs)
     return tuple(
-        scorecard(judge, judgments, columns, unscored=unscored, models=judged.models.get(judge, ()))
+        scorecard(
+            judge,
+            judgments,
+            columns,
+            unscored=unscored,
+            models=judged.models.get(judge, ()),
+            by_verdict=judge in judged.by_verdict,
+        )
         for judge, judgments in judged.found.items()
     )
 
