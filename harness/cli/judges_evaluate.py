@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.cli import labelled_options as on
 from harness.cli import options
@@ -13,8 +13,9 @@ from harness.cli.work import opened_session, run_until_stopped
 from harness.errors import ConfigurationError, InfrastructureError
 
 if TYPE_CHECKING:
-    from harness.config import JudgeSection
+    from harness.config import JudgeSection, Replay
     from harness.ingest.labelled import LabelledPair, LabelledSet, Words
+    from harness.judging.scorecard import Unscored
     from harness.pipeline.trial import Judged, RecordedVerdicts
 
 MODES = ("plain", "structured", "soft")
@@ -62,45 +63,79 @@ def evaluate(
     from harness.cli.scorecards import print_cards
     from harness.config import Replay
     from harness.ingest.labelled import Columns, Words, read_labelled
-    from harness.judging.scorecard import Unscored
-    from harness.pipeline import trial
+    from harness.pipeline.trial import scorecards
 
-    if unscored not in (known := [item.value for item in Unscored]):
-        raise ConfigurationError(f"--unscored {unscored!r}: choose from {', '.join(known)}")
-    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
-        raise ConfigurationError(f"--output {output}: name a file in a folder that is there")
-    words = Words(**{name: said for name, said in (("first", first), ("second", second), ("tie", tie)) if said})
+    counted, words = _counted(unscored), Words(**_given(first=first, second=second, tie=tie))
     recorded = _recorded(verdict or (), verdict_first or (), verdict_second or ())
-    asked = {
-        "max_tokens": max_tokens,
-        "price": _price(price),
-        "prompt_file": prompt_file and str(prompt_file.resolve()),
-    }
+    asked = _given(max_tokens=max_tokens, price=_price(price), prompt_file=prompt_file and str(prompt_file.resolve()))
     sections = [*_of_models(model or (), mode or MODES, asked), *_of_experiment(experiment)]
-    if not sections and not recorded:
-        raise ConfigurationError(
-            "name a judge: --model, --experiment, --verdict, or --verdict-first and --verdict-second"
-        )
+    _check(output, has_judges=bool(sections or recorded))
     further = [column for item in recorded for column in item.columns.values()]
     columns = Columns(prompt=prompt or (), answer_1=answer_1, answer_2=answer_2, labels=label or (), further=further)
     labelled = read_labelled(dataset, columns, words, joined=join or (), key=key)
     pairs = labelled.sample(sample, seed)
     if not quiet:
         err(_said(labelled, len(pairs)))
-    found = {item.name: trial.recorded(item, pairs, words) for item in recorded}
-    judged = trial.Judged(found=found)
-    if sections:
-        replay = Replay(concurrency=concurrency, deadline_s=deadline_s)
-        made = trial.trial_experiment(labelled, dataset, sections, budget_usd=budget_usd, replay=replay)
-        run_id = trial.trial_run_id(made, labelled)
-        with opened_session(made, store=store, runs_dir=runs_dir, run_id=run_id, quiet=quiet) as session:
-            judged = run_until_stopped(lambda: trial.judge_pairs(session, pairs), session.stop)
-        judged = replace(judged, found={**found, **judged.found})
+    made = _Made(dataset, labelled, sections, budget_usd, Replay(concurrency=concurrency, deadline_s=deadline_s))
+    judged = _judged(recorded, made, pairs, words, store=store, runs_dir=runs_dir, quiet=quiet)
     if output is not None:
         _write(judged, pairs, words, output)
-    cards = trial.scorecards(judged, pairs, unscored=Unscored(unscored))
-    print_cards(cards, labelled, n=len(pairs), unscored=unscored, stop_reason=judged.stop_reason, as_json=as_json)
+    cards = scorecards(judged, pairs, unscored=counted)
+    print_cards(cards, labelled, n=len(pairs), unscored=counted, stop_reason=judged.stop_reason, as_json=as_json)
     return 0
+
+
+class _Made(NamedTuple):
+    """What judging a labelled set by models takes."""
+
+    source: str
+    labelled: "LabelledSet"
+    sections: Sequence["JudgeSection"]
+    budget_usd: float | None
+    replay: "Replay"
+
+
+def _judged(
+    recorded: Sequence["RecordedVerdicts"],
+    made: _Made,
+    pairs: Sequence["LabelledPair"],
+    words: "Words",
+    **where: Any,
+) -> "Judged":
+    """What every judge says of the pairs; a store is opened for those that have to be asked alone."""
+    from harness.pipeline import trial
+
+    found = {item.name: trial.recorded(item, pairs, words) for item in recorded}
+    if not made.sections:
+        return trial.Judged(found=found)
+    experiment = trial.trial_experiment(
+        made.labelled, made.source, made.sections, budget_usd=made.budget_usd, replay=made.replay
+    )
+    with opened_session(experiment, run_id=trial.trial_run_id(experiment, made.labelled), **where) as session:
+        asked = run_until_stopped(lambda: trial.judge_pairs(session, pairs), session.stop)
+    return replace(asked, found={**found, **asked.found})
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value}
+
+
+def _counted(unscored: str) -> "Unscored":
+    from harness.judging.scorecard import Unscored
+
+    if unscored not in (known := [item.value for item in Unscored]):
+        raise ConfigurationError(f"--unscored {unscored!r}: choose from {', '.join(known)}")
+    return Unscored(unscored)
+
+
+def _check(output: Path | None, *, has_judges: bool) -> None:
+    """What would be a pity to hear of after the judges were paid."""
+    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+        raise ConfigurationError(f"--output {output}: name a file in a folder that is there")
+    if not has_judges:
+        raise ConfigurationError(
+            "name a judge: --model, --experiment, --verdict, or --verdict-first and --verdict-second"
+        )
 
 
 def _recorded(alone: Sequence[str], first: Sequence[str], second: Sequence[str]) -> list["RecordedVerdicts"]:
@@ -125,7 +160,7 @@ def _of_models(models: Sequence[str], modes: Sequence[str], asked: Mapping[str, 
         raise ConfigurationError(f"--mode {unknown[0]!r}: choose from {', '.join(MODES)}")
     sections = []
     for text in dict.fromkeys(models):
-        given = {name: value for name, value in {**named_model(text), **asked}.items() if value is not None}
+        given = {**named_model(text), **asked}
         name = given["model"] if len({named_model(other)["model"] for other in models}) == len(models) else text
         sections += [
             JudgeSection(use="pairwise", name=f"{name} {mode}", options={**given, "mode": mode})

@@ -83,6 +83,12 @@ class Conduct:
         decisive = read[np.isfinite(read) & (read != 0.5)]
         return bool(decisive.size and np.mean(~np.isin(decisive, _MENU)) > 0.5)
 
+    @cached_property
+    def counts_shares(self) -> bool:
+        """Whether token probabilities count as they are, and not as the verdict they come to."""
+        value = self.scores.value[np.isfinite(self.scores.value)]
+        return self.is_soft and not bool(np.all(4 * value == np.round(4 * value)))
+
 
 def verdicts(shares: Floats) -> Floats:
     """Shares of preference as the likeliest verdict: 0, 0.5 or 1; NaN stays."""

@@ -35,10 +35,12 @@ def signal(conduct: Conduct) -> HealthCheck:
             preference = 100 * (0.5 + right.extra["lead"])
             sentence += f" But by a hair: their side gets {preference:.2f}% of the preference, so that win rates stay "
             sentence += "near 50% whatever the candidate does."
+            state = HealthState.FAIL if conduct.counts_shares else HealthState.WARN
             remedy = (
-                "Use the win rate corrected by people, or take a stronger model; just below 50% may be a clear loss."
+                "Count verdicts (`counting: verdicts`), or take a stronger model."
+                if conduct.counts_shares
+                else STRONGER
             )
-            state = HealthState.WARN
             return HealthCheck(name=name, title=title, state=state, sentence=sentence, remedy=remedy, estimate=right)
         if right.low > 0.5:
             return HealthCheck(name=name, title=title, state=HealthState.PASS, sentence=sentence, estimate=right)

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.domain.estimate import Estimate
 from harness.domain.health import JudgeHealth
-from harness.domain.judgment import Judgment, JudgmentState, Order, UnscoredReason
+from harness.domain.judgment import Judgment, JudgmentState, Label, Order, UnscoredReason
 from harness.judging.conduct import Conduct, verdicts
 from harness.judging.health import health_of
 from harness.stats import agreement, proportions
@@ -103,10 +103,14 @@ def scorecard(
     *,
     unscored: Unscored = Unscored.WRONG,
     models: Sequence[str] = (),
+    by_verdict: bool = False,
     level: float = 0.95,
 ) -> Scorecard:
-    """Everything about ``found``, the judgments of one judge on the labelled pairs; answer 2 is the candidate."""
-    rows = _rows(found, labelled.ids)
+    """Everything about ``found``, the judgments of one judge on the labelled pairs; answer 2 is the candidate.
+
+    ``by_verdict`` counts token probabilities as the verdict they come to, as the judge itself does in a run.
+    """
+    rows = _rows(found, labelled.ids, by_verdict=by_verdict)
     clusters = np.unique(np.asarray(labelled.clusters, dtype=str), return_inverse=True)[1].astype(np.int64)
     conduct = Conduct(
         judge=judge,
@@ -177,17 +181,19 @@ def _with_orders(card: Scorecard, conduct: Conduct, labels: Floats, unscored: Un
     )
 
 
-def _rows(found: Sequence[Judgment], ids: Sequence[str]) -> _Rows:
+def _rows(found: Sequence[Judgment], ids: Sequence[str], *, by_verdict: bool) -> _Rows:
     """Scores by row and order, and why rows have none."""
     at = {exchange_id: row for row, exchange_id in enumerate(ids)}
     by_order: dict[Order, Floats] = {order: np.full(len(ids), np.nan) for order in Order}
     reasons: defaultdict[int, list[str]] = defaultdict(list)
+    tied = np.ones(len(ids), dtype=np.bool_)
     for judgment in found:
         row = at.get(judgment.exchange_id)
         if row is None or judgment.reason is UnscoredReason.NOT_DRAWN:
             continue
         if judgment.state is JudgmentState.SCORED and judgment.value is not None:
             by_order[judgment.order][row] = judgment.value
+            tied[row] &= judgment.label is Label.TIE
         else:
             reasons[row].append(str(judgment.reason or judgment.state))
     columns = np.stack(list(by_order.values()))
@@ -195,14 +201,16 @@ def _rows(found: Sequence[Judgment], ids: Sequence[str]) -> _Rows:
     value = np.divide(np.nansum(columns, axis=0), n, out=np.full(len(ids), np.nan), where=n > 0)
     half = np.zeros(len(ids), dtype=np.bool_)
     half[[row for row in reasons if n[row]]] = True
+    scores = ScoreColumn(
+        metric="win_rate",
+        value=value,
+        missing_order=half,
+        production_first=by_order[Order.PRODUCTION_FIRST],
+        candidate_first=by_order[Order.CANDIDATE_FIRST],
+        tied=tied & (n > 0),
+    )
     return _Rows(
-        scores=ScoreColumn(
-            metric="win_rate",
-            value=value,
-            missing_order=half,
-            production_first=by_order[Order.PRODUCTION_FIRST],
-            candidate_first=by_order[Order.CANDIDATE_FIRST],
-        ),
+        scores=scores.as_verdicts() if by_verdict else scores,
         unscored=Counter(given[0] for row, given in reasons.items() if not n[row]),
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.config import Budget, Candidate, Experiment, JudgeSection, Redaction, Replay, Traffic, digest
+from harness.config import Experiment, JudgeSection, Redaction, Replay, digest, parse_experiment
 from harness.domain.exchange import ChatRequest, Exchange
 from harness.domain.judgment import Judgment, JudgmentState, Label, Order, UnscoredReason
 from harness.domain.metrics import WIN_RATE
@@ -24,7 +24,7 @@ from harness.domain.pair import Pair
 from harness.ingest.labelled import LabelledPair, LabelledSet, Words
 from harness.ingest.redaction import Redactor
 from harness.judging import transcript
-from harness.judging.protocol import models_of
+from harness.judging.protocol import counts_verdicts, models_of
 from harness.judging.scorecard import LabelledColumns, Scorecard, Unscored, scorecard
 from harness.pipeline import estimates
 from harness.pipeline.arms import Arm, arms_of
@@ -63,6 +63,8 @@ class Judged:
     """By judge."""
     models: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Those that each judge asks."""
+    by_verdict: frozenset[str] = frozenset()
+    """Judges whose token probabilities count as the verdict they come to."""
     stop_reason: str | None = None
     """Why pairs are left over: ``budget``, ``interrupted``; ``None`` when all were judged."""
 
@@ -79,18 +81,23 @@ def asking(sections: Sequence[JudgeSection]) -> tuple[JudgeSection, ...]:
 def trial_experiment(
     labelled: LabelledSet, source: str, judges: Sequence[JudgeSection], *, budget_usd: float | None, replay: Replay
 ) -> Experiment:
-    """The experiment that judging a labelled set comes down to."""
+    """The experiment that judging a labelled set comes down to.
+
+    Raises:
+        ConfigurationError: two judges have one name.
+    """
     where = source if "://" in source else os.path.abspath(source)  # noqa: PTH100  globs are no paths
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", labelled.name.split(".")[0]).strip("-._")[:40]
-    return Experiment(
-        name=f"judges-{stem or 'labelled'}",
-        traffic=Traffic(source=[where]),
-        candidates=[Candidate(name=ARM, responses=[where])],
-        judges=list(judges),
-        canaries="off",
-        budget=Budget(judges_usd=budget_usd),
-        replay=replay,
-    )
+    raw = {
+        "name": f"judges-{stem or 'labelled'}",
+        "traffic": {"source": [where]},
+        "candidates": [{"name": ARM, "responses": [where]}],
+        "judges": [section.model_dump() for section in judges],
+        "canaries": "off",
+        "budget": {"judges_usd": budget_usd},
+        "replay": replay.model_dump(),
+    }
+    return parse_experiment(raw, origin="the command line")
 
 
 def trial_run_id(experiment: Experiment, labelled: LabelledSet) -> str:
@@ -113,6 +120,7 @@ async def judge_pairs(session: Session, pairs: Sequence[LabelledPair]) -> Judged
     return Judged(
         found={seat.name: await asyncio.to_thread(_load, session, arm, seat, pairs) for seat in seats},
         models={seat.name: [model.model for model in seat.models] for seat in seats},
+        by_verdict=frozenset(seat.name for seat in seats if counts_verdicts(seat.judge)),
         stop_reason=result.stop_reason,
     )
 
@@ -121,7 +129,14 @@ def scorecards(judged: Judged, pairs: Sequence[LabelledPair], *, unscored: Unsco
     """Every judge held against people."""
     columns = _columns(pairs)
     return tuple(
-        scorecard(judge, judgments, columns, unscored=unscored, models=judged.models.get(judge, ()))
+        scorecard(
+            judge,
+            judgments,
+            columns,
+            unscored=unscored,
+            models=judged.models.get(judge, ()),
+            by_verdict=judge in judged.by_verdict,
+        )
         for judge, judgments in judged.found.items()
     )
 

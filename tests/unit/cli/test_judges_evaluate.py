@@ -104,6 +104,16 @@ def test_an_experiment_whose_judges_ask_no_model_has_nobody_to_try(tmp_path, cap
     assert "none of its judges asks a model (exact)" in capsys.readouterr().err
 
 
+def test_two_judges_of_one_name_are_refused_before_anything_is_asked(tmp_path, capsys):
+    (tmp_path / "e.yaml").write_text(
+        "{name: a, traffic: {source: x.jsonl}, candidates: [{name: b, model: openai/x}],"
+        " judges: [{use: pairwise, name: openai/x plain, options: {model: openai/x}}]}",
+        encoding="utf-8",
+    )
+    assert evaluate("--experiment", "e.yaml", "-m", "openai/x", "--mode", "plain") == 2
+    assert "two judges are called 'openai/x plain'" in capsys.readouterr().err
+
+
 def test_text_that_could_drive_a_terminal_is_made_visible(tmp_path, capsys):
     record = {"prompt": "q", "output_1": "x", "output_2": "y", "label": "1", "v\x1b[2J": "\x1b]0;owned\x07"}
     (tmp_path / "questions.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")

@@ -131,14 +131,21 @@ def test_signal_is_being_right_more_often_than_guessing(n, of, state):
     assert check(health(*right(n, of)), "signal").state is state
 
 
-def test_being_right_by_a_hair_is_a_warning():
-    """Its win rates stay near one half, so that a criterion just below it lets any candidate pass."""
+def test_probabilities_that_are_right_by_a_hair_have_to_count_as_verdicts():
+    """Their win rates stay near one half, so that a criterion just below it lets any candidate pass."""
     label = np.tile([1.0, 0.0], 50)
     found = check(health(np.where(label == 1, 0.51, 0.49), label), "signal")
-    assert found.state is WARN
+    assert found.state is FAIL
     assert found.estimate.extra["lead"] == pytest.approx(0.01)
     assert "their side gets 51.00% of the preference" in found.sentence
+    assert "counting: verdicts" in found.remedy
+    assert check(health(label, label, soft=True), "signal").state is PASS
     assert check(health(np.where(label == 1, 0.61, 0.39), label), "signal").state is PASS
+
+
+def test_words_that_are_right_by_a_hair_are_a_warning():
+    found = check(health(*right(580, 1000)), "signal")
+    assert (found.state, found.remedy) == (WARN, "Take a stronger model.")
 
 
 def test_ties_of_the_judge_count_a_half_and_ties_of_people_not_at_all():

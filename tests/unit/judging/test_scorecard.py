@@ -30,7 +30,7 @@ def judgment(row: int, value: float | None, order: Order = Order.NONE, **more) -
     label = None if value is None else Label.TIE if value == 0.5 else Label.WIN if value > 0.5 else Label.LOSS
     return Judgment(
         exchange_id=f"e{row}", arm="answer-2", judge="j", judge_fingerprint="f", observation_fingerprint="",
-        order=order, value=value, label=label, **{**state, **more},
+        order=order, value=value, **{"label": label, **state, **more},
     )  # fmt: skip
 
 
@@ -88,6 +88,17 @@ def test_soft_scores_are_averaged_before_they_are_a_verdict():
     assert card.soft
     assert card.agreement.accuracy.value == 1.0
     assert counts(card) == [(1, 2), (1, 2), (0, 2)]
+
+
+def test_probabilities_count_as_the_verdict_they_come_to_where_the_judge_says_so():
+    """Both orders see a tie first: a tie, whichever side the rest of the probability leans to."""
+    tie = {"label": Label.TIE}
+    found = [judgment(0, 0.55, FIRST, **tie), judgment(0, 0.45, SECOND, **tie), *read((0.6, 0.5), (0.6, 0.7))[2:]]
+    found += [judgment(2, 0.55, FIRST, **tie), judgment(2, 0.52, SECOND, **tie)]
+    labels = [0.5, 1.0, 0.5]
+    shares, verdicts = (scorecard("j", found, labelled(labels), by_verdict=way) for way in (False, True))
+    assert (shares.agreement.accuracy.extra["count"], verdicts.agreement.accuracy.extra["count"]) == (2, 3)
+    assert (shares.ties, verdicts.ties) == (1, 2)
 
 
 def test_kappa_between_orders_in_our_coding_and_the_published_one():
