@@ -5,6 +5,7 @@ alpha, however often one looks. It is given as its natural logarithm, ``log_e``.
 """
 
 import math
+import sys
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -148,7 +149,8 @@ def _least_share(successes: float, n: float, *, alpha: float, prior: float, side
 
     observed = min(k / n, 1 - 1e-12)
     smallest = observed * _SMALLEST_SHARE
-    if excess(smallest) < 0:
+    # Below the smallest float the logarithms are gone; nothing can be told from a share of zero there.
+    if smallest < sys.float_info.min or excess(smallest) < 0:
         return 0.0
     return float(brentq(excess, smallest, observed, xtol=1e-15, rtol=1e-12))
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -63,6 +63,7 @@ def test_normal_mixture_is_a_sum_over_effects(total, variance, rho, sides):
 
 @EXAMPLES
 @given(count=counts, t_opt=horizons, alpha=st.sampled_from(ALPHAS))
+@example(count=(5e-324, 1.0), t_opt=10.0, alpha=0.05)
 def test_every_share_below_the_bound_is_rejected_and_the_next_is_not(count, t_opt, alpha):
     k, n = count
     low = mixtures.bernoulli_lower(k, n, alpha=alpha, t_opt=t_opt)

@@ -104,18 +104,26 @@ async def test_a_judge_that_an_answer_can_talk_into_something_reads_no_pairs(ben
     assert "1 of 8 answers that address the judge beats an honest one: fake-system." in bench.reporter.warnings[0]
 
 
-async def test_a_judge_that_is_right_by_a_hair_reads_on_with_a_warning(bench):
+async def test_a_judge_that_is_right_by_a_hair_reads_on_unless_its_probabilities_count_as_they_are(bench):
     def faint(request, model):
         a = math.log(0.61 if knows(request) == "A" else 0.57)
         return reply("A", logprobs=(TokenLogprob(token="A", logprob=a, top={"A": a, "B": math.log1p(-math.exp(a))}),))
 
     bench.answers = faint
-    done, session, [seat] = await bench.judge({"use": "pairwise", "options": {"model": "openai/judge", "mode": "soft"}})
-    assert done.counts["small · pairwise"] == {"scored": 20}
-    assert states(session, seat) == [HealthState.WARN, HealthState.PASS]
+    options = {"model": "openai/judge", "mode": "soft"}
+    shares = {"use": "pairwise", "options": options | {"counting": "shares"}}
+    done, session, [seat] = await bench.judge(shares)
+    assert done.counts["small · pairwise"] == {"not read, canaries": 10}
+    assert states(session, seat) == [HealthState.FAIL, HealthState.PASS]
     [warning] = bench.reporter.warnings
     assert "win rates stay near 50%" in warning
-    assert "reads no pairs" not in warning
+    assert "`counting: verdicts`" in warning
+
+    # Its verdicts are right: counted by them it reads its pairs, and no known answer again.
+    done, session, [seat] = await bench.judge({"use": "pairwise", "options": options})
+    assert (len(bench.calls), done.counts["small · pairwise"]) == (30, {"scored": 20})
+    assert states(session, seat) == [HealthState.PASS, HealthState.PASS]
+    assert len(bench.reporter.warnings) == 1
 
 
 async def test_with_warn_a_judge_that_fails_reads_on_and_with_off_it_is_not_asked(bench):

@@ -69,7 +69,7 @@ def test_built_judges_are_judges_with_orders():
         (
             "pairwise",
             {"model": "m", "colour": 1, "size": 2},
-            "has no option 'colour', 'size'; options: audit_share, criteria, ",
+            "has no option 'colour', 'size'; options: audit_share, counting, criteria, ",
         ),
         ("pairwise", {"model": "m", "max_tokens": "many"}, "option max_tokens: Input should be a valid integer"),
         ("pairwise", {"model": "m", "max_tokens": "4096"}, "option max_tokens: Input should be a valid integer"),
