@@ -85,10 +85,9 @@ def _coverage(judges: Sequence[JudgeReport]) -> Table | None:
                 Cell(text=f"{judge.scored:,}"),
                 Cell(text=f"{sum(others.values()):,}", sub=_counts(others)),
                 Cell(text=f"{sum(errors.values()):,}", sub=_counts(errors)),
-                Cell(text=dollars(judge.cost_usd) if judge.model else NONE,
-                     sub=f"{judge.tokens_in + judge.tokens_out:,} tokens" if judge.model else ""),
+                Cell(text=dollars(judge.cost_usd) if judge.model else NONE, sub=_spent_on(judge)),
             )
-        )  # fmt: skip
+        )
     return table(
         "What every judge scored",
         ["Judge", "Pairs", "Scored", "Unscored", "Error", "Cost"],
@@ -96,6 +95,14 @@ def _coverage(judges: Sequence[JudgeReport]) -> Table | None:
         numeric=range(1, 6),
         note="Unscored pairs and errors are left out of the measure and counted here, never as ties or zeros.",
     )
+
+
+def _spent_on(judge: JudgeReport) -> str:
+    if not judge.model:
+        return ""
+    tokens = f"{judge.tokens_in + judge.tokens_out:,} tokens"
+    canaries = judge.canaries_usd
+    return tokens if canaries is None else f"{tokens}\nknown answers {dollars(canaries)}, once per run"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

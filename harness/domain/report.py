@@ -63,6 +63,8 @@ class JudgeReport:
     first_slot_share: float | None = None
     """How often the answer shown first was preferred, ties as a half; 0.5 is unbiased."""
     cost_usd: float | None = None
+    canaries_usd: float | None = None
+    """Spent on pairs with a known answer: once for the run, whatever its candidates. ``None`` without a known price."""
     tokens_in: int = 0
     tokens_out: int = 0
 

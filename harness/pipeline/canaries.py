@@ -134,6 +134,13 @@ def unread_canaries(session: Session, seat: SeatedJudge) -> tuple[canaries.Canar
     return canaries.unread(seat.judge, _stored(session, seat))
 
 
+def canaries_usd(session: Session, seat: SeatedJudge) -> float | None:
+    """What the judge's canaries cost in this run; ``None`` when none was read or the price is unknown."""
+    costs = [judgment.cost_usd for judgment in _stored(session, seat) if judgment.attempts]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if known and len(known) == len(costs) else None
+
+
 def _stored(session: Session, seat: SeatedJudge) -> list[Judgment]:
     ids = [canary.pair.exchange_id for canary in canaries.canary_pairs()]
     return session.store.judgments(

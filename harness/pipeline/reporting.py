@@ -31,6 +31,7 @@ from harness.domain.slices import SlicePlan
 from harness.errors import ConfigurationError
 from harness.judging.conduct import family
 from harness.pipeline import trust
+from harness.pipeline.canaries import canaries_usd
 from harness.pipeline.evaluation import ArmEvaluation, estimates_of
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
@@ -248,6 +249,7 @@ def _judge(session: Session, item: ArmEvaluation, judge: SeatedJudge) -> JudgeRe
         both_orders=counts.both_orders,
         first_slot_share=counts.first_slot_share,
         cost_usd=counts.cost_usd,
+        canaries_usd=canaries_usd(session, judge),
         tokens_in=counts.tokens_in,
         tokens_out=counts.tokens_out,
     )

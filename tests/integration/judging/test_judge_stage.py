@@ -15,7 +15,7 @@ from harness.judging import canaries
 from harness.judging.protocol import BOTH_ORDERS, orders_read
 from harness.pipeline import checks, estimates
 from harness.pipeline.arms import arms_of
-from harness.pipeline.canaries import canary_checks
+from harness.pipeline.canaries import canaries_usd, canary_checks
 from harness.pipeline.evaluation import evaluate
 from harness.pipeline.reporting import build_report
 from harness.pipeline.seats import seat_judges
@@ -52,6 +52,7 @@ async def test_canaries_are_read_and_paid_once_then_the_pairs_of_candidate_and_r
     asked_about = [canary_of(request) is not None for request, _ in bench.calls]
     assert asked_about == [True] * CANARY_CALLS + [False] * 30
     assert bench.store.spent("r1")["judges"] == pytest.approx(COST * (CANARY_CALLS + 30))
+    assert canaries_usd(session, seat) == pytest.approx(COST * CANARY_CALLS)
     assert bench.reporter.finished["canaries · pairwise"].startswith("It is right on 16 of 16 pairs")
     assert (states(session, seat), bench.reporter.warnings) == ([HealthState.PASS] * 2, [])
 
@@ -123,7 +124,7 @@ async def test_a_judge_that_is_right_by_a_hair_reads_on_unless_its_probabilities
     done, session, [seat] = await bench.judge({"use": "pairwise", "options": options})
     assert (len(bench.calls), done.counts["small · pairwise"]) == (30, {"scored": 20})
     assert states(session, seat) == [HealthState.PASS, HealthState.PASS]
-    assert len(bench.reporter.warnings) == 1
+    assert bench.reporter.warnings == []
 
 
 async def test_with_warn_a_judge_that_fails_reads_on_and_with_off_it_is_not_asked(bench):

@@ -221,6 +221,18 @@ def test_judges_that_ask_no_model_cost_nothing_and_an_unknown_price_is_unknown()
 
 
 @pytest.mark.parametrize(
+    ("usd", "shown"),
+    [(None, "1,900,000 tokens"), (0.021, "1,900,000 tokens\nknown answers $0.021, once per run")],
+)
+def test_what_known_answers_cost_stands_beside_what_the_pairs_did(usd, shown):
+    pairwise, *rest = factory.judges()
+    judges = (replace(pairwise, tokens_in=1_800_000, tokens_out=100_000, canaries_usd=usd), *rest)
+    view = page_candidate.view_of(factory.report(), factory.candidate(judges=judges), "c1")
+    [cell] = [row[-1] for row in view.quality.coverage.rows if row[0].text == pairwise.judge]
+    assert cell.sub == shown
+
+
+@pytest.mark.parametrize(
     ("model", "shown"),
     [
         ("openai/gpt-4o", "openai/gpt-4o"),
