@@ -1,5 +1,6 @@
 """From an EvaluationReport to the view objects of the page."""
 
+import math
 import shlex
 from collections.abc import Mapping
 
@@ -121,8 +122,15 @@ def _overview_cell(report: EvaluationReport, candidate: CandidateReport, name: s
     metric, result = metric_of(report, name), found[0]
     value = format_value(result.estimate.value, metric.unit) if result.outcome is not Outcome.NO_DATA else ""
     held = "does not count" if result.objection is not None and result.outcome is Outcome.INCONCLUSIVE else ""
-    sub = ", ".join(part for part in (bound(result, metric), held) if part)
+    sub = ", ".join(part for part in (bound(result, metric), _infinite(result.estimate), held) if part)
     return Cell(text=value, sub=sub, badge=OUTCOME_BADGES[result.outcome])
+
+
+def _infinite(estimate: Estimate) -> str:
+    """Whose failures make a percentile infinite, without which a ratio of 0 or of no end would look like a mistake."""
+    sides = (("production's", estimate.production), ("the candidate's", estimate.candidate))
+    whose = [name for name, value in sides if value == math.inf]
+    return f"{' and '.join(whose)} is infinite" if whose else ""
 
 
 def _overview_cost(candidate: CandidateReport) -> Cell:

@@ -82,15 +82,13 @@ def evaluate(
     outcome = _compare(criterion, estimate, strict)
     if outcome is not Outcome.PASS and floor is not None and _fails(criterion, floor):
         outcome = Outcome.UNATTAINABLE
-    if objection is not None and outcome in {Outcome.PASS, Outcome.FAIL}:
-        held = (
-            f"{_sentence(criterion, estimate, strict, metric, outcome, None)} It does not count: {objection.sentence}"
-        )
+    if objection is not None and (outcome in {Outcome.PASS, Outcome.FAIL} or _is_final(objection, outcome)):
+        said = _sentence(criterion, estimate, strict, metric, outcome)
         return CriterionResult(
             criterion=criterion,
             estimate=estimate,
             outcome=Outcome.INCONCLUSIVE,
-            reason=held,
+            reason=f"{said} It does not count: {objection.sentence}",
             strict=strict,
             objection=objection,
         )
@@ -100,7 +98,7 @@ def evaluate(
     if outcome is Outcome.UNATTAINABLE and floor is not None:
         reason = _unattainable(criterion, estimate, floor, metric)
     else:
-        reason = _sentence(criterion, estimate, strict, metric, outcome, needed)
+        reason = _sentence(criterion, estimate, strict, metric, outcome, _projection(needed))
     return CriterionResult(
         criterion=criterion,
         estimate=estimate,
@@ -190,8 +188,19 @@ def _no_data(estimate: Estimate, metric: Metric) -> str:
     return f"{metric.title} could not be measured: no pair has a value."
 
 
+def _is_final(objection: Objection, outcome: Outcome) -> bool:
+    """Whether it stands however many pairs there are: those of a judge that cannot judge settle nothing."""
+    return objection.kind == "judge" and outcome is Outcome.INCONCLUSIVE
+
+
+def _projection(needed: int | None) -> str:
+    return (
+        f"; about {needed:,} pairs in all would probably settle it" if needed else "; no sample size can be projected"
+    )
+
+
 def _sentence(
-    criterion: Criterion, estimate: Estimate, strict: Estimate, metric: Metric, outcome: Outcome, needed: int | None
+    criterion: Criterion, estimate: Estimate, strict: Estimate, metric: Metric, outcome: Outcome, projection: str = ""
 ) -> str:
     wanted = rule(criterion, metric)
     if outcome is Outcome.PASS:
@@ -205,10 +214,7 @@ def _sentence(
         why = f"; {estimate.notes[0]}" if estimate.notes else ""
         return f"{measured}, but has no interval to hold against {wanted}{why}."
     threshold = format_value(criterion.threshold, metric.unit, trim=True)
-    projection = (
-        f"about {needed:,} pairs in all would probably settle it" if needed else "no sample size can be projected"
-    )
-    return f"{measured}, which does not settle {wanted}: the interval reaches both sides of {threshold}; {projection}."
+    return f"{measured}, which does not settle {wanted}: the interval reaches both sides of {threshold}{projection}."
 
 
 def _claim(criterion: Criterion, estimate: Estimate, metric: Metric, *, good: bool) -> str:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from harness.decision import criteria
@@ -206,8 +208,17 @@ OBJECTION = Objection(kind="judge", sentence="the judge was not well.", metric="
 def test_an_objection_keeps_the_bounds_from_deciding(low, high, outcome):
     result = criteria.evaluate(criterion("above", 0.5), estimate((low + high) / 2, low, high), objection=OBJECTION)
     assert (result.outcome, result.objection) == (outcome, OBJECTION)
-    held = "It does not count: the judge was not well." in result.reason
-    assert held == (not low < 0.5 < high)
+    assert "It does not count: the judge was not well." in result.reason
+
+
+@pytest.mark.parametrize(("kind", "projects"), [("judge", False), ("length", True), ("people", True)])
+def test_more_pairs_of_a_judge_that_cannot_judge_are_not_promised_to_settle_anything(kind, projects):
+    objection = replace(OBJECTION, kind=kind)
+    result = criteria.evaluate(criterion("above", 0.5), estimate(0.52, 0.4, 0.64), objection=objection)
+    assert (result.outcome, result.objection) == (Outcome.INCONCLUSIVE, objection)
+    assert (result.n_needed is not None) is projects
+    assert ("would probably settle it" in result.reason) is projects
+    assert ("It does not count: " in result.reason) is not projects
 
 
 def test_an_objection_does_not_hide_missing_data():

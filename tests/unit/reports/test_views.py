@@ -221,6 +221,25 @@ def test_judges_that_ask_no_model_cost_nothing_and_an_unknown_price_is_unknown()
 
 
 @pytest.mark.parametrize(
+    ("production", "candidate", "ratio", "shown"),
+    [
+        (math.inf, 900.0, 0.0, "production's is infinite"),
+        (800.0, math.inf, math.inf, "the candidate's is infinite"),
+        (800.0, 900.0, 1.125, ""),
+    ],
+)
+def test_a_ratio_of_an_infinite_percentile_says_whose_it_is(production, candidate, ratio, shown):
+    found = estimate("latency_p95_ratio", ratio, production=production, candidate=candidate)
+    result = factory.result("latency_p95_ratio", Bound.BELOW, 1.2, Outcome.INCONCLUSIVE, "Open.", found)
+    several = tuple(
+        factory.candidate(arm=arm, decision=replace(factory.candidate().decision, results=(result,)))
+        for arm in ("one", "two")
+    )
+    rows = {row[0].text: row for row in view_of(factory.report(*several)).overview.rows}
+    assert [cell.sub for cell in rows[RATIO.title][1:]] == [shown, shown]
+
+
+@pytest.mark.parametrize(
     ("usd", "shown"),
     [(None, "1,900,000 tokens"), (0.021, "1,900,000 tokens\nknown answers $0.021, once per run")],
 )
