@@ -10,7 +10,7 @@ from harness.errors import ConfigurationError, InputError
 from harness.ingest import detect, files
 from harness.ingest.dialects import mapped
 from harness.ingest.dialects.calls import MALFORMED, Call, Context, Ignore, Outcome, Reject, Repeat, Skip, rejected
-from harness.ingest.dialects.spool import Spool
+from harness.ingest.dialects.parts import Halves
 from harness.ingest.hashes import HashSet
 from harness.ingest.records import RAW_LIMIT, Ending, Item, Record
 from harness.ingest.units import UnitWatch
@@ -61,17 +61,17 @@ class ExportReader:
 
     def __iter__(self) -> Iterator[Record]:
         """Records in reading order."""
-        with Spool() as spool:
+        with Halves() as halves:
             used: dict[str, detect.Dialect] = {}
             for file in self._files:
                 dialect, items = self._identify(file)
                 if dialect is not None:
                     used[dialect.name] = dialect
                 for item in items:
-                    yield from self._convert(item, dialect, spool)
+                    yield from self._convert(item, dialect, halves)
             for dialect in used.values():
                 if dialect.finish is not None:
-                    context = Context(file="", line=None, mapping=self._mapping, spool=spool, warn=self._warn)
+                    context = Context(file="", line=None, mapping=self._mapping, halves=halves, warn=self._warn)
                     for outcome in dialect.finish(context):
                         yield self._record(outcome, context)
         self.warnings.extend(self._units.warnings())
@@ -113,7 +113,7 @@ class ExportReader:
             self.dialects[file.name] = f"{found.name} (detected)"
         return found, itertools.chain(head, items)
 
-    def _convert(self, item: Item, dialect: detect.Dialect | None, spool: Spool) -> Iterator[Record]:
+    def _convert(self, item: Item, dialect: detect.Dialect | None, halves: Halves) -> Iterator[Record]:
         if item.value is None or dialect is None:
             yield _unread(item)
             return
@@ -123,7 +123,7 @@ class ExportReader:
             position=item.position,
             sha256=hashlib.sha256(item.raw).hexdigest(),
             mapping=self._guesses.get(item.file, self._mapping),
-            spool=spool,
+            halves=halves,
             warn=self._warn,
         )
         is_guessed = item.file in self._guesses

@@ -17,7 +17,7 @@ from harness.ingest.dialects.calls import (
     UnreadableRecord,
     guarded,
 )
-from harness.ingest.dialects.spool import Part
+from harness.ingest.dialects.parts import Part
 
 _ANTHROPIC = ("anthropic request", "anthropic result")
 _OPENAI = ("openai request", "openai result")
@@ -55,19 +55,19 @@ def _put(record: JsonObject, context: Context, kinds: tuple[str, str], *, is_req
     if key is None:
         raise UnreadableRecord("no_custom_id", "has no custom_id, so its other half cannot be found")
     kind = kinds[0] if is_request else kinds[1]
-    if context.spool.has(kind, key):
+    if context.halves.has(kind, key):
         half = "request" if is_request else "result"
         yield Repeat(message=f"{context.place}: a second {half} for {key!r}; the first is kept")
         return
     part = Part(key=key, file=context.file, line=context.line, sha256=context.sha256, value=dict(record))
-    context.spool.put(kind, part)
+    context.halves.put(kind, part)
 
 
 def finish_openai(context: Context) -> Iterator[Outcome]:
     """Every call in the order of the requests, then results whose request is missing."""
     requests, results = _OPENAI
-    for part in context.spool.parts(requests):
-        result = context.spool.first(results, part.key)
+    for part in context.halves.parts(requests):
+        result = context.halves.first(results, part.key)
         place = at(context, part)
         yield guarded(partial(_openai_call, part, result, place), place)
     yield from _orphans(context, _OPENAI, "the batch's input file")
@@ -76,13 +76,13 @@ def finish_openai(context: Context) -> Iterator[Outcome]:
 def finish_anthropic(context: Context) -> Iterator[Outcome]:
     """Every call in the order of the results, then requests whose result is missing."""
     requests, results = _ANTHROPIC
-    for part in context.spool.parts(results):
-        request = context.spool.first(requests, part.key)
+    for part in context.halves.parts(results):
+        request = context.halves.first(requests, part.key)
         if request is not None:
             place = at(context, part)
             yield guarded(partial(_anthropic_call, request, part, place), place)
-    for part in context.spool.parts(requests):
-        if not context.spool.has(results, part.key):
+    for part in context.halves.parts(requests):
+        if not context.halves.has(results, part.key):
             yield _no_result(at(context, part), part.key)
     yield from _orphans(context, _ANTHROPIC, "the batch's requests")
 
@@ -93,7 +93,7 @@ def at(context: Context, part: Part) -> Context:
         file=part.file,
         line=part.line,
         sha256=part.sha256,
-        spool=context.spool,
+        halves=context.halves,
         warn=context.warn,
         mapping=context.mapping,
     )
@@ -101,8 +101,8 @@ def at(context: Context, part: Part) -> Context:
 
 def _orphans(context: Context, kinds: tuple[str, str], missing: str) -> Iterator[Outcome]:
     requests, results = kinds
-    for part in context.spool.parts(results):
-        if not context.spool.has(requests, part.key):
+    for part in context.halves.parts(results):
+        if not context.halves.has(requests, part.key):
             place = at(context, part)
             message = (
                 f"{place.place}: a result whose request {part.key!r} is in no file read; add {missing} to the sources"

@@ -11,7 +11,7 @@ from harness.domain.exchange import ChatRequest, Exchange, Source
 from harness.domain.json import Json
 from harness.domain.observation import PRODUCTION, CallError, Completion, Observation, Status, Usage
 from harness.ingest import records
-from harness.ingest.dialects.spool import Spool
+from harness.ingest.dialects.parts import Halves
 
 JsonObject: TypeAlias = Mapping[str, Json]
 
@@ -30,7 +30,7 @@ class Context:
 
     file: str
     line: int | None
-    spool: Spool
+    halves: Halves
     warn: Callable[[str], None]
     sha256: str | None = None
     position: int | None = None

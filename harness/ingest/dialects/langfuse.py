@@ -20,7 +20,7 @@ from harness.ingest.dialects.calls import (
     UnreadableRecord,
     guarded,
 )
-from harness.ingest.dialects.spool import Part
+from harness.ingest.dialects.parts import Part
 
 _OBSERVATION = "langfuse observation"
 _TRACE = "langfuse trace"
@@ -78,7 +78,7 @@ def read(record: JsonObject, context: Context) -> Iterator[Outcome]:
                 yield from _read_row(_renamed(item) | shared, context)
         return
     if "type" not in row and recognises_trace(record):
-        context.spool.put(_TRACE, _part(str(row["id"]), row, context))
+        context.halves.put(_TRACE, _part(str(row["id"]), row, context))
         yield Ignore()
         return
     yield from _read_row(row, context)
@@ -96,7 +96,7 @@ def _read_row(row: JsonObject, context: Context) -> Iterator[Outcome]:
     elif kind != "GENERATION":
         yield Ignore()
     elif "session_id" not in row and values.label(row.get("trace_id")):
-        context.spool.put(_OBSERVATION, _part(str(row["trace_id"]), row, context))
+        context.halves.put(_OBSERVATION, _part(str(row["trace_id"]), row, context))
     else:
         yield _call(row, context)
 
@@ -107,8 +107,8 @@ def _part(key: str, row: JsonObject, context: Context) -> Part:
 
 def finish(context: Context) -> Iterator[Outcome]:
     """Observations that waited for their trace; without one, session and user stay unknown."""
-    for part in context.spool.parts(_OBSERVATION):
-        trace = context.spool.first(_TRACE, part.key)
+    for part in context.halves.parts(_OBSERVATION):
+        trace = context.halves.first(_TRACE, part.key)
         shared = {key: trace.value.get(key) for key in ("session_id", "user_id", "tags")} if trace else {}
         place = at(context, part)
         yield guarded(partial(_call, part.value | shared, place), place)

@@ -22,7 +22,7 @@ from harness.ingest.dialects.calls import (
     rejected,
 )
 from harness.ingest.dialects.otel_values import attributes, identifier, indexed, logs, spans
-from harness.ingest.dialects.spool import Part
+from harness.ingest.dialects.parts import Part
 
 _SPAN = "otel span"
 _LOG = "otel log"
@@ -78,7 +78,7 @@ def _put_logs(record: JsonObject, context: Context) -> Iterator[Outcome]:
         name = otel_content.event_name(log)
         key = _key(log)
         if key is not None and (name.startswith("gen_ai.") or not name):
-            context.spool.put(_LOG, Part(key=key, file=context.file, line=context.line, sha256=None, value=log))
+            context.halves.put(_LOG, Part(key=key, file=context.file, line=context.line, sha256=None, value=log))
             found = True
     if not found:
         yield Ignore()
@@ -110,7 +110,7 @@ def _span(span: JsonObject, context: Context) -> Iterator[Outcome]:
     answered = content.completion is not None or _error(span, found, content) is not None
     if key is not None and not (content.messages and answered):
         part = Part(key=key, file=context.file, line=context.line, sha256=context.sha256, value=dict(span))
-        context.spool.put(_SPAN, part)
+        context.halves.put(_SPAN, part)
         return
     _told(key, context)
     yield _call(span, found, content, context)
@@ -118,7 +118,7 @@ def _span(span: JsonObject, context: Context) -> Iterator[Outcome]:
 
 def _told(key: str | None, context: Context) -> None:
     if key is not None:
-        context.spool.put(_TOLD, Part(key=key, file=context.file, line=context.line, sha256=None, value=None))
+        context.halves.put(_TOLD, Part(key=key, file=context.file, line=context.line, sha256=None, value=None))
 
 
 def _named(span: JsonObject) -> dict[str, Json]:
@@ -128,15 +128,15 @@ def _named(span: JsonObject) -> dict[str, Json]:
 
 def finish(context: Context) -> Iterator[Outcome]:
     """Spans that waited, joined with their log records; then log records whose span is in no file."""
-    for part in context.spool.parts(_SPAN):
+    for part in context.halves.parts(_SPAN):
         place = at(context, part)
         events = [event for event in values.as_list(part.value.get("events")) if isinstance(event, dict)]
-        events += [log.value for log in context.spool.parts(_LOG, part.key)]
+        events += [log.value for log in context.halves.parts(_LOG, part.key)]
         found = attributes(part.value.get("attributes"))
         yield guarded(partial(_joined, part.value, found, events, place), place)
     seen: set[str] = set()
-    for log in context.spool.parts(_LOG):
-        if log.key in seen or any(context.spool.has(kind, log.key) for kind in (_SPAN, _TOLD)):
+    for log in context.halves.parts(_LOG):
+        if log.key in seen or any(context.halves.has(kind, log.key) for kind in (_SPAN, _TOLD)):
             continue
         seen.add(log.key)
         place = at(context, log)

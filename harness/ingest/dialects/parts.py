@@ -30,14 +30,14 @@ class Part:
     value: Any
 
 
-class Spool:
+class Halves:
     """A temporary table of parts by kind and key; a context manager, gone when left."""
 
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._database: sqlite3.Connection | None = None
 
-    def __enter__(self) -> "Spool":
+    def __enter__(self) -> "Halves":
         return self
 
     def __exit__(
