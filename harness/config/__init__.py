@@ -4,6 +4,7 @@ from harness.config.arms import Candidate, Model, PriceSection, Replica, spec_fi
 from harness.config.base import digest
 from harness.config.decision import PROFILES, CriterionSection, DecisionSection
 from harness.config.experiment import Experiment, ReportSection, Settings, load_experiment, parse_experiment
+from harness.config.live import Live, Mirror, load_live, parse_live
 from harness.config.traffic import Mapping_, Redaction, Sampling, Traffic
 from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection, Replay
 
@@ -16,7 +17,9 @@ __all__ = [
     "DecisionSection",
     "Experiment",
     "JudgeSection",
+    "Live",
     "Mapping_",
+    "Mirror",
     "Model",
     "PriceSection",
     "Redaction",
@@ -28,6 +31,8 @@ __all__ = [
     "Traffic",
     "digest",
     "load_experiment",
+    "load_live",
     "parse_experiment",
+    "parse_live",
     "spec_fingerprint",
 ]

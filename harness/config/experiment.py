@@ -20,7 +20,7 @@ from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection, Replay
 from harness.errors import ConfigurationError
 
 
-def _unquoted_off(value: Any) -> Any:
+def unquoted_off(value: Any) -> Any:
     """YAML reads a bare ``off`` as false."""
     return "off" if value is False else value
 
@@ -48,7 +48,7 @@ class Experiment(Section):
     candidates: Annotated[list[Candidate], Field(min_length=1)]
     replica: Replica | None = None
     judges: list[JudgeSection] = list(DEFAULT_JUDGES)
-    canaries: Annotated[Literal["stop", "warn", "off"], BeforeValidator(_unquoted_off)] = "stop"
+    canaries: Annotated[Literal["stop", "warn", "off"], BeforeValidator(unquoted_off)] = "stop"
     """What becomes of a model judge that fails pairs with a known answer: it reads no pairs, or we say so, or such
     pairs are not read at all."""
     replay: Replay = Replay()
@@ -127,16 +127,20 @@ def parse_experiment(raw: Mapping[str, Any], *, base: Path = Path(), origin: str
         ConfigurationError: with every problem on its own line, named by its place in the file.
     """
     try:
-        return Experiment.model_validate(_resolve(dict(raw), base))
+        return Experiment.model_validate(resolve(dict(raw), base))
     except ValidationError as error:
-        problems = "\n".join(
-            f"  {'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors()
-        )
-        raise ConfigurationError(f"{origin} is not a valid experiment:\n{problems}") from None
+        raise ConfigurationError(f"{origin} is not a valid experiment:\n{problems(error)}") from None
 
 
-def _resolve(raw: dict[str, Any], base: Path) -> dict[str, Any]:
+def problems(error: ValidationError) -> str:
+    """Every problem of a file on its own line, named by its place."""
+    return "\n".join(
+        f"  {'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg'].removeprefix('Value error, ')}"
+        for item in error.errors()
+    )
+
+
+def resolve(raw: dict[str, Any], base: Path) -> dict[str, Any]:
     """Make local paths absolute and read `@file` prompts, so that the experiment means the same from anywhere."""
     resolved = dict(raw)
     traffic = raw.get("traffic")

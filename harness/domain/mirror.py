@@ -1,0 +1,51 @@
+"""How a production request ends on its way through the gateway to the spool: closed sets, used as metric labels."""
+
+from enum import StrEnum
+
+
+class NotEligible(StrEnum):
+    """Why a request was never a candidate for mirroring."""
+
+    UNSUPPORTED_SURFACE = "unsupported_surface"
+    """Not a call whose answer can be compared: models, files, embeddings, audio."""
+    DENIED = "denied"
+    """A rule of the configuration excludes it."""
+    INTERNAL_REQUEST = "internal_request"
+    """One of our own calls: a candidate reached through the gateway must not be mirrored again."""
+    KILL_SWITCH = "kill_switch"
+    NOT_STARTED = "not_started"
+    ENDED = "ended"
+
+
+class MirrorDrop(StrEnum):
+    """Why a sampled request did not reach the spool. None of them says anything about a candidate."""
+
+    CLIENT_DISCONNECTED = "client_disconnected"
+    """The client left before production had answered."""
+    PRODUCTION_FAILED = "production_failed"
+    """Production answered with an error, and the configuration leaves such requests out."""
+    PRODUCTION_CUT = "production_cut"
+    """Production's answer broke off and nobody knows how it would have gone on."""
+    REQUEST_TOO_LARGE = "request_too_large"
+    RESPONSE_TOO_LARGE = "response_too_large"
+    QUEUE_FULL = "queue_full"
+    SPOOL_FULL = "spool_full"
+    DISK_FAILED = "disk_failed"
+    """The disk was full or refused the write."""
+    CAPTURE_FAILED = "capture_failed"
+    """Our own fault: the record could not be made."""
+    UNFLUSHED = "unflushed"
+    """The gateway was killed between sampling it and writing it."""
+
+
+class SkipReason(StrEnum):
+    """Why the worker did not ask a candidate a spooled request."""
+
+    NOT_READABLE = "not_readable"
+    """The record is damaged or its bodies are no request and answer we can read."""
+    BUDGET = "budget"
+    BREAKER_OPEN = "breaker_open"
+    QUOTA_GUARD = "quota_guard"
+    TOO_OLD = "too_old"
+    ENDED = "ended"
+    KILL_SWITCH = "kill_switch"

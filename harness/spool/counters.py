@@ -1,0 +1,136 @@
+"""Counts that survive ``kill -9``: a small file mapped into memory, one per gateway process."""
+
+import fcntl
+import mmap
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from harness.domain.mirror import MirrorDrop, NotEligible
+
+ADDED_BOUNDS_US = (50, 100, 200, 350, 500, 1_000, 2_000, 5_000, 10_000, 50_000)
+"""Upper bounds of the histogram of the time the gateway adds, in microseconds; the last bucket has none."""
+ADDED = tuple(f"added_us.{bound}" for bound in (*ADDED_BOUNDS_US, "inf"))
+NAMES = (
+    "requests", "status.0", "status.1", "status.2", "status.3", "status.4", "status.5", "sampled_out", "sampled",
+    "spooled", "spooled_bytes", "spool_errors", "upstream_unreachable", "upstream_timeout", "client_gone", "started",
+    "answered", "added_us.sum", *ADDED,
+    *(f"not_eligible.{reason}" for reason in NotEligible),
+    *(f"dropped.{reason}" for reason in MirrorDrop),
+)  # fmt: skip
+"""What is counted; the order is the layout of the file, so names are only ever added at the end."""
+INDEX: Mapping[str, int] = {name: position for position, name in enumerate(NAMES)}
+_SIZE = 8 * 128
+_FOLDED = "total.json"
+
+
+class CounterFile:
+    """Counters of one process; ``values[INDEX[name]] += 1`` is all the hot path does.
+
+    The page belongs to the kernel: what was counted is there after the process was killed. The file stays locked while
+    its process lives.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path = folder / f"{name}.counts"
+        self._file = self.path.open("w+b")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file.truncate(_SIZE)
+        self._map = mmap.mmap(self._file.fileno(), _SIZE)
+        self.values = memoryview(self._map).cast("Q")
+
+    def close(self) -> None:
+        """Let go of the file; the counts stay."""
+        self.values.release()
+        self._map.close()
+        self._file.close()
+
+
+def read(path: Path) -> dict[str, int]:
+    """The counts in a file; of a file that is being written, as they stand."""
+    values = memoryview(path.read_bytes().ljust(_SIZE, b"\0")[:_SIZE]).cast("Q")
+    return {name: values[position] for name, position in INDEX.items()}
+
+
+def totals(folder: Path) -> Counter[str]:
+    """All processes' counts together, the dead ones' included."""
+    state = _folded(folder)
+    total: Counter[str] = Counter(state.counts)
+    for path in sorted(folder.glob("*.counts")):
+        if path.name not in state.files:
+            total.update(_of_one(path))
+    return total
+
+
+def fold_dead(folder: Path, written: Mapping[str, int]) -> None:
+    """Add the counts of processes that are gone to one file and remove theirs; for the one reader to call.
+
+    ``written`` holds how many whole records each process left in the spool, for those whose files were read to their
+    end. What a process had sampled beyond that and not dropped died with it, and is counted as ``unflushed``.
+    """
+    state = _folded(folder)
+    counts: Counter[str] = Counter(state.counts)
+    dead = [path for path in sorted(folder.glob("*.counts")) if path.stem in written and not is_held(path)]
+    if not dead:
+        return
+    for path in dead:
+        if path.name not in state.files:
+            one = _of_one(path)
+            one["spooled"] = written[path.stem]
+            lost = one["sampled"] - one["spooled"] - sum(number for _, number in dropped(one))
+            one[f"dropped.{MirrorDrop.UNFLUSHED}"] += max(0, lost)
+            counts.update(one)
+    # The names are kept until the files are gone, so that being killed in between counts nothing twice.
+    _save(folder, _Folded(counts=dict(counts), files=[path.name for path in dead]))
+    for path in dead:
+        path.unlink(missing_ok=True)
+
+
+def is_held(path: Path) -> bool:
+    """Whether the process that writes this file still lives."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def dropped(counts: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Reasons and numbers of what was sampled and did not stay in the spool."""
+    for reason in MirrorDrop:
+        if number := counts.get(f"dropped.{reason}", 0):
+            yield reason.value, number
+
+
+def _of_one(path: Path) -> Counter[str]:
+    try:
+        return Counter(read(path))
+    except FileNotFoundError:
+        return Counter()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Folded:
+    counts: dict[str, int] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+
+
+def _folded(folder: Path) -> _Folded:
+    try:
+        return _Folded(**orjson.loads((folder / _FOLDED).read_bytes()))
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return _Folded()
+
+
+def _save(folder: Path, state: _Folded) -> None:
+    target = folder / _FOLDED
+    draft = target.with_suffix(".new")
+    draft.write_bytes(orjson.dumps(state))
+    draft.replace(target)

@@ -1,0 +1,211 @@
+"""Reads a spool while it is being written, remembers how far it got, and removes what was read."""
+
+import fcntl
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from harness.errors import ConfigurationError
+from harness.spool import counters, record
+from harness.spool.writer import SUFFIX
+
+COUNTERS = "counters"
+"""Folder of the counters inside the spool."""
+_POSITION = "position.json"
+_LOCK = "reader.lock"
+_CHUNK = 4 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a record stood."""
+
+    segment: str
+    offset: int
+
+
+@dataclass(kw_only=True)
+class Position:
+    """How far a spool has been read and what became of its records; saved as one."""
+
+    offsets: dict[str, int] = field(default_factory=dict)
+    """Bytes read, by segment."""
+    written: dict[str, int] = field(default_factory=dict)
+    """Whole records found, by writer."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Whatever the caller counts, such as records by ending; saved together with the offsets."""
+    damaged_bytes: int = 0
+    """Bytes of segments that are no whole record: the torn end of a file whose writer was killed, or damage."""
+
+    @property
+    def records(self) -> int:
+        """Whole records read so far."""
+        return sum(self.written.values())
+
+
+class SpoolReader:
+    """The one reader of a spool folder; a context manager that holds the folder's lock.
+
+    Records that were read again after a crash are the caller's to recognise, by their ids.
+
+    Raises:
+        ConfigurationError: another process reads this spool.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder = folder
+        self._lock = (folder / _LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise ConfigurationError(
+                f"{folder} is being read by another worker; a spool has one reader, so stop that one first"
+            ) from None
+        self.position = _load(folder / _POSITION)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.close()
+
+    def read(self, limit: int) -> Iterator[tuple[Place, record.Captured]]:
+        """Up to ``limit`` records that were not read before, oldest file first; ends when there are no more now."""
+        left = limit
+        for path in self._segments():
+            for found in self._read_segment(path):
+                yield found
+                left -= 1
+                if left <= 0:
+                    return
+
+    def save(self) -> None:
+        """Remember the position, then remove segments that were read to their end and whose writer is done."""
+        finished = [path for path in self._segments() if self._is_finished(path)]
+        _store(self.folder / _POSITION, self.position)
+        for path in finished:
+            path.unlink(missing_ok=True)
+            self.position.offsets.pop(path.name, None)
+        self._fold()
+        _store(self.folder / _POSITION, self.position)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes in the spool that have not been read."""
+        total = 0
+        for path in self._segments():
+            try:
+                total += max(0, path.stat().st_size - self.position.offsets.get(path.name, 0))
+            except FileNotFoundError:
+                continue
+        return total
+
+    def _segments(self) -> list[Path]:
+        """Segments of all writers in the order they were begun."""
+        found = [entry for entry in self.folder.iterdir() if entry.suffix == SUFFIX]
+        return sorted(found, key=lambda path: path.name)
+
+    def _read_segment(self, path: Path) -> Iterator[tuple[Place, record.Captured]]:
+        writer = path.name.rsplit(".", 2)[0]
+        # Asked before reading: a writer that ends in between leaves bytes that are read next time.
+        held = counters.is_held(path)
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            offset = self.position.offsets.get(path.name, 0)
+            file.seek(offset)
+            buffer, start = file.read(_CHUNK), 0
+            while True:
+                length = record.length_at(buffer, start)
+                missing = record.OVERHEAD if length is None else length
+                if len(buffer) - start < missing and (more := file.read(max(_CHUNK, missing))):
+                    buffer, start = buffer[start:] + more, 0
+                    continue
+                if start >= len(buffer):
+                    return
+                found = record.decode(buffer, start)
+                if found is None:
+                    step = self._gap(buffer, start, length, held=held)
+                    if step is None:
+                        return
+                    self.position.damaged_bytes += step
+                    offset, start = offset + step, start + step
+                    self.position.offsets[path.name] = offset
+                    continue
+                assert length is not None  # noqa: S101  a record was decoded by it
+                place = Place(segment=path.name, offset=offset)
+                offset, start = offset + length, start + length
+                self.position.offsets[path.name] = offset
+                self.position.written[writer] = self.position.written.get(writer, 0) + 1
+                yield place, found
+
+    @staticmethod
+    def _gap(buffer: bytes, start: int, length: int | None, *, held: bool) -> int | None:
+        """Bytes to leave out after a damaged place; ``None`` to wait, because the record may still be on its way."""
+        ahead = buffer.find(record.MAGIC, start + 1)
+        whole = length is not None and start + length <= len(buffer)
+        if held and not whole and ahead < 0:
+            return None
+        # The last bytes of what was read so far may be the beginning of the mark of the next record.
+        return max(1, len(buffer) - start - len(record.MAGIC) + 1) if ahead < 0 else ahead - start
+
+    def _is_finished(self, path: Path) -> bool:
+        if counters.is_held(path):
+            return False
+        try:
+            return self.position.offsets.get(path.name, 0) >= path.stat().st_size
+        except FileNotFoundError:
+            return False
+
+    def _fold(self) -> None:
+        """Settle the counts of writers that are gone and have nothing left to read."""
+        folder = self.folder / COUNTERS
+        if not folder.is_dir():
+            return
+        reading = {path.name.rsplit(".", 2)[0] for path in self._segments()}
+        gone = {
+            path.stem: self.position.written.get(path.stem, 0)
+            for path in folder.glob("*.counts")
+            if path.stem not in reading
+        }
+        counters.fold_dead(folder, gone)
+
+
+def saved_position(folder: Path) -> Position:
+    """The position as last saved, for whoever only wants to know."""
+    return _load(folder / _POSITION)
+
+
+def add(counts: dict[str, int], more: Counter[str]) -> None:
+    """Add counts in place."""
+    for name, number in more.items():
+        counts[name] = counts.get(name, 0) + number
+
+
+def _load(path: Path) -> Position:
+    try:
+        stored: dict[str, Any] = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return Position()
+    return Position(**stored)
+
+
+def _store(path: Path, position: Position) -> None:
+    draft = path.with_suffix(".new")
+    with draft.open("wb") as file:
+        file.write(orjson.dumps(position))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
