@@ -1,0 +1,55 @@
+"""`harness serve`: the gateway in front of production."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli import output
+from harness.config import load_live
+from harness.errors import InfrastructureError, Interrupted
+
+
+def serve(
+    live: Annotated[Path, typer.Argument(help="The live experiment (YAML).", envvar="HARNESS_LIVE")],
+) -> None:
+    """Pass requests through to production, byte for byte, and copy a sample of them to the spool.
+
+    The application changes only its base URL. The process runs until SIGTERM or Ctrl-C, then lets requests in flight
+    finish. Health, metrics and the kill switch are on the admin port.
+    """
+    from harness.gateway.supervisor import Supervisor, bind
+    from harness.ops import logs
+
+    config = load_live(live)
+    logs.configure()
+    gateway, admin = config.gateway, config.admin
+    with (
+        bind(gateway.host, gateway.port, "gateway", "gateway.port") as sock,
+        bind(admin.host, admin.port, "admin port", "admin.port") as admin_sock,
+    ):
+        output.err(
+            f"gateway on {_address(sock.getsockname())} for {gateway.upstream}, mirroring {config.mirror.rate:g} of "
+            f"the requests; admin on {_address(admin_sock.getsockname())}"
+        )
+
+        async def run() -> tuple[bool, bool]:
+            supervisor = Supervisor(config, live)
+            clean = await supervisor.run(sock, admin_sock)
+            return clean, supervisor.was_interrupted
+
+        clean, interrupted = asyncio.run(run())
+    if interrupted:
+        raise Interrupted("interrupted; requests in flight were " + ("answered" if clean else "cut off"))
+    if not clean:
+        raise InfrastructureError("requests in flight were cut off: they took longer than `gateway.drain_s`")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve")(serve)
+
+
+def _address(bound: tuple[str, int]) -> str:
+    return f"http://[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"http://{bound[0]}:{bound[1]}"

@@ -1,0 +1,328 @@
+"""The pass-through: what a client sends goes to production, what production answers goes to the client."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from time import perf_counter
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+
+from harness.domain.mirror import MirrorDrop
+from harness.gateway.connection import Connection, RawHeaders, UpstreamFailed
+from harness.gateway.mirror import GatewayMirror, Tap
+from harness.gateway.upstream import Upstream, passed_on
+from harness.spool.counters import ADDED_BOUNDS_US, INDEX
+
+WHOLE_BYTES = 1 << 20
+"""Bodies up to this size are taken in before production is asked; larger ones are passed on as they come."""
+_WATCH_S = 0.05
+"""Answers that take longer are watched for clients that leave; a task for each of the others would cost more."""
+_REQUESTS, _GONE = INDEX["requests"], INDEX["client_gone"]
+_STATUS = tuple(INDEX[f"status.{hundreds}"] for hundreds in range(6))
+_UNREACHABLE, _TIMEOUT = INDEX["upstream_unreachable"], INDEX["upstream_timeout"]
+_STARTED, _ANSWERED = INDEX["started"], INDEX["answered"]
+_ADDED_SUM, _ADDED = INDEX["added_us.sum"], INDEX[f"added_us.{ADDED_BOUNDS_US[0]}"]
+_log = logging.getLogger("harness.gateway")
+
+
+class _TooLarge(Exception):  # noqa: N818  reads as what happened
+    """A request's body passed the limit."""
+
+
+class _Left(Exception):  # noqa: N818  reads as what happened
+    """The client went away in the middle of its request."""
+
+
+class Gateway:
+    """The ASGI application of one gateway process."""
+
+    def __init__(
+        self, upstream: Upstream, mirror: GatewayMirror, counts: memoryview, *, max_request_bytes: int
+    ) -> None:
+        self._upstream = upstream
+        self._mirror = mirror
+        self._counts = counts
+        self._limit = max_request_bytes
+        self._too_large = f"a request may have at most {max_request_bytes:,} bytes"
+        self._dotted = bool(upstream.prefix)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http":
+            try:
+                await self._serve(scope, receive, send)
+            except UpstreamFailed:
+                # Logged; the server breaks the connection off, which is how the client learns of it.
+                raise
+            except Exception:
+                _log.exception("a request failed in the gateway itself")
+                raise
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1003})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begin = perf_counter()
+        counts, headers = self._counts, scope["headers"]
+        counts[_REQUESTS] += 1
+        counts[_STARTED] += 1
+        tap: Tap | None = None
+        try:
+            length = _length(headers)
+            if length is not None and length > self._limit:
+                await self._refuse(send, 413, self._too_large)
+                return
+            if self._dotted and _leaves(scope["raw_path"]):
+                await self._refuse(send, 400, "the path leaves the place production's address names")
+                return
+            tap = self._mirror.open(scope["method"], scope["raw_path"], headers)
+            message = await receive()
+            body: bytes | AsyncIterator[bytes] = _piece(message)
+            if message.get("more_body"):
+                if length is not None and length <= WHOLE_BYTES:
+                    body = await _rest(_piece(message), receive)
+                else:
+                    body = self._pieces(_piece(message), receive, tap)
+            if tap is not None and isinstance(body, bytes):
+                tap.request(body)
+            await _Passage(self, scope, receive, send, tap, begin).run(body, length)
+        except _Left:
+            counts[_GONE] += 1
+            if tap is not None:
+                tap.drop(MirrorDrop.CLIENT_DISCONNECTED)
+        except _TooLarge:
+            if tap is not None:
+                tap.drop(MirrorDrop.REQUEST_TOO_LARGE)
+            await self._refuse(send, 413, self._too_large)
+        finally:
+            counts[_ANSWERED] += 1
+            if tap is not None:
+                # Only something unforeseen leaves a tap open; then its request is accounted for all the same.
+                tap.drop(MirrorDrop.CAPTURE_FAILED)
+
+    async def _pieces(self, first: bytes, receive: Receive, tap: Tap | None) -> AsyncIterator[bytes]:
+        size, more, piece = 0, True, first
+        while True:
+            size += len(piece)
+            if size > self._limit:
+                raise _TooLarge
+            if tap is not None:
+                tap.request(piece)
+            yield piece
+            if not more:
+                return
+            message = await receive()
+            piece, more = _piece(message), bool(message.get("more_body"))
+
+    async def _refuse(self, send: Send, status: int, text: str) -> None:
+        self._counts[_STATUS[status // 100]] += 1
+        await _answer(send, status, text, "gateway_refused")
+
+
+class _Passage:
+    """One request's way to production and back."""
+
+    __slots__ = ("_added", "_begin", "_counts", "_gateway", "_receive", "_scope", "_send", "_tap", "_watch")
+
+    def __init__(
+        self, gateway: Gateway, scope: Scope, receive: Receive, send: Send, tap: Tap | None, begin: float
+    ) -> None:
+        self._gateway = gateway
+        self._counts = gateway._counts
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._tap = tap
+        self._begin = begin
+        self._added = 0.0
+        self._watch: _Watch | None = None
+
+    async def run(self, body: bytes | AsyncIterator[bytes], length: int | None) -> None:
+        """Ask, answer, and let go of the connection whatever happens."""
+        scope, upstream = self._scope, self._gateway._upstream
+        query = scope["query_string"]
+        target = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
+        if isinstance(body, bytes):
+            self._watch = _Watch(self._receive)
+        else:
+            body = self._then_watch(body)
+        sent = perf_counter()
+        self._added = sent - self._begin
+        connection: Connection | None = None
+        try:
+            connection = await upstream.ask(scope["method"], target, scope["headers"], body, length=length)
+            await self._pass_on(connection, sent)
+        except UpstreamFailed as failure:
+            await self._failed(failure, connection, sent)
+        except asyncio.CancelledError:
+            if self._watch is None or not self._watch.gone:
+                raise
+            self._left()
+        finally:
+            if self._watch is not None:
+                self._watch.stop()
+            if connection is not None:
+                upstream.release(connection)
+
+    async def _then_watch(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """A client's messages have one reader at a time: first whoever takes its request, then the watch."""
+        async for piece in body:
+            yield piece
+        self._watch = _Watch(self._receive)
+
+    async def _pass_on(self, connection: Connection, sent: float) -> None:
+        send, tap = self._send, self._tap
+        head = perf_counter()
+        ttft: float | None = None
+        body = connection.whole()
+        await send(
+            {"type": "http.response.start", "status": connection.status, "headers": passed_on(connection.headers)}
+        )
+        if body is not None:
+            ttft = head - sent
+            await send({"type": "http.response.body", "body": body})
+            done = head
+        else:
+            done, ttft = await self._stream(connection, sent)
+        self._counts[_STATUS[connection.status // 100] if connection.status < 600 else _STATUS[5]] += 1
+        if tap is not None:
+            if body:
+                tap.response(body)
+            tap.finish(
+                connection.status, self._scope["headers"], connection.headers, latency_s=done - sent, ttft_s=ttft
+            )
+        self._added += perf_counter() - done
+        self._observe(self._added)
+
+    async def _stream(self, connection: Connection, sent: float) -> tuple[float, float | None]:
+        send, tap = self._send, self._tap
+        ttft: float | None = None
+        while True:
+            piece = await connection.chunk()
+            now = perf_counter()
+            if not piece:
+                await send({"type": "http.response.body", "body": b""})
+                return now, ttft
+            if ttft is None:
+                ttft = now - sent
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            if tap is not None:
+                tap.response(piece)
+
+    async def _failed(self, failure: UpstreamFailed, connection: Connection | None, sent: float) -> None:
+        timed_out = failure.kind == "timeout"
+        self._counts[_TIMEOUT if timed_out else _UNREACHABLE] += 1
+        _log.warning("production failed (%s): %s", failure.kind, failure)
+        if connection is not None:
+            # The client has a part of the answer: only a broken connection tells it that the rest is missing.
+            if self._tap is not None:
+                self._tap.drop(MirrorDrop.PRODUCTION_CUT)
+            raise failure
+        self._counts[_STATUS[5]] += 1
+        if self._tap is not None:
+            self._tap.finish(
+                0, self._scope["headers"], [], latency_s=perf_counter() - sent, error=f"{failure.kind}: {failure}"
+            )
+        await _answer(self._send, 504 if timed_out else 502, str(failure), f"upstream_{failure.kind}")
+
+    def _left(self) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        self._counts[_GONE] += 1
+        if self._tap is not None:
+            self._tap.drop(MirrorDrop.CLIENT_DISCONNECTED)
+
+    def _observe(self, seconds: float) -> None:
+        microseconds = int(seconds * 1e6)
+        self._counts[_ADDED_SUM] += microseconds
+        bucket = _ADDED
+        for bound in ADDED_BOUNDS_US:
+            if microseconds <= bound:
+                break
+            bucket += 1
+        self._counts[bucket] += 1
+
+
+class _Watch:
+    """Cancels the answering of a request whose client has gone, once it has taken a moment."""
+
+    __slots__ = ("_answering", "_receive", "_task", "_timer", "gone")
+
+    def __init__(self, receive: Receive) -> None:
+        loop = asyncio.get_running_loop()
+        self.gone = False
+        self._answering = asyncio.current_task()
+        self._receive = receive
+        self._task: asyncio.Task[None] | None = None
+        self._timer = loop.call_later(_WATCH_S, self._start)
+
+    def _start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if self._answering is not None and not self._answering.done():
+            self.gone = True
+            self._answering.cancel()
+
+    def stop(self) -> None:
+        """The request is answered."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _piece(message: Message) -> bytes:
+    if message["type"] != "http.request":
+        raise _Left
+    return bytes(message.get("body", b""))
+
+
+async def _rest(first: bytes, receive: Receive) -> bytes:
+    pieces = [first]
+    while True:
+        message = await receive()
+        pieces.append(_piece(message))
+        if not message.get("more_body"):
+            return b"".join(pieces)
+
+
+def _length(headers: RawHeaders) -> int | None:
+    for name, value in headers:
+        if name == b"content-length":
+            with suppress(ValueError):
+                return int(value)
+    return None
+
+
+def _leaves(raw_path: bytes) -> bool:
+    """Whether a path has a segment that goes up, in any spelling."""
+    if b".." not in raw_path and b"%" not in raw_path:
+        return False
+    plain = raw_path.lower().replace(b"%2e", b".").replace(b"%2f", b"/").replace(b"%5c", b"/").replace(b"\\", b"/")
+    return b".." in plain.split(b"/")
+
+
+async def _answer(send: Send, status: int, text: str, code: str) -> None:
+    """An answer of our own, in the shape the official clients understand."""
+    error: dict[str, Any] = {"message": f"shadow gateway: {text}", "type": code, "param": None, "code": code}
+    body = json.dumps({"type": "error", "error": error}).encode()
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                (b"x-shadow-gateway-error", code.encode()),
+                (b"date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})

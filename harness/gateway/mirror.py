@@ -1,0 +1,247 @@
+"""Copies sampled requests to the spool: one check when a request comes, one append when it has been answered."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from harness.config import Live, Mirror, load_live
+from harness.domain.mirror import MirrorDrop, NotEligible
+from harness.errors import ConfigurationError
+from harness.spool import control, headers, record
+from harness.spool.counters import INDEX
+from harness.spool.headers import RequestHeaders
+from harness.spool.sampling import Sampled, Sampler, surface_of
+from harness.spool.writer import SpoolWriter
+
+RawHeaders = list[tuple[bytes, bytes]]
+_LOOK_S = 0.2
+"""How often the switch, the clock and the configuration are looked at."""
+_NOT_ELIGIBLE = {reason: INDEX[f"not_eligible.{reason}"] for reason in NotEligible}
+_DROPPED = {reason: INDEX[f"dropped.{reason}"] for reason in MirrorDrop}
+_SAMPLED, _SAMPLED_OUT = INDEX["sampled"], INDEX["sampled_out"]
+_RECORD_BYTES = 1_024
+"""What a record takes besides its bodies, generously."""
+_KNOWN_PATHS = 1_000
+_log = logging.getLogger("harness.gateway")
+
+
+class Tap:
+    """What is kept of one sampled request while it is being answered; ends in exactly one record or one drop."""
+
+    __slots__ = (
+        "_at_ns", "_done", "_id", "_method", "_mirror", "_path", "_request", "_request_headers", "_request_size",
+        "_response", "_response_size", "_sampled", "_too_large",
+    )  # fmt: skip
+
+    def __init__(self, mirror: "GatewayMirror", sampled: Sampled, id_: str, method: str, path: str) -> None:
+        self._mirror = mirror
+        self._sampled = sampled
+        self._id = id_
+        self._at_ns = time.time_ns()
+        self._method = method
+        self._path = path
+        self._request_headers: RawHeaders = []
+        self._request: list[bytes] = []
+        self._request_size = 0
+        self._response: list[bytes] = []
+        self._response_size = 0
+        self._too_large: MirrorDrop | None = None
+        self._done = False
+
+    def request(self, piece: bytes) -> None:
+        """Keep a piece of the request's body."""
+        self._request_size += len(piece)
+        if self._request_size > self._mirror.settings.max_request_bytes:
+            self._too_large = self._too_large or MirrorDrop.REQUEST_TOO_LARGE
+            self._request.clear()
+        elif self._too_large is None:
+            self._request.append(piece)
+
+    def response(self, piece: bytes) -> None:
+        """Keep a piece of the answer's body."""
+        self._response_size += len(piece)
+        if self._response_size > self._mirror.settings.max_response_bytes:
+            self._too_large = self._too_large or MirrorDrop.RESPONSE_TOO_LARGE
+            self._response.clear()
+        elif self._too_large is None:
+            self._response.append(piece)
+
+    def drop(self, reason: MirrorDrop) -> None:
+        """Give it up."""
+        if not self._done:
+            self._done = True
+            self._mirror.counts[_DROPPED[reason]] += 1
+
+    def finish(
+        self,
+        status: int,
+        request_headers: RawHeaders,
+        response_headers: RawHeaders,
+        *,
+        latency_s: float | None,
+        ttft_s: float | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Hand it to the spool's writer; the record itself is made in the writer's thread."""
+        if self._done:
+            return
+        if self._too_large is not None:
+            self.drop(self._too_large)
+            return
+        if not self._mirror.settings.production_failures and not 200 <= status < 300:
+            self.drop(MirrorDrop.PRODUCTION_FAILED)
+            return
+        self._done = True
+
+        def draft() -> Sequence[bytes]:
+            return record.frame(
+                self._meta(status, request_headers, response_headers, latency_s, ttft_s, error),
+                self._request,
+                self._response,
+            )
+
+        self._mirror.writer.offer(draft, self._request_size + self._response_size + _RECORD_BYTES)
+
+    def _meta(
+        self,
+        status: int,
+        request_headers: RawHeaders,
+        response_headers: RawHeaders,
+        latency_s: float | None,
+        ttft_s: float | None,
+        error: str | None,
+    ) -> bytes:
+        values = {
+            "id": self._id,
+            "at_ns": self._at_ns,
+            "method": self._method,
+            "path": self._path,
+            "status": status,
+            "latency_ms": None if latency_s is None else latency_s * 1000,
+            "ttft_ms": None if ttft_s is None else ttft_s * 1000,
+            "error": error,
+            "request_headers": self._mirror.headers.to_keep(request_headers),
+            "response_headers": headers.of_response(response_headers),
+            "rate": self._sampled.rate,
+            "salt_id": self._mirror.sampler.salt_id,
+            "session": self._sampled.session,
+            "user": self._sampled.user,
+        }
+        return orjson.dumps({name: value for name, value in values.items() if value not in (None, {})})
+
+
+class GatewayMirror:
+    """The mirror of one gateway process; takes a new configuration and the kill switch in while it runs.
+
+    Nothing in here may raise into a request, or wait.
+    """
+
+    def __init__(self, live: Live, path: Path | None, writer: SpoolWriter, counts: memoryview, name: str) -> None:
+        self.writer = writer
+        self.counts = counts
+        self.settings: Mirror = live.mirror
+        self.sampler = Sampler(live.mirror, live.salt)
+        self.headers = RequestHeaders(live.mirror)
+        self.config_error: str | None = None
+        """What is wrong with the configuration as it is now on disk; the one before it stays in force."""
+        self._live = live
+        self._path = path
+        self._stamp = _stamp(path)
+        self._folder = Path(live.spool.folder)
+        self._name = name
+        self._number = 0
+        self._surfaces: dict[bytes, str | None] = {}
+        self.closed: NotEligible | None = None
+        """Why nothing is mirrored at the moment."""
+        self.look()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="mirror-control", daemon=True)
+        self._thread.start()
+
+    def open(self, method: str, raw_path: bytes, request_headers: RawHeaders) -> Tap | None:
+        """A tap when this request is mirrored; counts why when it is not."""
+        try:
+            return self._open(method, raw_path, request_headers)
+        except Exception:  # noqa: BLE001  nothing on this side may reach the request
+            _log.exception("a request could not be looked at for mirroring")
+            return None
+
+    def _open(self, method: str, raw_path: bytes, request_headers: RawHeaders) -> Tap | None:
+        path = self._surfaces.get(raw_path) if method == "POST" else None
+        if path is None and (method != "POST" or (path := self._supported(raw_path)) is None):
+            self.counts[_NOT_ELIGIBLE[NotEligible.UNSUPPORTED_SURFACE]] += 1
+            return None
+        if self.closed is not None:
+            self.counts[_NOT_ELIGIBLE[self.closed]] += 1
+            return None
+        decided_by = self.headers.to_decide(request_headers)
+        if headers.INTERNAL in decided_by:
+            self.counts[_NOT_ELIGIBLE[NotEligible.INTERNAL_REQUEST]] += 1
+            return None
+        self._number += 1
+        id_ = f"{self._name}-{self._number:x}"
+        found = self.sampler.decide(path, decided_by, id_)
+        if found is None:
+            self.counts[_SAMPLED_OUT] += 1
+            return None
+        if not isinstance(found, Sampled):
+            self.counts[_NOT_ELIGIBLE[found]] += 1
+            return None
+        self.counts[_SAMPLED] += 1
+        return Tap(self, found, id_, method, path)
+
+    def _supported(self, raw_path: bytes) -> str | None:
+        path = raw_path.decode("latin-1")
+        supported = path if surface_of("POST", path) is not None else None
+        if len(self._surfaces) < _KNOWN_PATHS and supported is not None:
+            self._surfaces[raw_path] = supported
+        return supported
+
+    def look(self) -> None:
+        """Take in what has changed: the configuration's file, the switch, the time."""
+        stamp = _stamp(self._path)
+        if self._path is not None and stamp != self._stamp:
+            self._stamp = stamp
+            self._reload(self._path)
+        closed = self.sampler.closed(time.time())
+        self.closed = closed if control.is_mirroring(self._folder) else NotEligible.KILL_SWITCH
+
+    def _reload(self, path: Path) -> None:
+        try:
+            live = load_live(path)
+        except ConfigurationError as error:
+            self.config_error = str(error)
+            _log.error("the changed configuration is not taken in: %s", error)
+            return
+        self.config_error = None
+        # Headers first: a request between the two lines is sampled by the old rules, with all they look at at hand.
+        self.headers = RequestHeaders(live.mirror)
+        self.sampler = Sampler(live.mirror, live.salt)
+        self.settings = live.mirror
+        if (live.gateway, live.spool, live.admin) != (self._live.gateway, self._live.spool, self._live.admin):
+            _log.warning("what changed in `gateway`, `spool` or `admin` is taken in at the next start")
+        _log.info("sampling by the changed configuration: rate %g", live.mirror.rate)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_LOOK_S):
+            try:
+                self.look()
+            except Exception:  # noqa: BLE001  the thread must outlive whatever is on disk
+                _log.exception("the configuration could not be looked at")
+
+    def close(self) -> None:
+        """Stop looking, and write what waits."""
+        self._stop.set()
+        self.writer.close()
+
+
+def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)

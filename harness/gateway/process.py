@@ -1,0 +1,137 @@
+"""One serving process: ``python -m harness.gateway.process`` with a listening socket it was handed."""
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from harness.config import Live, load_live
+from harness.errors import HarnessError
+from harness.gateway.app import Gateway
+from harness.gateway.guard import GuardedProtocol, Sweep
+from harness.gateway.mirror import GatewayMirror
+from harness.gateway.upstream import Upstream
+from harness.ops import logs
+from harness.spool.counters import CounterFile
+from harness.spool.reader import COUNTERS
+from harness.spool.writer import SpoolLimits, SpoolWriter
+
+_SWITCH_S = 0.0005
+"""The spool's thread gives the interpreter back after this time at the latest: requests must not wait 5 ms for it."""
+_BACKLOG = 2048
+_KEEP_ALIVE_S = 75
+_log = logging.getLogger("harness.gateway")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which ends quietly on a signal and hurries on a second one."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Handle SIGTERM and SIGINT; uvicorn would send them to itself once more at the end."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        yield
+
+    def _stop(self, *_: object) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def run(live: Live, path: Path, sock: socket.socket, name: str) -> bool:
+    """Serve until told to stop; returns whether all requests could be answered."""
+    sys.setswitchinterval(_SWITCH_S)
+    spool = Path(live.spool.folder)
+    counters = CounterFile(spool / COUNTERS, name)
+    limits = SpoolLimits(
+        max_bytes=live.spool.max_bytes,
+        segment_bytes=live.spool.segment_bytes,
+        queue_records=live.spool.queue_records,
+        queue_bytes=live.spool.queue_bytes,
+        flush_s=live.spool.flush_s,
+    )
+    writer = SpoolWriter(spool, name, limits, counters)
+    mirror = GatewayMirror(live, path, writer, counters.values, name)
+    try:
+        return uvloop.run(_serve(live, mirror, counters, sock))
+    finally:
+        mirror.close()
+        counters.close()
+
+
+async def _serve(live: Live, mirror: GatewayMirror, counters: CounterFile, sock: socket.socket) -> bool:
+    section = live.gateway
+    upstream = Upstream(section)
+    app = Gateway(upstream, mirror, counters.values, max_request_bytes=section.max_request_bytes)
+    config = uvicorn.Config(
+        app,
+        http=GuardedProtocol,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(section.drain_s),
+        limit_concurrency=section.max_connections,
+        backlog=_BACKLOG,
+    )
+    server = _Server(config)
+    sweep = Sweep(server.server_state.connections, section.client_timeout_s)
+    try:
+        await server.serve(sockets=[sock])
+    finally:
+        sweep.close()
+        clean = not server.server_state.tasks
+        await upstream.close()
+        # Whoever was cut off still counts itself.
+        await asyncio.sleep(0)
+    return clean
+
+
+def name_of_process() -> str:
+    """A name no other process of this spool has; names sort by the time of their start."""
+    return f"g{time.time_ns() // 1_000_000:011x}-{os.getpid()}"
+
+
+def _end_with_parent() -> None:
+    """Have the kernel tell us when the process that started us is gone (Linux)."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def main() -> int:
+    """Entry point of the serving processes; for :mod:`harness.gateway.supervisor` to start."""
+    parser = argparse.ArgumentParser(prog="harness.gateway.process")
+    parser.add_argument("--live", type=Path, required=True)
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    options = parser.parse_args()
+    logs.configure()
+    _end_with_parent()
+    if os.getppid() != options.parent:
+        return 0
+    try:
+        live = load_live(options.live)
+    except HarnessError as error:
+        _log.error("%s", error)
+        return error.exit_code
+    return 0 if run(live, options.live, socket.socket(fileno=options.fd), name_of_process()) else 4
+
+
+if __name__ == "__main__":
+    sys.exit(main())

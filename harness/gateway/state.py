@@ -1,0 +1,90 @@
+"""What a gateway's counters say, for metrics and status."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.config import Live, load_live
+from harness.errors import ConfigurationError
+from harness.ops.metrics import Histogram, Reading, by_reason
+from harness.spool import control, counters
+from harness.spool.reader import COUNTERS
+from harness.spool.writer import SUFFIX
+
+
+def readings(spool: Path) -> Sequence[Reading | Histogram]:
+    """Everything the serving processes count, dead ones included."""
+    counts = counters.totals(spool / COUNTERS)
+    size, files = spool_size(spool)
+    classes = [((f"{hundreds}xx",), float(counts[f"status.{hundreds}"])) for hundreds in range(1, 6)]
+
+    def counter(name: str, text: str, key: str) -> Reading:
+        return Reading.of(name, text, counts[key], kind="counter")
+
+    return [
+        counter("gateway_requests", "Requests of clients", "requests"),
+        Reading(
+            name="gateway_responses", help="Answers by class of status", kind="counter", labels=("status",),
+            values=classes,
+        ),
+        Reading.of("gateway_in_flight", "Requests being answered", max(0, counts["started"] - counts["answered"])),
+        counter("gateway_client_gone", "Clients that left before their answer was complete", "client_gone"),
+        counter("gateway_upstream_unreachable", "Requests production did not answer", "upstream_unreachable"),
+        counter("gateway_upstream_timeout", "Requests on which production was silent too long", "upstream_timeout"),
+        Reading(
+            name="mirror_not_eligible", help="Requests that are never mirrored, by reason", kind="counter",
+            labels=("reason",), values=by_reason(counts, "not_eligible"),
+        ),
+        counter("mirror_sampled_out", "Requests outside the sample", "sampled_out"),
+        counter("mirror_sampled", "Requests in the sample", "sampled"),
+        counter("mirror_spooled", "Sampled requests that reached the spool", "spooled"),
+        Reading(
+            name="mirror_dropped", help="Sampled requests that did not reach the spool, by reason", kind="counter",
+            labels=("reason",), values=by_reason(counts, "dropped"),
+        ),
+        counter("spool_written_bytes", "Bytes written to the spool", "spooled_bytes"),
+        counter("spool_errors", "Writes the disk refused", "spool_errors"),
+        Reading.of("spool_bytes", "Bytes in the spool", size),
+        Reading.of("spool_files", "Files in the spool", files),
+        Reading.of("mirror_enabled", "1 unless the kill switch is set", float(control.is_mirroring(spool))),
+        Histogram(
+            name="gateway_added_seconds",
+            help="Time the gateway itself took per request, production's time excluded",
+            bounds=[bound / 1e6 for bound in counters.ADDED_BOUNDS_US],
+            counts=[counts[name] for name in counters.ADDED],
+            total=counts["added_us.sum"] / 1e6,
+        ),
+    ]  # fmt: skip
+
+
+def status(live: Live, path: Path) -> Mapping[str, Any]:
+    """The gateway's state for people and scripts."""
+    spool = Path(live.spool.folder)
+    counts = counters.totals(spool / COUNTERS)
+    size, files = spool_size(spool)
+    try:
+        mirror, problem = load_live(path).mirror, None
+    except ConfigurationError as error:
+        mirror, problem = live.mirror, str(error)
+    return {
+        "name": live.name,
+        "upstream": live.gateway.upstream,
+        "mirroring": control.is_mirroring(spool) and mirror.enabled,
+        "rate": mirror.rate,
+        "starts": mirror.starts,
+        "ends": mirror.ends,
+        "configuration_problem": problem,
+        "spool": {"bytes": size, "files": files, "limit_bytes": live.spool.max_bytes},
+        "counts": dict(counts),
+    }
+
+
+def spool_size(spool: Path) -> tuple[int, int]:
+    """Bytes and number of the spool's files."""
+    sizes = []
+    for path in spool.glob(f"*{SUFFIX}"):
+        try:
+            sizes.append(path.stat().st_size)
+        except FileNotFoundError:
+            continue
+    return sum(sizes), len(sizes)

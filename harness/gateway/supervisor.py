@@ -1,0 +1,187 @@
+"""Starts the serving processes, keeps them running, and answers on the admin port for all of them."""
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from harness.config import Live
+from harness.errors import ConfigurationError, InfrastructureError
+from harness.gateway import state
+from harness.ops.admin import Operated, admin_app, token_from
+from harness.ops.metrics import Histogram, Reading
+from harness.spool import control
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 5.0
+_STEADY_S = 10.0
+"""A process that lived this long did not fail at its start."""
+_MARGIN_S = 3.0
+"""How much longer than their own limit processes may take to end."""
+_log = logging.getLogger("harness.gateway")
+
+
+class Supervisor:
+    """One gateway: its serving processes share one listening socket, so that none of them is needed by name."""
+
+    def __init__(self, live: Live, path: Path) -> None:
+        self._live = live
+        self._path = path
+        self._folder = Path(live.spool.folder)
+        self._children: dict[int, asyncio.subprocess.Process | None] = {}
+        self._stopping = asyncio.Event()
+        self._hurry = False
+        self._restarts = 0
+        self._forced = False
+        self._interrupted = False
+
+    async def run(self, sock: socket.socket, admin: socket.socket) -> bool:
+        """Serve until a signal; returns whether all requests in flight could be answered."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        server = self._admin_server()
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(server.serve(sockets=[admin]))
+            for place in range(self._live.gateway.processes):
+                group.create_task(self._keep(place, sock))
+            await self._stopping.wait()
+            sock.close()
+            server.should_exit = True
+            await serving
+        return not self._forced
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether it was Ctrl-C that ended it."""
+        return self._interrupted
+
+    def _stop(self, number: int) -> None:
+        self._interrupted = self._interrupted or number == signal.SIGINT
+        self._hurry = self._stopping.is_set()
+        self._stopping.set()
+        for child in self._children.values():
+            if child is not None and child.returncode is None:
+                with suppress(ProcessLookupError):
+                    child.send_signal(signal.SIGTERM)
+
+    async def _keep(self, place: int, sock: socket.socket) -> None:
+        pause = _FIRST_PAUSE_S
+        while not self._stopping.is_set():
+            begin = time.monotonic()
+            child = self._children[place] = await self._spawn(sock)
+            _log.info("serving process started", extra={"fields": {"child": child.pid}})
+            code = await self._ended(child)
+            self._children[place] = None
+            if self._stopping.is_set():
+                self._forced = self._forced or code != 0
+                return
+            self._restarts += 1
+            pause = _FIRST_PAUSE_S if time.monotonic() - begin > _STEADY_S else min(2 * pause, _LONGEST_PAUSE_S)
+            _log.error(
+                "serving process ended; another one follows", extra={"fields": {"child": child.pid, "code": code}}
+            )
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
+
+    async def _spawn(self, sock: socket.socket) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "harness.gateway.process", "--live", str(self._path),
+            "--fd", str(sock.fileno()), "--parent", str(os.getpid()),
+            pass_fds=(sock.fileno(),), stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    async def _ended(self, child: asyncio.subprocess.Process) -> int:
+        """The exit code; a process that does not end in time after it was told to is killed."""
+        waiting = asyncio.ensure_future(child.wait())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not waiting.done():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._live.gateway.drain_s + _MARGIN_S):
+                    await asyncio.shield(waiting)
+        if not waiting.done():
+            with suppress(ProcessLookupError):
+                child.kill()
+        return await waiting
+
+    # The admin port
+
+    def _admin_server(self) -> uvicorn.Server:
+        token = token_from(self._live.admin.token_env)
+        if token is None:
+            _log.warning("%s is not set: nothing can be changed on the admin port", self._live.admin.token_env)
+        app = admin_app(
+            Operated(
+                name="gateway",
+                not_ready=self._not_ready,
+                readings=self._readings,
+                status=self._status,
+                set_mirror=lambda wanted: control.switch(self._folder, mirror=wanted),
+                token=token,
+            )
+        )
+        config = uvicorn.Config(
+            app, access_log=False, log_config=None, lifespan="off", ws="none", server_header=False, limit_concurrency=64
+        )
+        return _AdminServer(config)
+
+    def _not_ready(self) -> Sequence[str]:
+        missing = [place for place in range(self._live.gateway.processes) if not self._is_up(place)]
+        return [f"serving process {place} is not running" for place in missing]
+
+    def _is_up(self, place: int) -> bool:
+        child = self._children.get(place)
+        return child is not None and child.returncode is None
+
+    def _readings(self) -> Sequence[Reading | Histogram]:
+        up = sum(self._is_up(place) for place in range(self._live.gateway.processes))
+        return [
+            Reading.of("gateway_processes", "Serving processes that run", up),
+            Reading.of("gateway_restarts", "Serving processes started again", self._restarts, kind="counter"),
+            *state.readings(self._folder),
+        ]
+
+    def _status(self) -> Mapping[str, Any]:
+        children = [child.pid for child in self._children.values() if child is not None]
+        return {"processes": children, "restarts": self._restarts, **state.status(self._live, self._path)}
+
+
+class _AdminServer(uvicorn.Server):
+    """Leaves the signals to the supervisor."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing to capture."""
+        yield
+
+
+def bind(host: str, port: int, what: str, option: str) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        InfrastructureError: the port is taken.
+        ConfigurationError: it cannot be listened on at all.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        sock = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        if error.errno == errno.EADDRINUSE:
+            raise InfrastructureError(f"{what}: port {port} is taken; set another one in `{option}`") from error
+        raise ConfigurationError(f"{what}: cannot listen on {host}:{port} ({reason}); see `{option}`") from error
+    sock.setblocking(False)
+    return sock
