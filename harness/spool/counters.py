@@ -39,7 +39,9 @@ class CounterFile:
         self.path = folder / f"{name}.counts"
         self._file = self.path.open("w+b")
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._file.truncate(_SIZE)
+        # Written, not only sized: a page that a full disk has no room for would end the process when it is counted in.
+        self._file.write(bytes(_SIZE))
+        self._file.flush()
         self._map = mmap.mmap(self._file.fileno(), _SIZE)
         self.values = memoryview(self._map).cast("Q")
 

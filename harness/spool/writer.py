@@ -66,6 +66,7 @@ class SpoolWriter:
         self._others = 0
         self._measured = float("-inf")
         self._refused_until = float("-inf")
+        self._writing = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
@@ -91,10 +92,22 @@ class SpoolWriter:
         """Records in memory."""
         return len(self._queue)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that was taken has been written or counted as dropped."""
+        # In this order: a batch that has left the queue is being written.
+        return not self._queue and not self._writing
+
     def close(self, timeout_s: float = 5.0) -> None:
         """Write what waits and stop."""
         self._closing.set()
         self._thread.join(timeout_s)
+
+    def abandon(self) -> None:
+        """Let go of the parent's file, in a child that was forked and has no such thread; the parent writes on."""
+        if self._segment is not None:
+            os.close(self._segment)
+            self._segment = None
 
     def _run(self) -> None:
         limits = self._limits
@@ -106,10 +119,12 @@ class SpoolWriter:
                 self._measure(now)
                 if self._segment is not None and now - self._segment_since > limits.segment_s:
                     self._end_segment()
+                self._writing = True
                 while self._queue:
                     self._flush()
             except Exception:  # noqa: BLE001  the thread must outlive anything a disk or a record can do
                 self._counts[_ERRORS] += 1
+            self._writing = False
             if closing:
                 self._end_segment()
                 return
