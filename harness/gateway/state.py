@@ -1,5 +1,6 @@
 """What a gateway's counters say, for metrics and status."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,3 +89,14 @@ def spool_size(spool: Path) -> tuple[int, int]:
         except FileNotFoundError:
             continue
     return sum(sizes), len(sizes)
+
+
+def oldest_age_s(spool: Path) -> float | None:
+    """Seconds since the oldest file of the spool was last written to; ``None`` when there is none."""
+    ages = []
+    for path in spool.glob(f"*{SUFFIX}"):
+        try:
+            ages.append(time.time() - path.stat().st_mtime)
+        except FileNotFoundError:
+            continue
+    return max(ages, default=None)

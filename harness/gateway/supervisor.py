@@ -17,8 +17,9 @@ import uvicorn
 
 from harness.config import Live
 from harness.errors import ConfigurationError, InfrastructureError
-from harness.gateway import state
+from harness.gateway import state, watch
 from harness.ops.admin import Operated, admin_app, token_from
+from harness.ops.alerts import Notifier, sender_from
 from harness.ops.metrics import Histogram, Reading
 from harness.spool import control
 
@@ -26,6 +27,8 @@ _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _STEADY_S = 10.0
 """A process that lived this long did not fail at its start."""
+_LOOK_S = 5.0
+"""How often the counts are looked at for what needs a person."""
 _MARGIN_S = 3.0
 """How much longer than their own limit processes may take to end."""
 _log = logging.getLogger("harness.gateway")
@@ -55,6 +58,7 @@ class Supervisor:
             serving = group.create_task(server.serve(sockets=[admin]))
             for place in range(self._live.gateway.processes):
                 group.create_task(self._keep(place, sock))
+            group.create_task(self._watch())
             await self._stopping.wait()
             sock.close()
             server.should_exit = True
@@ -116,6 +120,31 @@ class Supervisor:
             with suppress(ProcessLookupError):
                 child.kill()
         return await waiting
+
+    async def _watch(self) -> None:
+        """Look at the counts every few seconds and tell people what needs them."""
+        settings = self._live.alerts
+        notifier = Notifier(
+            name=f"{self._live.name} gateway",
+            repeat_s=settings.repeat_s,
+            memory=self._folder / "alerts-gateway.json",
+            send=sender_from(settings.urls_env),
+        )
+        every = min(_LOOK_S, settings.nothing_mirrored_s / 4)
+        looks = [watch.look(self._folder)]
+        restarts: list[int] = [0]
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every):
+                    await self._stopping.wait()
+                    break
+            looks.append(await asyncio.to_thread(watch.look, self._folder))
+            restarts.append(self._restarts)
+            while len(looks) > 2 and looks[-1].at - looks[1].at >= settings.nothing_mirrored_s:
+                del looks[0], restarts[0]
+            found = await asyncio.to_thread(watch.alerts, self._live, self._path, looks, restarts[-1] - restarts[0])
+            notifier.update(found)
+        await asyncio.to_thread(notifier.close, 2.0)
 
     # The admin port
 
