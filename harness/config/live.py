@@ -233,7 +233,8 @@ class Live(Section):
             {
                 "name": self.name,
                 "traffic": {
-                    "source": [self.spool.folder],
+                    # Not the folder: what is in it changes all the time, and the run stays the same.
+                    "source": [f"spool://{self.name}"],
                     "dialect": "spool",
                     "redaction": self.redaction,
                     "sample": {"deduplicate": False},

@@ -39,13 +39,37 @@ class MirrorDrop(StrEnum):
 
 
 class SkipReason(StrEnum):
-    """Why the worker did not ask a candidate a spooled request."""
+    """Why a spooled request was not asked of a candidate. None of them counts against the candidate.
+
+    What counts against it are the failures of calls that were made: see :attr:`ErrorKind.counts_against_candidate`.
+    """
 
     NOT_READABLE = "not_readable"
     """The record is damaged or its bodies are no request and answer we can read."""
     BUDGET = "budget"
     BREAKER_OPEN = "breaker_open"
+    """The candidate's deployment is down; asked later, it would no longer be compared at production's time."""
     QUOTA_GUARD = "quota_guard"
+    """Production was told to slow down by the provider that the candidate shares with it."""
+    QUEUE_TIMEOUT = "queue_timeout"
+    """The deadline passed while the request waited for the candidate's own rate limit."""
     TOO_OLD = "too_old"
     ENDED = "ended"
     KILL_SWITCH = "kill_switch"
+    STOPPED = "stopped"
+    """The candidate cannot be asked with our set-up (key, permission, model name) and waits for an operator."""
+    NOT_DRAWN = "not_drawn"
+    """Not in the share of the requests that this arm is asked."""
+
+    @property
+    def is_overload(self) -> bool:
+        """Whether the request was dropped because somebody was overloaded; else it was skipped by a policy."""
+        return self in _OVERLOAD
+
+    @property
+    def counts_against_candidate(self) -> bool:
+        """Never: a request that was not asked says nothing about who was not asked it."""
+        return False
+
+
+_OVERLOAD = frozenset({SkipReason.BREAKER_OPEN, SkipReason.QUOTA_GUARD, SkipReason.QUEUE_TIMEOUT})

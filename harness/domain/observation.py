@@ -68,12 +68,31 @@ class ErrorKind(StrEnum):
         return self in _SETUP or self is ErrorKind.CONNECTION
 
     @property
+    def counts_against_candidate(self) -> bool:
+        """Whether the failure is the candidate's, in the error rate and as a loss; errors of our set-up are not."""
+        return self not in _SETUP
+
+    @property
+    def is_deployment(self) -> bool:
+        """Whether the deployment is down or overloaded, so that the next request would fail as well."""
+        return self in _DEPLOYMENT
+
+    @property
     def is_retryable(self) -> bool:
         """Whether asking again may help."""
         return self in _RETRYABLE
 
 
 _SETUP = frozenset({ErrorKind.AUTHENTICATION, ErrorKind.PERMISSION, ErrorKind.NOT_FOUND, ErrorKind.QUOTA_EXHAUSTED})
+_DEPLOYMENT = frozenset(
+    {
+        ErrorKind.TIMEOUT,
+        ErrorKind.RATE_LIMIT,
+        ErrorKind.SERVER_ERROR,
+        ErrorKind.OVERLOADED,
+        ErrorKind.CONNECTION,
+    }
+)
 _RETRYABLE = frozenset(
     {
         ErrorKind.TIMEOUT,

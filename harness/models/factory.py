@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from harness.config import Replay
 from harness.domain.exchange import ChatRequest
@@ -14,11 +15,25 @@ from harness.models.retry import RetryingClient, RetryPolicy
 _START_CONCURRENCY = 8
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShadowCalls:
+    """What holds for calls beside live traffic, over and above those of an offline run."""
+
+    max_response_bytes: int
+    headers: Mapping[str, str]
+    """Sent with every call, so that a gateway the call comes by knows it for ours."""
+
+
 class ClientStack:
     """The whole stack as one ModelClient; close it when done."""
 
-    def __init__(self, *, replay: Replay, purse: Purse | None, seed: int, allow_unpriced: bool) -> None:
-        self._adapter = LitellmClient()
+    def __init__(
+        self, *, replay: Replay, purse: Purse | None, seed: int, allow_unpriced: bool, shadow: ShadowCalls | None
+    ) -> None:
+        self._adapter = LitellmClient(
+            max_response_bytes=None if shadow is None else shadow.max_response_bytes,
+            headers={} if shadow is None else shadow.headers,
+        )
         self._prices: dict[tuple[str, str | None, Price | None], TokenPrice | None] = {}
         self._limited = LimitedClient(
             BudgetedClient(self._adapter, purse, self._price_of, allow_unpriced=allow_unpriced)
@@ -28,6 +43,8 @@ class ClientStack:
                 start=min(_START_CONCURRENCY, replay.concurrency),
                 maximum=replay.concurrency,
                 max_cooldown_s=max(1.0, replay.max_retry_wait_s),
+                decrease=Limits().decrease if shadow is None else 0.5,
+                queue_within_deadline=shadow is not None,
             ),
         )
         policy = RetryPolicy(max_attempts=replay.max_attempts, max_retry_wait_s=replay.max_retry_wait_s)
@@ -60,13 +77,21 @@ class ClientStack:
 
 
 def build_client(
-    *, replay: Replay, purse: Purse | None = None, seed: int = 0, allow_unpriced: bool = False
+    *,
+    replay: Replay,
+    purse: Purse | None = None,
+    seed: int = 0,
+    allow_unpriced: bool = False,
+    shadow: ShadowCalls | None = None,
 ) -> ClientStack:
     """The client to use everywhere; candidates and judges get one each, with their own purse.
 
+    Beside live traffic (``shadow``) the deadline begins with the wait for a slot, a 429 halves the calls in flight, and
+    an answer may be only so large.
+
     The budget sits inside the limiter and the retries: each attempt is reserved for itself, and only once it may start.
     """
-    return ClientStack(replay=replay, purse=purse, seed=seed, allow_unpriced=allow_unpriced)
+    return ClientStack(replay=replay, purse=purse, seed=seed, allow_unpriced=allow_unpriced, shadow=shadow)
 
 
 def preflight(specs: Iterable[ModelSpec], *, purse: Purse | None = None, allow_unpriced: bool = False) -> None:

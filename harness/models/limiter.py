@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from harness.domain.exchange import ChatRequest
 from harness.domain.model import ModelClient, ModelError, ModelReply, ModelSpec
 from harness.domain.observation import ErrorKind
+from harness.errors import HarnessError
 
 HISTORY = 1_000
 
@@ -38,6 +39,13 @@ class Limits:
     """How long a provider is left alone after a 429 without Retry-After, and how long growth pauses after a 5xx."""
     max_cooldown_s: float = 120.0
     """A longer Retry-After holds back its own request only; the rest of the provider's calls probe after this time."""
+
+    queue_within_deadline: bool = False
+    """Whether the deadline of a call begins when it joins the queue, and not when it has its slot."""
+
+
+class QueueTimeout(HarnessError):  # noqa: N818  reads as the state it reports
+    """The deadline passed while the call waited for a slot; nothing was sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,17 +169,20 @@ class LimitedClient:
         """By ``ModelSpec.provider``; read their ``limit`` and ``history`` for the report."""
 
     async def complete(self, request: ChatRequest, model: ModelSpec, *, deadline_s: float) -> ModelReply:
-        """Ask once a slot of the model's provider is free; the deadline starts then.
+        """Ask once a slot of the model's provider is free; the deadline starts then, unless the limits say otherwise.
 
         Raises:
             ModelError: as the inner client's, with ``queue_ms`` set.
+            QueueTimeout: the deadline includes the queue, and there was no slot within it.
         """
         gate = self.gates.get(model.provider)
         if gate is None:
             gate = self.gates[model.provider] = ProviderGate(self._limits, self._clock)
         begin = self._clock()
-        episode = await gate.enter()
+        episode = await self._entered(gate, deadline_s)
         queue_ms = (self._clock() - begin) * 1000
+        if self._limits.queue_within_deadline:
+            deadline_s = max(deadline_s - queue_ms / 1000, 0.001)
         try:
             reply = await self._inner.complete(request, model, deadline_s=deadline_s)
         except ModelError as error:
@@ -185,3 +196,12 @@ class LimitedClient:
             gate.leave()
         gate.succeeded(episode)
         return replace(reply, queue_ms=reply.queue_ms + queue_ms)
+
+    async def _entered(self, gate: ProviderGate, deadline_s: float) -> int:
+        if not self._limits.queue_within_deadline:
+            return await gate.enter()
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await gate.enter()
+        except TimeoutError:
+            raise QueueTimeout(f"no slot within {deadline_s:g} s") from None

@@ -75,7 +75,9 @@ class LitellmClient:
 
     _open: ClassVar[int] = 0
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_response_bytes: int | None = None, headers: Mapping[str, str] | None = None) -> None:
+        self._max_response_bytes = max_response_bytes
+        self._headers = dict(headers or {})
         self._routes: dict[tuple[str, str | None, str | None], _Route] = {}
         self._closed = False
         LitellmClient._open += 1
@@ -95,6 +97,8 @@ class LitellmClient:
         dropped: tuple[str, ...] = ()
         try:
             arguments, dropped = _arguments(request, model, route)
+            if self._headers:
+                arguments["extra_headers"] = dict(arguments.get("extra_headers") or {}) | self._headers
             async with asyncio.timeout(deadline_s):
                 dropped = await _ask(arguments, dropped, route, attempt, deadline_s)
         except Exception as error:  # noqa: BLE001  a hundred providers raise what they like; all of it is data

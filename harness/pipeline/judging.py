@@ -21,26 +21,36 @@ UNREAD = "not read, canaries"
 
 
 async def judge_arms(
-    session: Session, judges: Sequence[SeatedJudge], embedder: Embedder, portion: Portion = EVERYTHING
+    session: Session,
+    judges: Sequence[SeatedJudge],
+    embedder: Embedder,
+    portion: Portion = EVERYTHING,
+    *,
+    purse: Purse | None = None,
+    stop: StopSignal | None = None,
 ) -> StageCounts:
     """Let every judge read every arm's pairs it has not read; returns judgment counts by arm and judge.
 
     A judge that asks a model reads its canaries first, and no pairs when they say that it cannot judge. The replica is
     read like a candidate: what production's preference over itself comes to is the noise floor of the win rate.
+    ``purse`` pays instead of what is left of the run's budget; ``stop`` ends it instead of the stage's time limit.
     """
-    with session.clocked("judge") as stop:
-        return await _judge_arms(session, judges, embedder, portion, stop)
+    if stop is not None:
+        return await _judge_arms(session, judges, embedder, portion, stop, purse)
+    with session.clocked("judge") as limited:
+        return await _judge_arms(session, judges, embedder, portion, limited, purse)
 
 
 async def _judge_arms(
-    session: Session, judges: Sequence[SeatedJudge], embedder: Embedder, portion: Portion, stop: StopSignal
+    session: Session,
+    judges: Sequence[SeatedJudge],
+    embedder: Embedder,
+    portion: Portion,
+    stop: StopSignal,
+    purse: Purse | None,
 ) -> StageCounts:
     experiment = session.experiment
-    purse = Purse(
-        name="judges",
-        limit_usd=experiment.budget.judges_usd,
-        spent_usd=session.store.spent(session.run_id)["judges"],
-    )
+    purse = purse or judges_purse(session)
     counts: dict[str, Mapping[str, int]] = {}
     stop_reason: str | None = None
     async with opened_client(experiment, purse, [model for seat in judges for model in seat.models]) as client:
@@ -61,6 +71,15 @@ async def _judge_arms(
                 counts[who] = result.endings
                 stop_reason = stop_reason or result.stop_reason
     return StageCounts(counts=gate.counts | counts, stop_reason=gate.stop_reason or stop_reason or stop.reason)
+
+
+def judges_purse(session: Session) -> Purse:
+    """What is left of the judges' budget in this run."""
+    return Purse(
+        name="judges",
+        limit_usd=session.experiment.budget.judges_usd,
+        spent_usd=session.store.spent(session.run_id)["judges"],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -181,7 +181,7 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
         },
     )
     session.reporter.start("report")
-    files = await asyncio.to_thread(_write, session, judges, evaluations, session.folder)
+    files = await asyncio.to_thread(write_files, session, judges, evaluations, session.folder)
     session.reporter.finish("report", str(files["html"]))
     return Result(
         run_id=session.run_id,
@@ -196,7 +196,7 @@ async def report_stage(session: Session, *, folder: Path | None = None) -> Mappi
     """Render what is stored again, without changing it."""
     _require(session, Stage.INGESTED, "harness ingest")
     judges, evaluations = await asyncio.to_thread(evaluated, session)
-    return await asyncio.to_thread(_write, session, judges, evaluations, folder or session.folder)
+    return await asyncio.to_thread(write_files, session, judges, evaluations, folder or session.folder)
 
 
 def evaluated(session: Session) -> tuple[Sequence[SeatedJudge], Sequence[evaluation.ArmEvaluation]]:
@@ -205,9 +205,10 @@ def evaluated(session: Session) -> tuple[Sequence[SeatedJudge], Sequence[evaluat
     return judges, evaluation.evaluate(session, judges)
 
 
-def _write(
+def write_files(
     session: Session, judges: Sequence[SeatedJudge], evaluations: Sequence[evaluation.ArmEvaluation], folder: Path
 ) -> Mapping[str, Path]:
+    """The report in every format, and the pairs as numbers."""
     report = reporting.build_report(session, judges, evaluations)
     return {**reporting.write_report(report, folder), "pairs": write_table(evaluations, folder)}
 

@@ -1,25 +1,22 @@
 """Sends recorded requests to one arm and hands every outcome to the store."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from harness.domain.exchange import Exchange
-from harness.domain.model import BudgetExhausted, ModelClient, ModelError, ModelReply, ModelSpec
-from harness.domain.observation import CallError, ErrorKind, Observation, Status
+from harness.domain.model import BudgetExhausted, ModelClient, ModelSpec
+from harness.domain.observation import CallError, Observation
 from harness.domain.stop import StopSignal
-from harness.errors import HarnessError, root_cause
+from harness.errors import root_cause
 from harness.models.setup import SETUP_CALLS, setup_error
+from harness.replay.asking import ask
 from harness.replay.feed import Feed
-from harness.replay.request import request_for
 from harness.replay.writer import Writer
 
-_MESSAGE_CHARS = 2_000
 _HEAD_START_S = 5.0
 """Longest the others wait for the first call."""
 
@@ -150,7 +147,14 @@ class _Run:
                 self.left = self.stop.reason
                 return
             try:
-                observation = await self._ask(exchange)
+                observation = await ask(
+                    exchange,
+                    client=self.client,
+                    spec=self.spec,
+                    arm=self.arm,
+                    fingerprint=self.fingerprint,
+                    deadline_s=self.deadline_s,
+                )
             except BudgetExhausted:
                 self.stop.request("budget")
                 self.left = self.stop.reason
@@ -158,65 +162,6 @@ class _Run:
             self.warm.set()
             await writer.write(observation)
             self.check_setup()
-
-    async def _ask(self, exchange: Exchange) -> Observation:
-        started_at, begin = datetime.now(UTC), time.perf_counter()
-        request = request_for(exchange, self.spec)
-        try:
-            reply = await self.client.complete(request, self.spec, deadline_s=self.deadline_s)
-        except ModelError as error:
-            return self._failed(exchange, error, started_at)
-        except HarnessError:
-            # The set-up is broken or the purse is empty: not this exchange's doing.
-            raise
-        except Exception as error:  # noqa: BLE001  one odd answer must not end a run of thousands
-            message = f"{type(error).__name__}: {error}"[:_MESSAGE_CHARS]
-            elapsed = (time.perf_counter() - begin) * 1000
-            unknown = ModelError(CallError(kind=ErrorKind.OTHER, message=message), latency_ms=elapsed)
-            return self._failed(exchange, unknown, started_at)
-        return self._answered(exchange, reply, started_at)
-
-    def _answered(self, exchange: Exchange, reply: ModelReply, started_at: datetime) -> Observation:
-        completion, error = reply.completion, None
-        if completion.is_empty:
-            # The user would have seen nothing: the candidate's failure, with what it cost.
-            message = f"the answer is empty (finish reason {completion.finish_reason})"
-            error = CallError(kind=ErrorKind.EMPTY_OUTPUT, message=message, code=completion.finish_reason)
-        return Observation(
-            exchange_id=exchange.id,
-            arm=self.arm,
-            status=Status.COMPLETED if error is None else Status.FAILED,
-            completion=completion,
-            error=error,
-            latency_ms=reply.latency_ms,
-            ttft_ms=reply.ttft_ms,
-            queue_ms=reply.queue_ms,
-            retry_ms=reply.retry_ms,
-            attempts=reply.attempts,
-            usage=reply.usage,
-            cost_usd=reply.cost_usd,
-            cost_estimated=reply.cost_usd is not None,
-            started_at=reply.started_at or started_at,
-            dropped_params=reply.dropped_params,
-            fingerprint=self.fingerprint,
-        )
-
-    def _failed(self, exchange: Exchange, error: ModelError, started_at: datetime) -> Observation:
-        return Observation(
-            exchange_id=exchange.id,
-            arm=self.arm,
-            status=Status.FAILED,
-            error=error.error,
-            latency_ms=error.latency_ms,
-            queue_ms=error.queue_ms,
-            retry_ms=error.retry_ms,
-            attempts=error.attempts,
-            cost_usd=error.cost_usd,
-            cost_estimated=error.cost_usd is not None,
-            started_at=started_at,
-            dropped_params=error.dropped_params,
-            fingerprint=self.fingerprint,
-        )
 
     def committed(self, batch: Sequence[Observation]) -> None:
         """Count what has become durable and tell the caller."""

@@ -125,6 +125,35 @@ def pending(run_id: str, arm: str, fingerprint: str, *, retry_setup_errors: bool
     return paging.keys(run_id).outerjoin(o, observations.of_exchange(o, arm, fingerprint)).where(sa.or_(*unfinished))
 
 
+def unasked(
+    connection: sa.Connection, run_id: str, arm: str, fingerprint: str, *, after: float, limit: int
+) -> list[tuple[float, str]]:
+    """Positions and ids, in order, of exchanges behind ``after`` without any observation of this arm."""
+    statement = (
+        sa.select(e.c.position, e.c.exchange_id)
+        .outerjoin(o, observations.of_exchange(o, arm, fingerprint))
+        .where(e.c.run_id == run_id, e.c.position > after, o.c.status.is_(None))
+        .order_by(e.c.position, e.c.exchange_id)
+        .limit(limit)
+    )
+    return [(row[0], row[1]) for row in connection.execute(statement)]
+
+
+def last_position(connection: sa.Connection, run_id: str) -> float | None:
+    """The position of the run's last exchange."""
+    found: float | None = connection.scalar(sa.select(sa.func.max(e.c.position)).where(e.c.run_id == run_id))
+    return found
+
+
+def sources(connection: sa.Connection, run_id: str, ids: Sequence[str]) -> dict[str, str | None]:
+    """Which file each of these exchanges came from; ids that are not in the run are left out."""
+    found: dict[str, str | None] = {}
+    for chunk in paging.chunks(ids):
+        statement = sa.select(e.c.exchange_id, e.c.source_file).where(e.c.run_id == run_id)
+        found |= {row[0]: row[1] for row in connection.execute(statement.where(e.c.exchange_id.in_(chunk)))}
+    return found
+
+
 def among_first(
     database: Database, run_id: str, *, share: float | None = None, first: int | None = None
 ) -> sa.ColumnElement[bool]:

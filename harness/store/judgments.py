@@ -197,5 +197,12 @@ def spending(connection: sa.Connection, run_id: str) -> tuple[float, int]:
     return float(total or 0.0), unknown
 
 
+def spending_since(connection: sa.Connection, run_id: str, since: datetime) -> float:
+    """Dollars that judgments recorded since then have cost."""
+    cost = sa.func.sum(sa.func.coalesce(j.c.cost_usd, 0.0) + j.c.superseded_usd)
+    total = connection.scalar(sa.select(cost).where(j.c.run_id == run_id, j.c.recorded_at >= since))
+    return float(total or 0.0)
+
+
 def _of(run_id: str, arm: str, fingerprint: str) -> list[sa.ColumnElement[bool]]:
     return [j.c.run_id == run_id, j.c.arm == arm, j.c.observation_fingerprint == fingerprint]

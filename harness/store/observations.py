@@ -153,3 +153,13 @@ def spending(connection: sa.Connection, run_id: str) -> tuple[float, int]:
     ).where(o.c.run_id == run_id, o.c.arm != PRODUCTION, o.c.attempts.is_not(None))
     total, unknown = connection.execute(statement).one()
     return float(total or 0.0), unknown
+
+
+def spending_since(connection: sa.Connection, run_id: str, since: datetime) -> dict[str, float]:
+    """Dollars that calls recorded since then have cost, by arm; what was superseded meanwhile is counted too."""
+    statement = (
+        sa.select(o.c.arm, sa.func.sum(sa.func.coalesce(o.c.cost_usd, 0.0) + o.c.superseded_usd))
+        .where(o.c.run_id == run_id, o.c.arm != PRODUCTION, o.c.attempts.is_not(None), o.c.recorded_at >= since)
+        .group_by(o.c.arm)
+    )
+    return {row[0]: float(row[1] or 0.0) for row in connection.execute(statement)}

@@ -145,6 +145,28 @@ class Store:
         with self._database.read() as connection:
             return exchanges.count(connection, run_id)
 
+    def last_position(self, run_id: str) -> float | None:
+        """The position of the run's last exchange; ``None`` when it has none."""
+        with self._database.read() as connection:
+            return exchanges.last_position(connection, run_id)
+
+    def exchange_sources(self, run_id: str, ids: Sequence[str]) -> dict[str, str | None]:
+        """Which of these exchanges the run has, with the file each came from."""
+        with self._database.read() as connection:
+            return exchanges.sources(connection, run_id, ids)
+
+    def unasked_exchanges(
+        self, run_id: str, arm: str, fingerprint: str, *, after: float = float("-inf"), limit: int
+    ) -> list[tuple[float, Exchange]]:
+        """The next exchanges, with their positions, that this arm has no observation of, however it ended.
+
+        Unlike :meth:`pending_exchanges`, for traffic that is asked as it comes: what was dropped stays dropped.
+        """
+        with self._database.read() as connection:
+            keys = exchanges.unasked(connection, run_id, arm, fingerprint, after=after, limit=limit)
+            found = exchanges.load(connection, run_id, [exchange_id for _, exchange_id in keys])
+        return [(position, found[exchange_id]) for position, exchange_id in keys if exchange_id in found]
+
     def put_attribute(self, run_id: str, key: str, values: Mapping[str, str]) -> None:
         """Give exchanges, by id, a slice attribute that is worked out after ingest; the key's earlier rows are gone.
 
@@ -387,6 +409,12 @@ class Store:
         with self._database.read() as connection:
             candidates, judging = observations.spending(connection, run_id), judgments.spending(connection, run_id)
         return {"candidates": candidates[0], "judges": judging[0]}
+
+    def spent_since(self, run_id: str, since: datetime) -> tuple[dict[str, float], float]:
+        """Dollars spent in the run since then: by arm, and on judges."""
+        with self._database.read() as connection:
+            by_arm = observations.spending_since(connection, run_id, since)
+            return by_arm, judgments.spending_since(connection, run_id, since)
 
     def unpriced(self, run_id: str) -> dict[str, int]:
         """Calls of the run at an unknown price, by purse."""

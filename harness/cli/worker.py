@@ -1,0 +1,73 @@
+"""`harness worker`: ask, judge and decide on what the gateway captures, continuously."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli import options
+from harness.cli.output import out, out_json
+from harness.cli.work import opened_session, run_until_stopped
+
+if TYPE_CHECKING:
+    from harness.pipeline.live.state import WorkerState
+
+LiveFile = Annotated[
+    Path, typer.Argument(help="The live experiment (YAML), the same as the gateway's.", envvar="HARNESS_LIVE")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("worker", help="Ask the candidates what the gateway captures, judge and decide; runs until stopped.")(
+        worker
+    )
+
+
+def worker(
+    live: LiveFile,
+    run_id: Annotated[
+        str | None,
+        typer.Option("--run", help="Id of the run; by default the name of the experiment.", envvar="HARNESS_RUN"),
+    ] = None,
+    drain: Annotated[
+        bool,
+        typer.Option("--drain", help="Deal with what is in the spool now, decide, and end.", envvar="HARNESS_DRAIN"),
+    ] = False,
+    store: options.StoreUrl = None,
+    runs_dir: options.RunsDir = options.RUNS_DIR,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Work until Ctrl-C or SIGTERM; 0 when everything there was has been dealt with."""
+    from harness.config import load_live
+    from harness.pipeline.live.worker import LiveWorker, WorkerOptions
+
+    parsed = load_live(live)
+    with opened_session(
+        parsed.experiment, run_id=run_id or parsed.name, store=store, runs_dir=runs_dir, quiet=quiet
+    ) as session:
+        at_work = LiveWorker(parsed, session, options=WorkerOptions(drain=drain, command=f"harness worker {live}"))
+        state = run_until_stopped(at_work.run, session.stop)
+    print_state(state, as_json=as_json)
+    return 0
+
+
+def print_state(state: "WorkerState", *, as_json: bool) -> None:
+    """What a worker has come to."""
+    if as_json:
+        from dataclasses import asdict
+
+        out_json(asdict(state))
+        return
+    out(f"run: {state.run_id}")
+    out(f"  {state.records:,} records read, {state.exchanges:,} exchanges")
+    for arm in state.arms:
+        ends = [
+            f"{n:,} {status}{' ' + reason if reason else ''}"
+            for status, reasons in arm.outcomes.items()
+            for reason, n in sorted(reasons.items())
+        ]
+        out(f"  {arm.arm}: {', '.join(ends) or 'nothing asked'}")
+        if arm.verdict is not None:
+            out(f"  {arm.arm}: {arm.verdict.value}: {arm.sentence}")

@@ -1,0 +1,224 @@
+"""From the spool into the store: every record once, whatever happens in between."""
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from harness.domain.exchange import Exchange
+from harness.domain.mirror import SkipReason
+from harness.domain.run import IngestReport
+from harness.ingest.captured import exchange_of
+from harness.ingest.dialects.calls import UnreadableRecord
+from harness.ingest.redaction import Redactor
+from harness.ingest.summary import Features, Tally
+from harness.pipeline.live.room import TICK_S, Room
+from harness.pipeline.live.state import EventKind
+from harness.spool.reader import Place, SpoolReader, add
+from harness.spool.record import Captured
+
+EXCHANGE = "exchange"
+DUPLICATE = "duplicate"
+"""Another request of an id that is in the store; not a record that is read again after a crash."""
+REDACTED = "redacted."
+_RECORDS = 256
+_BYTES = 32 << 20
+"""Of one batch; at most one record more than this is in memory."""
+_SAVE_S = 2.0
+"""How often the position is saved when nothing comes in."""
+_SHOWN = 10
+"""Distinct complaints about unreadable records that are passed on."""
+
+
+class Intake:
+    """Reads the spool. Counts by ending stand in the reader's position and are saved together with it.
+
+    The position is saved once the store has committed. Killed in between, the same records are read again, and known by
+    where they stand; their exchanges are put again with the same content.
+    """
+
+    def __init__(self, room: Room, reader: SpoolReader, *, on_captured: Callable[[Captured], None]) -> None:
+        self._room = room
+        self._reader = reader
+        self._on_captured = on_captured
+        self._redactor = Redactor(room.session.experiment.traffic.redaction)
+        self._tally = Tally()
+        self._next = 0.0
+        self._save_at = 0.0
+        self._complaints: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        """Around the tally, which is read by whoever writes a report."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
+        self.exchanges = 0
+        """In the store."""
+        self.lag_bytes = 0
+        self.idle = False
+        """Whether the last look at the spool found nothing to read."""
+        self._listeners: list[asyncio.Event] = []
+
+    def listen(self) -> asyncio.Event:
+        """An event of the caller's own that is set whenever exchanges were added."""
+        event = asyncio.Event()
+        self._listeners.append(event)
+        return event
+
+    @property
+    def ended(self) -> bool:
+        """Whether the experiment has all the exchanges it wants."""
+        return self.exchanges >= self._room.live.worker.max_samples
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Records by ending, and redactions by kind."""
+        return dict(self._reader.position.counts)
+
+    @property
+    def records(self) -> int:
+        """Whole records read, ever."""
+        return self._reader.position.records
+
+    @property
+    def damaged_bytes(self) -> int:
+        """Bytes that are no record."""
+        return self._reader.position.damaged_bytes
+
+    async def prepare(self) -> None:
+        """Find out what earlier workers have stored."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, lambda: self._room.persist(self._prepare))
+
+    async def run(self) -> None:
+        """Take in batch after batch until it is time to stop."""
+        loop = asyncio.get_running_loop()
+        try:
+            while not self._room.stopping:
+                before = self.exchanges
+                n = await loop.run_in_executor(self._thread, self._take)
+                if self.exchanges > before:
+                    for event in self._listeners:
+                        event.set()
+                if not n:
+                    self.idle = True
+                    await asyncio.sleep(TICK_S)
+        finally:
+            self._thread.shutdown()
+
+    def report(self) -> IngestReport:
+        """What was read so far, as of any export."""
+        counts = self.counts
+        kept = counts.get(EXCHANGE, 0)
+        skipped = {
+            reason.value: counts[reason] for reason in (SkipReason.TOO_OLD, SkipReason.ENDED) if counts.get(reason)
+        }
+        rejected = counts.get(SkipReason.NOT_READABLE, 0)
+        duplicates = counts.get(DUPLICATE, 0)
+        source = self._room.session.experiment.traffic.source[0]
+        enabled = self._redactor.enabled
+        with self._lock:
+            sample = self._tally.summary()
+        report = IngestReport(
+            files=(source,),
+            dialects={source: "spool"},
+            read=kept + rejected + duplicates + sum(skipped.values()),
+            rejected=rejected,
+            skipped=skipped,
+            deduplicated=duplicates,
+            kept=kept,
+            sampled=kept,
+            redactions={
+                name.removeprefix(REDACTED): n for name, n in sorted(counts.items()) if name.startswith(REDACTED)
+            },
+            redaction_enabled=enabled,
+            warnings=() if enabled else ("redaction is off: the store and the report hold the traffic as recorded",),
+            population=sample,
+            sample=sample,
+        )
+        report.check()
+        return report
+
+    def _prepare(self) -> None:
+        store, run_id = self._room.session.store, self._room.session.run_id
+        tally = Tally()
+        for exchange in store.exchanges(run_id):
+            tally.add(Features.of(exchange))
+        last = store.last_position(run_id)
+        self._tally, self.exchanges = tally, tally.n
+        self._next = 0.0 if last is None else last + 1
+
+    def _take(self) -> int:
+        """One batch: read, store, save the position; returns how many records it had."""
+        batch: list[tuple[Place, Captured]] = []
+        size = 0
+        for place, captured in self._reader.read(_RECORDS):
+            batch.append((place, captured))
+            size += len(captured.request) + len(captured.response)
+            if size >= _BYTES:
+                break
+        if batch:
+            self.idle = False
+            self._store(batch)
+        # Saving also removes files that were read before and whose writers are done since, and settles their counts.
+        if batch or time.monotonic() >= self._save_at:
+            self._reader.save()
+            self._save_at = time.monotonic() + _SAVE_S
+        self.lag_bytes = self._reader.waiting_bytes
+        return len(batch)
+
+    def _store(self, batch: list[tuple[Place, Captured]]) -> None:
+        store, run_id = self._room.session.store, self._room.session.run_id
+        ids = [captured.id for _, captured in batch]
+        known = self._room.persist(lambda: store.exchange_sources(run_id, ids))
+        counts: Counter[str] = Counter()
+        new: dict[str, Exchange] = {}
+        for place, captured in batch:
+            self._on_captured(captured)
+            where = f"{place.segment}#{place.offset}"
+            if captured.id in new or known.get(captured.id, where) != where:
+                counts[DUPLICATE] += 1
+                continue
+            seen = captured.id in known
+            ending, exchange = self._read(captured, where, seen=seen, added=len(new))
+            counts[ending] += 1
+            if exchange is not None and not seen:
+                new[captured.id] = exchange
+        counts.update({f"{REDACTED}{kind}": n for kind, n in self._redactor.counts.items()})
+        self._redactor.counts.clear()
+        items = [(exchange, self._next + number) for number, exchange in enumerate(new.values())]
+        if items:
+            self._room.persist(lambda: store.put_exchanges(run_id, items))
+        with self._lock:
+            for exchange in new.values():
+                self._tally.add(Features.of(exchange))
+        self._next += len(items)
+        was_ended = self.ended
+        self.exchanges += len(items)
+        add(self._reader.position.counts, counts)
+        if self.ended and not was_ended:
+            self._room.tell(
+                EventKind.INTAKE_ENDED,
+                f"the experiment has its {self.exchanges:,} exchanges (worker.max_samples) and takes no more",
+            )
+
+    def _read(self, captured: Captured, where: str, *, seen: bool, added: int) -> tuple[str, Exchange | None]:
+        """The ending of a record and its redacted exchange; what is in the store already ended as one."""
+        worker, spool = self._room.live.worker, self._room.live.spool
+        if not seen:
+            if self.exchanges + added >= worker.max_samples:
+                return SkipReason.ENDED, None
+            if time.time() - captured.at_ns / 1e9 > spool.max_age_s:
+                return SkipReason.TOO_OLD, None
+        try:
+            exchange = exchange_of(captured, where, metadata_headers=self._room.live.mirror.metadata_headers)
+            return EXCHANGE, self._redactor.exchange(exchange)
+        except UnreadableRecord as error:
+            self._complain(error.code, f"{where} {error}")
+        except Exception as error:  # noqa: BLE001  a hostile body may cost its record, never the worker
+            self._complain(type(error).__name__, f"{where} cannot be read ({type(error).__name__})")
+        return SkipReason.NOT_READABLE, None
+
+    def _complain(self, code: str, message: str) -> None:
+        self._complaints[code] += 1
+        if self._complaints[code] == 1 and len(self._complaints) <= _SHOWN:
+            self._room.session.warn_once(self._redactor.twin().text(f"spool record {message}"))
