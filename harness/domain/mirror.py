@@ -34,6 +34,8 @@ class MirrorDrop(StrEnum):
     """The disk was full or refused the write."""
     CAPTURE_FAILED = "capture_failed"
     """Our own fault: the record could not be made."""
+    CLOSING = "closing"
+    """The gateway had to end before production had answered."""
     UNFLUSHED = "unflushed"
     """The gateway was killed between sampling it and writing it."""
 

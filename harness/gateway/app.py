@@ -94,6 +94,10 @@ class Gateway:
             counts[_GONE] += 1
             if tap is not None:
                 tap.drop(MirrorDrop.CLIENT_DISCONNECTED)
+        except asyncio.CancelledError:
+            if tap is not None:
+                tap.drop(MirrorDrop.CLOSING)
+            raise
         except _TooLarge:
             if tap is not None:
                 tap.drop(MirrorDrop.REQUEST_TOO_LARGE)

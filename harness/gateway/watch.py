@@ -31,6 +31,7 @@ _ADVICE: Mapping[str, str] = {
     MirrorDrop.CLIENT_DISCONNECTED: "the clients leave before production has answered",
     MirrorDrop.REQUEST_TOO_LARGE: "they are larger than `mirror.max_request_bytes`",
     MirrorDrop.RESPONSE_TOO_LARGE: "the answers are larger than `mirror.max_response_bytes`",
+    MirrorDrop.CLOSING: "the gateway was stopped while they were being answered",
     MirrorDrop.CAPTURE_FAILED: "the gateway could not record them; its log says why",
 }
 
