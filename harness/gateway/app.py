@@ -80,15 +80,7 @@ class Gateway:
                 await self._refuse(send, 400, "the path leaves the place production's address names")
                 return
             tap = self._mirror.open(scope["method"], scope["raw_path"], headers)
-            message = await receive()
-            body: bytes | AsyncIterator[bytes] = _piece(message)
-            if message.get("more_body"):
-                if length is not None and length <= WHOLE_BYTES:
-                    body = await _rest(_piece(message), receive)
-                else:
-                    body = self._pieces(_piece(message), receive, tap)
-            if tap is not None and isinstance(body, bytes):
-                tap.request(body)
+            body = await self._body(receive, length, tap)
             await _Passage(self, scope, receive, send, tap, begin).run(body, length)
         except _Left:
             counts[_GONE] += 1
@@ -107,6 +99,18 @@ class Gateway:
             if tap is not None:
                 # Only something unforeseen leaves a tap open; then its request is accounted for all the same.
                 tap.drop(MirrorDrop.CAPTURE_FAILED)
+
+    async def _body(self, receive: Receive, length: int | None, tap: Tap | None) -> bytes | AsyncIterator[bytes]:
+        """The request's body: whole when it is small, else as it comes."""
+        message = await receive()
+        first = _piece(message)
+        if message.get("more_body"):
+            if length is None or length > WHOLE_BYTES:
+                return self._pieces(first, receive, tap)
+            first = await _rest(first, receive)
+        if tap is not None:
+            tap.request(first)
+        return first
 
     async def _pieces(self, first: bytes, receive: Receive, tap: Tap | None) -> AsyncIterator[bytes]:
         size, more, piece = 0, True, first
