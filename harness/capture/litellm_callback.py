@@ -1,0 +1,109 @@
+"""The callback for LiteLLM's proxy: ``litellm_settings: callbacks: harness.capture.litellm_callback.callback``.
+
+Loaded by LiteLLM, in a process that has it loaded; nothing of ours imports this module.
+"""
+
+from typing import Any
+
+from litellm.integrations.custom_logger import CustomLogger
+
+from harness.capture import capturing
+from harness.capture.attempt import Attempt, Ending
+from harness.capture.litellm_body import Told, told
+from harness.capture.rules import Rules
+from harness.domain.mirror import NotEligible
+from harness.spool import headers as allowed
+from harness.spool.sampling import Sampled, surface_of
+
+_NAME = "litellm"
+
+
+class ShadowCallback(CustomLogger):  # type: ignore[misc]  # litellm is not followed by the type checker
+    """Copies sampled calls, those that failed included, to the spool of the experiment that ``HARNESS_LIVE`` names.
+
+    Called after the answer has gone out. A call that the proxy tries again is one call, with its last outcome.
+    """
+
+    def __init__(self, live: str | None = None) -> None:
+        super().__init__()
+        self._live = live
+        self._capture: capturing.Capture | None = None
+
+    def log_success_event(self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """A call of ``litellm.completion`` was answered."""
+        self._take(kwargs)
+
+    def log_failure_event(self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """A call of ``litellm.completion`` failed."""
+        self._take(kwargs)
+
+    async def async_log_success_event(
+        self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        """A call of the proxy, or of ``litellm.acompletion``, was answered to the end."""
+        self._take(kwargs)
+
+    async def async_log_failure_event(
+        self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
+    ) -> None:
+        """An attempt at such a call failed."""
+        self._take(kwargs)
+
+    def _take(self, details: dict[str, Any]) -> None:
+        capture = self._capture
+        try:
+            if capture is None or capture.is_closed:
+                capture = self._capture = capturing.of(self._live)
+            rules, call = capture.rules, told(details)
+            if rules is not None and call is not None:
+                _record(capture, rules, call)
+        except Exception:  # noqa: BLE001  ours, whatever it is
+            if capture is not None:
+                capture.fault()
+
+
+def _record(capture: capturing.Capture, rules: Rules, call: Told) -> None:
+    id_ = f"{_NAME}-{call.call}"
+    decided = _decide(rules, call, id_)
+    sampled = isinstance(decided, Sampled)
+    attempt = Attempt(
+        id_=id_,
+        method="POST",
+        path=call.path,
+        headers=rules.headers.to_keep(call.headers) | {"content-type": "application/json", allowed.SOURCE: _NAME},
+        request=call.request() if sampled else b"",
+        retries=0,
+        mirror=rules.mirror,
+        salt_id=rules.sampler.salt_id,
+        decided=decided,
+        call=id_,
+    )
+    capture.count(attempt)
+    attempt.at_ns = call.at_ns or attempt.at_ns
+    attempt.status = call.status
+    if sampled:
+        attempt.response_headers = {"content-type": "application/json"}
+        attempt.add(call.response())
+    attempt.begun, attempt.first, attempt.last = 0.0, call.ttft_s, call.latency_s
+    capture.end(attempt, Ending.WHOLE if call.status else Ending.FAILED, error=call.error)
+
+
+def _decide(rules: Rules, call: Told, id_: str) -> Sampled | NotEligible | None:
+    if surface_of("POST", call.path) is None:
+        return NotEligible.UNSUPPORTED_SURFACE
+    if rules.closed is not None:
+        return rules.closed
+    seen = rules.headers.to_decide(call.headers)
+    if allowed.INTERNAL in seen:
+        return NotEligible.INTERNAL_REQUEST
+    if call.session:
+        seen.setdefault(rules.mirror.conversation_header, call.session)
+    if call.user:
+        seen.setdefault(rules.mirror.user_header, call.user)
+    # By the call's own id, so that its retries are decided alike.
+    decided = rules.sampler.decide(call.path, seen, id_)
+    # What the proxy holds back from callbacks, it holds back from us.
+    return NotEligible.DENIED if isinstance(decided, Sampled) and call.is_withheld else decided
+
+
+callback = ShadowCallback()
