@@ -229,6 +229,9 @@ def _kind(chain: list[BaseException], status: int | None, words: str, *, started
 
 
 def _kind_of_status(status: int, words: str) -> ErrorKind:
+    if 300 <= status < 400:
+        # Redirects that can be followed have been; what answers here is not the API.
+        return ErrorKind.NOT_FOUND
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     said = _kind_of_words(words)

@@ -20,6 +20,7 @@ from harness.domain.model import ModelError, ModelReply, ModelSpec
 from harness.domain.observation import CallError, Completion, ErrorKind, Usage
 from harness.errors import ConfigurationError
 from harness.models.faults import describe
+from harness.models.guard import CURRENT, ResponseGuard, install
 from harness.models.replies import Fold, messages_with_system, plain
 
 NO_KEY = "no-key-needed"
@@ -68,6 +69,7 @@ class _Attempt:
     first_token: float | None = None
     stream: Any = None
     content_type: str = ""
+    guard: ResponseGuard | None = None
 
 
 class LitellmClient:
@@ -93,6 +95,9 @@ class LitellmClient:
             await asyncio.to_thread(_litellm)
         route = self._route(model)
         attempt = _Attempt()
+        if self._max_response_bytes is not None:
+            attempt.guard = ResponseGuard(self._max_response_bytes)
+        token = CURRENT.set(attempt.guard)
         started_at, begin = datetime.now(UTC), time.perf_counter()
         dropped: tuple[str, ...] = ()
         try:
@@ -106,6 +111,7 @@ class LitellmClient:
             raise self._failed(error, attempt, route, model, latency, deadline_s, dropped) from None
         finally:
             await _close_stream(attempt)
+            CURRENT.reset(token)
         latency = (time.perf_counter() - begin) * 1000
         completion, usage = attempt.fold.completion(), _usage(route, attempt.fold)
         cost = _cost(route, model, usage, attempt.fold)
@@ -148,6 +154,10 @@ class LitellmClient:
             detail = "while the answer was arriving" if attempt.started else "before an answer began"
             timeout = CallError(kind=ErrorKind.TIMEOUT, message=f"no complete answer in {deadline_s:g} s ({detail})")
             return ModelError(timeout, latency_ms=latency, cost_usd=cost, dropped_params=dropped)
+        if attempt.guard is not None and attempt.guard.exceeded:
+            message = f"the answer is larger than {attempt.guard.max_bytes:,} bytes"
+            large = CallError(kind=ErrorKind.MALFORMED_RESPONSE, message=message, code="response_too_large")
+            return ModelError(large, latency_ms=latency, cost_usd=cost, dropped_params=dropped)
         fault = describe(error, secrets=(route.key,) if route.key else (), started=attempt.started)
         return ModelError(
             fault.error,
@@ -430,6 +440,9 @@ def _litellm() -> Any:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # The first call imports for a second or two more; done here, that does not count as the first answer's latency.
     import openai.resources.chat.completions  # noqa: F401
+    from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
+
+    install(LiteLLMAiohttpTransport)
 
     litellm.completion(model="openai/warm-up", messages=[{"role": "user", "content": "-"}], mock_response="-")
     return litellm
