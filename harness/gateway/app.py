@@ -65,6 +65,11 @@ class Gateway:
             await receive()
             await send({"type": "websocket.close", "code": 1003})
 
+    async def overloaded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request because too many clients are connected."""
+        self._counts[_REQUESTS] += 1
+        await self._refuse(send, 503, "too many connections; see `gateway.max_connections`")
+
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         begin = perf_counter()
         counts, headers = self._counts, scope["headers"]
@@ -163,6 +168,11 @@ class _Passage:
         connection: Connection | None = None
         try:
             connection = await upstream.ask(scope["method"], target, scope["headers"], body, length=length)
+            if self._watch is None:
+                # Production answered before it had the whole request, of which nobody else has a copy.
+                self._watch = _Watch(self._receive)
+                if self._tap is not None:
+                    self._tap.drop(MirrorDrop.PRODUCTION_FAILED)
             await self._pass_on(connection, sent)
         except UpstreamFailed as failure:
             await self._failed(failure, connection, sent)

@@ -6,6 +6,7 @@ in pieces of its own making. A pass-through wants none of that done, and would p
 """
 
 import asyncio
+import select
 import time
 from collections import deque
 from typing import cast
@@ -41,8 +42,10 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_parser",
         "_paused",
+        "_poll",
         "_ready",
         "_started",
+        "_strayed",
         "_transport",
         "_writable",
         "complete",
@@ -51,6 +54,7 @@ class Connection(asyncio.Protocol):
         "heard_at",
         "idle_since",
         "is_busy",
+        "is_owing",
         "received",
         "reused",
         "status",
@@ -59,6 +63,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
+        self._poll = select.poll()
         self._parser = httptools.HttpResponseParser(self)
         self._ready: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -67,10 +72,13 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._keep = False
         self._started = False
+        self._strayed = False
         self._head_only = False
         self._body_free = False
         self.reused = False
         self.is_busy = False
+        self.is_owing = False
+        """Whether a part of the request's body has still to be sent; what comes next on the wire belongs to it."""
         self.heard_at = 0.0
         """When something was last sent or received; of a busy connection, its silence begins here."""
         self.idle_since = 0.0
@@ -86,7 +94,7 @@ class Connection(asyncio.Protocol):
     def send(self, buffers: list[bytes], *, head_only: bool) -> None:
         """Begin a request with its head, and its body if that is at hand."""
         self.is_busy = True
-        self.received = self.complete = self._started = False
+        self.received = self.complete = self._started = self._strayed = self.is_owing = False
         self._head_only = head_only
         self.status, self.headers = 0, []
         self._chunks.clear()
@@ -135,27 +143,38 @@ class Connection(asyncio.Protocol):
         found = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self._buffered = 0
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
+        if self._paused:
+            self._resume()
         return found
 
     def whole(self) -> bytes | None:
         """The body, when all of it is here already."""
         if not self.complete:
             return None
+        if self._paused:
+            self._resume()
         chunks = self._chunks
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @property
     def is_reusable(self) -> bool:
         """Whether another request may follow."""
-        return self.complete and self._keep and self._transport is not None and not self._transport.is_closing()
+        return self.complete and self._keep and not self.is_owing and self.is_open
 
     @property
     def is_open(self) -> bool:
-        """Whether the connection still stands."""
+        """Whether the connection still stands, as far as we were told."""
         return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether an idle connection has nothing to tell: its end may have come, and wait to be read."""
+        return self.is_open and not self._poll.poll(0)
+
+    @property
+    def waits_for_us(self) -> bool:
+        """Whether it is not production's turn: a slow client has to take what has come, or to send more."""
+        return self._paused or (self.is_owing and self._writable is None)
 
     def abort(self, error: UpstreamFailed | None = None) -> None:
         """End the connection, and whoever waits for it."""
@@ -170,6 +189,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
         self._transport = cast("asyncio.Transport", transport)
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLHUP)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: the end of a body without a length, or of everything."""
@@ -216,8 +236,12 @@ class Connection(asyncio.Protocol):
     # What the parser tells
 
     def on_message_begin(self) -> None:
-        """An answer, or an interim one before it."""
-        self.headers = []
+        """An answer, an interim one before it, or one that nobody asked for."""
+        if self._started:
+            # What follows the answer must neither be taken for a part of it nor for the next one.
+            self._keep, self._strayed = False, True
+        else:
+            self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header of it, or of what trails its body, which nobody waits for any more."""
@@ -227,14 +251,20 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The head is there."""
         status = self._parser.get_status_code()
-        if status < 200:
+        if status < 200 or self._strayed:
             return
         self.status = status
         self._keep = self._parser.should_keep_alive()
         self._started = True
-        self._body_free = not any(
-            name.lower() in {b"content-length", b"transfer-encoding"} for name, _ in self.headers
-        ) and status not in {204, 304}
+        self._body_free = status not in {204, 304}
+        for name, value in self.headers:
+            low = name.lower()
+            if low == b"content-length":
+                self._body_free = False
+            elif low == b"transfer-encoding":
+                self._body_free = False
+                if value.lower() != b"chunked":
+                    raise ValueError("a transfer coding other than chunked")
         if self._head_only:
             # The parser cannot be told that no body follows, so it cannot be used again.
             self.complete, self._keep = True, False
@@ -252,6 +282,12 @@ class Connection(asyncio.Protocol):
             self.complete = True
 
     # Waiting
+
+    def _resume(self) -> None:
+        self._paused = False
+        self.heard_at = time.monotonic()
+        if self._transport is not None:
+            self._transport.resume_reading()
 
     async def _wait(self) -> None:
         self._ready = self._loop.create_future()

@@ -19,6 +19,7 @@ _NOT_SENT = HOP_BY_HOP | {b"host", b"content-length"}
 _IDLE_S = 15.0
 """Connections idle this long are not used again: providers close theirs later, so few requests meet a closing one."""
 _SWEEP_S = 1.0
+_NOTHING: frozenset[bytes] = frozenset()
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
@@ -70,14 +71,32 @@ class Upstream:
             lines.append(b"\r\n")
         if isinstance(body, bytes):
             return await self._ask_whole(method, lines, body)
+        return await self._ask_in_pieces(method, b"".join(lines), body, chunked=size is None)
+
+    async def _ask_in_pieces(
+        self, method: str, head: bytes, body: AsyncIterator[bytes], *, chunked: bool
+    ) -> Connection:
+        """Send a body as it comes, and stop as soon as production answers: it may not want the rest."""
         connection = await self._connection()
+        connection.send([head], head_only=method == "HEAD")
+        connection.is_owing = True
+        sending = self._loop.create_task(_stream(connection, body, chunked=chunked))
+        answering = self._loop.create_task(connection.answered())
         try:
-            connection.send([b"".join(lines)], head_only=method == "HEAD")
-            await _stream(connection, body, chunked=size is None)
-            await connection.answered()
+            await asyncio.wait({sending, answering}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                await sending
+            await answering
         except BaseException:
             self.release(connection)
             raise
+        finally:
+            # Waited for, because the client's messages can have one reader only.
+            for task in (sending, answering):
+                task.cancel()
+            await asyncio.wait({sending, answering})
+            if not sending.cancelled():
+                sending.exception()
         return connection
 
     async def _ask_whole(self, method: str, lines: list[bytes], body: bytes) -> Connection:
@@ -121,7 +140,7 @@ class Upstream:
         oldest = time.monotonic() - _IDLE_S
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_open and connection.idle_since > oldest:
+            if connection.idle_since > oldest and connection.is_quiet:
                 self._busy.add(connection)
                 return connection
             connection.abort()
@@ -146,7 +165,9 @@ class Upstream:
     def _sweep(self) -> None:
         """End answers that have been silent for too long, and connections nobody needs any more."""
         now = time.monotonic()
-        for connection in [one for one in self._busy if now - one.heard_at > self._read_timeout_s]:
+        for connection in [
+            one for one in self._busy if now - one.heard_at > self._read_timeout_s and not one.waits_for_us
+        ]:
             connection.abort(UpstreamFailed("timeout", f"production was silent for {self._read_timeout_s:g} s"))
         while self._idle and (now - self._idle[0].idle_since > _IDLE_S or not self._idle[0].is_open):
             self._idle.popleft().abort()
@@ -160,12 +181,13 @@ def passed_on(headers: RawHeaders) -> RawHeaders:
 
 
 def _named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
+    found = _NOTHING
     for name, value in headers:
         if len(name) == 10 and name.lower() == b"connection":
             low = value.lower()
             if low not in {b"keep-alive", b"close"}:
-                return frozenset(option.strip() for option in low.split(b","))
-    return frozenset()
+                found = found.union(option.strip() for option in low.split(b","))
+    return found
 
 
 async def _stream(connection: Connection, body: AsyncIterator[bytes], *, chunked: bool) -> None:
@@ -176,5 +198,7 @@ async def _stream(connection: Connection, body: AsyncIterator[bytes], *, chunked
         if piece:
             connection.write([b"%x\r\n" % len(piece), piece, b"\r\n"] if chunked else [piece])
             await connection.writable()
-    if chunked and connection.error is None and not connection.status:
-        connection.write([b"0\r\n\r\n"])
+    if connection.error is None and not connection.status:
+        if chunked:
+            connection.write([b"0\r\n\r\n"])
+        connection.is_owing = False
