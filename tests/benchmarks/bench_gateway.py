@@ -7,7 +7,8 @@ neighbours on the machine disturb single slices; the table holds medians over th
 taken from the direct slice of the same round. The load generator and the upstream share one core, the system that is
 measured has another one (``--no-pin`` leaves that to the kernel). Between two slices the benchmark waits until the
 system is idle, so CPU per request includes what it put off, such as LiteLLM's mirrored calls; then what was mirrored is
-counted: records read back from the spool, or requests that reached the candidate.
+counted: records read back from the spool, or requests that reached the candidate. The last column is what other
+programs took of the system's core in the meantime; where it is high, only CPU per request and medians mean much.
 
 ``make bench-gateway`` installs nginx, wrk and LiteLLM's proxy, and runs this.
 """
@@ -75,6 +76,8 @@ class Slice:
     memory_mb: float | None
     mirrored: float | None
     """Share of what reached production."""
+    others: float | None
+    """Share of the system's core that other programs had meanwhile: how far the slice was disturbed."""
     failed: int
 
 
@@ -128,11 +131,13 @@ def own_generator(load: Load, port: int, seconds: int) -> tuple[float, float, fl
 
 def measure(system: systems.System, load: Load, seconds: int, body: Path) -> Slice:
     """One slice."""
+    core = system.place.core
     root = system.process.pid if system.process else None
     before = system.mirrored()
     cpu = processes.cpu_seconds(root) if root else 0.0
     reached = systems.answered(system.place.production)
     seconds = load.seconds(system, seconds)
+    began, busy = time.monotonic(), processes.busy_seconds(core) if core is not None else 0.0
     if load.stream or load.rate:
         rate, p50, p99, failed = own_generator(load, system.port, seconds)
     else:
@@ -143,6 +148,7 @@ def measure(system: systems.System, load: Load, seconds: int, body: Path) -> Sli
     if root:
         processes.wait_until_idle(root)
         used = processes.cpu_seconds(root) - cpu
+    lasted, busy = time.monotonic() - began, (processes.busy_seconds(core) if core is not None else 0.0) - busy
     reached = systems.answered(system.place.production) - reached
     after = system.mirrored()
     return Slice(
@@ -152,6 +158,7 @@ def measure(system: systems.System, load: Load, seconds: int, body: Path) -> Sli
         cpu_us=used / reached * 1e6 if root else None,
         memory_mb=memory,
         mirrored=(after - before) / reached if after is not None and before is not None else None,
+        others=max(0.0, busy - used) / lasted if core is not None and root else None,
         failed=failed,
     )
 
@@ -214,7 +221,7 @@ def run(
 def table(found: Found, kinds: Sequence[type[systems.System]]) -> Iterator[str]:
     """The table, in Markdown."""
     head = ("load", "system", "requests/s", "of rounds", "P50 ms", "P99 ms", "added P50", "added P99", "CPU µs/request",
-            "memory MB", "mirrored")  # fmt: skip
+            "memory MB", "mirrored", "others")  # fmt: skip
     rows = [head, tuple("---" if i < 2 else "--:" for i in range(len(head)))]
     for load in LOADS:
         direct = found[load.name, systems.Direct.name]
@@ -233,7 +240,7 @@ def table(found: Found, kinds: Sequence[type[systems.System]]) -> Iterator[str]:
                 load.name, kind.name, f"{median(rates):,.0f}", f"{min(rates):,.0f}-{max(rates):,.0f}",
                 written(middle(slices, "p50_ms"), ".3f"), written(middle(slices, "p99_ms"), ".3f"), *added,
                 written(middle(slices, "cpu_us"), ",.0f"), written(middle(slices, "memory_mb"), ",.0f"),
-                written(middle(slices, "mirrored"), ".1%"),
+                written(middle(slices, "mirrored"), ".1%"), written(middle(slices, "others"), ".0%"),
             ))  # fmt: skip
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     for row in rows:

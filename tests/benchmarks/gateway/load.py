@@ -129,7 +129,7 @@ def percentile(values: list[float], q: int) -> float | None:
 async def closed(port: int, *, seconds: float, connections: int, stream: bool) -> Tally:
     """Every connection asks again as soon as it has its answer."""
     loop = asyncio.get_running_loop()
-    tally, until, left = Tally(), time.perf_counter() + seconds, asyncio.Event()
+    tally, left = Tally(), asyncio.Event()
     since: dict[Connection, float] = {}
 
     def ask(connection: Connection) -> None:
@@ -143,8 +143,9 @@ async def closed(port: int, *, seconds: float, connections: int, stream: bool) -
         elif not since:
             left.set()
 
-    for _ in range(connections):
-        _, connection = await loop.create_connection(lambda: Connection(done), "127.0.0.1", port)
+    opened = [await loop.create_connection(lambda: Connection(done), "127.0.0.1", port) for _ in range(connections)]
+    until = time.perf_counter() + seconds
+    for _, connection in opened:
         ask(connection)
     await asyncio.wait_for(left.wait(), seconds + 120)
     return tally

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-MODEL = "instant-1"
+MODEL = "gpt-4o-mini"
+"""A model that LiteLLM knows the price of; looking for an unknown one would cost it time."""
 QUESTION = "Explain in a few sentences why the sky is blue, and what changes at sunset. " * 11
 ANSWER = "Sunlight is scattered by the molecules of the air, and blue light more than red light. " * 4
 PIECES = 7

@@ -35,6 +35,13 @@ def cpu_seconds(root: int) -> float:
     return sum(sum(map(int, stat[11:15])) / _TICK for pid in tree(root) if (stat := _stat(pid)))
 
 
+def busy_seconds(core: int) -> float:
+    """What programs have used of a core so far, and what the host took from it; without its handling of packets."""
+    lines = Path("/proc/stat").read_text().splitlines()
+    user, nice, system, *_, steal = next(line.split()[1:9] for line in lines if line.startswith(f"cpu{core} "))
+    return (int(user) + int(nice) + int(system) + int(steal)) / _TICK
+
+
 def memory_mb(root: int) -> float:
     """Resident memory of a tree; pages that its processes share count once for each of them."""
     return sum(int(stat[21]) * _PAGE for pid in tree(root) if (stat := _stat(pid))) / (1 << 20)
