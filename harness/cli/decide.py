@@ -1,10 +1,13 @@
 """`harness decide`: hold the criteria against what is stored now."""
 
+from typing import Any
+
 import typer
 
 from harness.cli import options
 from harness.cli.run import print_result
 from harness.cli.stage_commands import run_stage
+from harness.cli.work import opened_session, run_until_stopped
 
 
 def register(app: typer.Typer) -> None:
@@ -21,9 +24,16 @@ def decide(
     quiet: options.Quiet = False,
 ) -> int:
     """Decide and return the exit code of the verdict."""
+    from harness.config import is_live, load_live
     from harness.pipeline import stages
 
-    where = {"run_id": run_id, "store": store, "runs_dir": runs_dir, "quiet": quiet}
+    where: dict[str, Any] = {"run_id": run_id, "store": store, "runs_dir": runs_dir, "quiet": quiet}
+    if is_live(experiment):
+        live = load_live(experiment)
+        with opened_session(live.experiment, **(where | {"run_id": run_id or live.name})) as session:
+            result = run_until_stopped(lambda: stages.decide_stage(session), session.stop)
+        print_result(result, as_json=as_json)
+        return int(result.verdict.exit_code)
     _, result = run_stage(experiment, stages.decide_stage, as_json=as_json, **where)
     print_result(result, as_json=as_json)
     return int(result.verdict.exit_code)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 LiveFile = Annotated[
     Path, typer.Argument(help="The live experiment (YAML), the same as the gateway's.", envvar="HARNESS_LIVE")
 ]
+LiveRun = Annotated[
+    str | None,
+    typer.Option("--run", help="Id of the run; by default the name of the experiment.", envvar="HARNESS_RUN"),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -26,10 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def worker(
     live: LiveFile,
-    run_id: Annotated[
-        str | None,
-        typer.Option("--run", help="Id of the run; by default the name of the experiment.", envvar="HARNESS_RUN"),
-    ] = None,
+    run_id: LiveRun = None,
     drain: Annotated[
         bool,
         typer.Option("--drain", help="Deal with what is in the spool now, decide, and end.", envvar="HARNESS_DRAIN"),

@@ -274,6 +274,15 @@ def load_live(path: Path) -> Live:
     return parse_live(raw, base=path.parent, origin=str(path))
 
 
+def is_live(path: Path) -> bool:
+    """Whether a file is a live experiment and not one on an export; false of what cannot be read."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    return isinstance(raw, dict) and "gateway" in raw and "traffic" not in raw
+
+
 def parse_live(raw: Mapping[str, Any], *, base: Path = Path(), origin: str = "live experiment") -> Live:
     """Validate a live experiment and resolve its relative paths against ``base``.
 

@@ -13,12 +13,13 @@ import orjson
 
 from harness.errors import ConfigurationError
 from harness.spool import counters, record
-from harness.spool.writer import SUFFIX
+from harness.spool.writer import MARK_BYTES, SUFFIX, mark_of, writer_of
 
 COUNTERS = "counters"
 """Folder of the counters inside the spool."""
 _POSITION = "position.json"
-_LOCK = "reader.lock"
+LOCK = "reader.lock"
+"""Held by whoever reads the spool."""
 _CHUNK = 4 << 20
 
 
@@ -61,7 +62,7 @@ class SpoolReader:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
-        self._lock = (folder / _LOCK).open("w")
+        self._lock = (folder / LOCK).open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -95,28 +96,22 @@ class SpoolReader:
         _store(self.folder / _POSITION, self.position)
         for path in finished:
             path.unlink(missing_ok=True)
-            self.position.offsets.pop(path.name, None)
+        there = {path.name for path in self._segments()}
+        self.position.offsets = {name: read for name, read in self.position.offsets.items() if name in there}
         self._fold()
         _store(self.folder / _POSITION, self.position)
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes in the spool that have not been read."""
-        total = 0
-        for path in self._segments():
-            try:
-                total += max(0, path.stat().st_size - self.position.offsets.get(path.name, 0))
-            except FileNotFoundError:
-                continue
-        return total
+        return waiting_bytes(self.folder, self.position)
 
     def _segments(self) -> list[Path]:
-        """Segments of all writers in the order they were begun."""
-        found = [entry for entry in self.folder.iterdir() if entry.suffix == SUFFIX]
-        return sorted(found, key=lambda path: path.name)
+        return _segments(self.folder)
 
     def _read_segment(self, path: Path) -> Iterator[tuple[Place, record.Captured]]:
-        writer = path.name.rsplit(".", 2)[0]
+        writer, mark = writer_of(path), mark_of(path)
+        assert mark is not None  # noqa: S101  segments are listed by it
         # Asked before reading: a writer that ends in between leaves bytes that are read next time.
         held = counters.is_held(path)
         try:
@@ -128,16 +123,16 @@ class SpoolReader:
             file.seek(offset)
             buffer, start = file.read(_CHUNK), 0
             while True:
-                length = record.length_at(buffer, start)
-                missing = record.OVERHEAD if length is None else length
+                length = _length_at(buffer, start, mark)
+                missing = MARK_BYTES + record.OVERHEAD if length is None else length
                 if len(buffer) - start < missing and (more := file.read(max(_CHUNK, missing))):
                     buffer, start = buffer[start:] + more, 0
                     continue
                 if start >= len(buffer):
                     return
-                found = record.decode(buffer, start)
+                found = None if length is None else record.decode(buffer, start + MARK_BYTES)
                 if found is None:
-                    step = self._gap(buffer, start, length, held=held)
+                    step = _gap(buffer, start, mark, length, held=held)
                     if step is None:
                         return
                     self.position.damaged_bytes += step
@@ -150,16 +145,6 @@ class SpoolReader:
                 self.position.offsets[path.name] = offset
                 self.position.written[writer] = self.position.written.get(writer, 0) + 1
                 yield place, found
-
-    @staticmethod
-    def _gap(buffer: bytes, start: int, length: int | None, *, held: bool) -> int | None:
-        """Bytes to leave out after a damaged place; ``None`` to wait, because the record may still be on its way."""
-        ahead = buffer.find(record.MAGIC, start + 1)
-        whole = length is not None and start + length <= len(buffer)
-        if held and not whole and ahead < 0:
-            return None
-        # The last bytes of what was read so far may be the beginning of the mark of the next record.
-        return max(1, len(buffer) - start - len(record.MAGIC) + 1) if ahead < 0 else ahead - start
 
     def _is_finished(self, path: Path) -> bool:
         if counters.is_held(path):
@@ -174,13 +159,54 @@ class SpoolReader:
         folder = self.folder / COUNTERS
         if not folder.is_dir():
             return
-        reading = {path.name.rsplit(".", 2)[0] for path in self._segments()}
+        reading = {writer_of(path) for path in self._segments()}
         gone = {
             path.stem: self.position.written.get(path.stem, 0)
             for path in folder.glob("*.counts")
             if path.stem not in reading
         }
         counters.fold_dead(folder, gone)
+
+
+def waiting_bytes(folder: Path, position: Position) -> int:
+    """Bytes in a spool that have not been read at this position."""
+    total = 0
+    for path in _segments(folder):
+        try:
+            total += max(0, path.stat().st_size - position.offsets.get(path.name, 0))
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def _segments(folder: Path) -> list[Path]:
+    """Segments of all writers in the order they were begun."""
+    found = [entry for entry in folder.iterdir() if entry.suffix == SUFFIX and mark_of(entry)] if folder.is_dir() else []
+    return sorted(found, key=lambda path: path.name)
+
+
+def _length_at(buffer: bytes, start: int, mark: bytes) -> int | None:
+    """Length of the record with its mark that begins here; ``None`` when none does, or not enough of it is there."""
+    if not buffer.startswith(mark, start):
+        return None
+    length = record.length_at(buffer, start + MARK_BYTES)
+    return None if length is None else MARK_BYTES + length
+
+
+def _gap(buffer: bytes, start: int, mark: bytes, length: int | None, *, held: bool) -> int | None:
+    """Bytes to leave out after a damaged place; ``None`` to wait, because the record may still be on its way."""
+    ahead = buffer.find(mark, start + 1)
+    if ahead >= 0:
+        return ahead - start
+    left = len(buffer) - start
+    if not held:
+        return left
+    whole = length is not None and length <= left
+    beginning = buffer.startswith(mark, start) or mark.startswith(buffer[start : start + MARK_BYTES])
+    if beginning and not whole:
+        return None
+    # The last bytes may be the beginning of the next mark.
+    return max(0, left - MARK_BYTES + 1) or None
 
 
 def saved_position(folder: Path) -> Position:

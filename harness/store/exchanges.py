@@ -129,14 +129,21 @@ def unasked(
     connection: sa.Connection, run_id: str, arm: str, fingerprint: str, *, after: float, limit: int
 ) -> list[tuple[float, str]]:
     """Positions and ids, in order, of exchanges behind ``after`` without any observation of this arm."""
-    statement = (
-        sa.select(e.c.position, e.c.exchange_id)
-        .outerjoin(o, observations.of_exchange(o, arm, fingerprint))
-        .where(e.c.run_id == run_id, e.c.position > after, o.c.status.is_(None))
-        .order_by(e.c.position, e.c.exchange_id)
-        .limit(limit)
-    )
+    behind: sa.Select[Any] = sa.select(e.c.position, e.c.exchange_id).where(e.c.position > after)
+    statement = _without_observation(behind, run_id, arm, fingerprint)
+    statement = statement.order_by(e.c.position, e.c.exchange_id).limit(limit)
     return [(row[0], row[1]) for row in connection.execute(statement)]
+
+
+def count_unasked(connection: sa.Connection, run_id: str, arm: str, fingerprint: str) -> int:
+    """How many exchanges have no observation of this arm."""
+    statement: sa.Select[Any] = sa.select(sa.func.count()).select_from(e)
+    return connection.scalar(_without_observation(statement, run_id, arm, fingerprint)) or 0
+
+
+def _without_observation(statement: sa.Select[Any], run_id: str, arm: str, fingerprint: str) -> sa.Select[Any]:
+    own = observations.of_exchange(o, arm, fingerprint)
+    return statement.outerjoin(o, own).where(e.c.run_id == run_id, o.c.status.is_(None))
 
 
 def last_position(connection: sa.Connection, run_id: str) -> float | None:

@@ -167,6 +167,11 @@ class Store:
             found = exchanges.load(connection, run_id, [exchange_id for _, exchange_id in keys])
         return [(position, found[exchange_id]) for position, exchange_id in keys if exchange_id in found]
 
+    def count_unasked_exchanges(self, run_id: str, arm: str, fingerprint: str) -> int:
+        """How many exchanges :meth:`unasked_exchanges` would give in all."""
+        with self._database.read() as connection:
+            return exchanges.count_unasked(connection, run_id, arm, fingerprint)
+
     def put_attribute(self, run_id: str, key: str, values: Mapping[str, str]) -> None:
         """Give exchanges, by id, a slice attribute that is worked out after ingest; the key's earlier rows are gone.
 
