@@ -66,7 +66,7 @@ bench-decisions: $(DEV)  ## Simulate how often decisions are wrong (about a quar
 bench-early-stop: $(DEV)  ## Say how early a run on recorded verdicts may stop: make bench-early-stop DATA="annotations.json.gz ..."
 	@$(OFFLINE) $(BIN)/python tests/benchmarks/early_stopping.py $(DATA) $(BENCH_ARGS)
 
-bench-gateway: $(RUNTIME) $(PROXY)  ## Compare the gateway with nginx and LiteLLM's proxy (about ten minutes)
+bench-gateway: $(RUNTIME) $(PROXY)  ## Compare the gateway with nginx and LiteLLM's proxy (about a quarter of an hour)
 	@tools/install_gateway_bench.sh
 	@$(OFFLINE) $(BIN)/python -m tests.benchmarks.bench_gateway $(BENCH_ARGS)
 
