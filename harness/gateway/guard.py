@@ -50,6 +50,8 @@ class Cycle(RequestResponseCycle):
         self.response_started = True
         self.waiting_for_100_continue = False
         content, length = [_LINE[status]], None
+        if self.default_headers:
+            headers = [*self.default_headers, *headers]
         for name, value in headers:
             if len(name) == 14 and name.lower() == b"content-length":
                 length = int(value)

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -12,7 +13,7 @@ from harness.config import Live, Mirror, load_live
 from harness.domain.mirror import MirrorDrop, NotEligible
 from harness.errors import ConfigurationError
 from harness.spool import control, headers, record
-from harness.spool.counters import INDEX
+from harness.spool.counters import INDEX, CounterFile
 from harness.spool.headers import RequestHeaders
 from harness.spool.sampling import Sampled, Sampler, surface_of
 from harness.spool.writer import SpoolWriter
@@ -33,8 +34,8 @@ class Tap:
     """What is kept of one sampled request while it is being answered; ends in exactly one record or one drop."""
 
     __slots__ = (
-        "_at_ns", "_done", "_id", "_method", "_mirror", "_path", "_request", "_request_headers", "_request_size",
-        "_response", "_response_size", "_sampled", "_too_large",
+        "_at_ns", "_done", "_given_up", "_held", "_id", "_method", "_mirror", "_path", "_request", "_request_headers",
+        "_request_size", "_response", "_response_size", "_sampled",
     )  # fmt: skip
 
     def __init__(self, mirror: "GatewayMirror", sampled: Sampled, id_: str, method: str, path: str) -> None:
@@ -49,32 +50,50 @@ class Tap:
         self._request_size = 0
         self._response: list[bytes] = []
         self._response_size = 0
-        self._too_large: MirrorDrop | None = None
+        self._held = 0
+        self._given_up: MirrorDrop | None = None
         self._done = False
 
     def request(self, piece: bytes) -> None:
         """Keep a piece of the request's body."""
         self._request_size += len(piece)
-        if self._request_size > self._mirror.settings.max_request_bytes:
-            self._too_large = self._too_large or MirrorDrop.REQUEST_TOO_LARGE
-            self._request.clear()
-        elif self._too_large is None:
-            self._request.append(piece)
+        if self._given_up is None:
+            if self._request_size > self._mirror.settings.max_request_bytes:
+                self._give_up(MirrorDrop.REQUEST_TOO_LARGE)
+            else:
+                self._keep(self._request, piece)
 
     def response(self, piece: bytes) -> None:
         """Keep a piece of the answer's body."""
         self._response_size += len(piece)
-        if self._response_size > self._mirror.settings.max_response_bytes:
-            self._too_large = self._too_large or MirrorDrop.RESPONSE_TOO_LARGE
-            self._response.clear()
-        elif self._too_large is None:
-            self._response.append(piece)
+        if self._given_up is None:
+            if self._response_size > self._mirror.settings.max_response_bytes:
+                self._give_up(MirrorDrop.RESPONSE_TOO_LARGE)
+            else:
+                self._keep(self._response, piece)
 
     def drop(self, reason: MirrorDrop) -> None:
         """Give it up."""
         if not self._done:
             self._done = True
+            self._give_up(reason)
             self._mirror.counts[_DROPPED[reason]] += 1
+
+    def _keep(self, pieces: list[bytes], piece: bytes) -> None:
+        size, mirror = len(piece), self._mirror
+        self._held += size
+        mirror.held_bytes += size
+        if mirror.held_bytes > mirror.held_limit:
+            self._give_up(MirrorDrop.QUEUE_FULL)
+        else:
+            pieces.append(piece)
+
+    def _give_up(self, reason: MirrorDrop) -> None:
+        self._given_up = reason
+        self._mirror.held_bytes -= self._held
+        self._held = 0
+        self._request.clear()
+        self._response.clear()
 
     def finish(
         self,
@@ -89,13 +108,14 @@ class Tap:
         """Hand it to the spool's writer; the record itself is made in the writer's thread."""
         if self._done:
             return
-        if self._too_large is not None:
-            self.drop(self._too_large)
+        if self._given_up is not None:
+            self.drop(self._given_up)
             return
         if not self._mirror.settings.production_failures and not 200 <= status < 300:
             self.drop(MirrorDrop.PRODUCTION_FAILED)
             return
         self._done = True
+        self._mirror.held_bytes -= self._held
 
         def draft() -> Sequence[bytes]:
             return record.frame(
@@ -140,9 +160,12 @@ class GatewayMirror:
     Nothing in here may raise into a request, or wait.
     """
 
-    def __init__(self, live: Live, path: Path | None, writer: SpoolWriter, counts: memoryview, name: str) -> None:
+    def __init__(self, live: Live, path: Path | None, writer: SpoolWriter, counters: CounterFile, name: str) -> None:
         self.writer = writer
-        self.counts = counts
+        self.counts = counters.values
+        self.held_bytes = 0
+        """What the taps hold of requests that are being answered; like what waits for the disk, it has a limit."""
+        self.held_limit = live.spool.queue_bytes
         self.settings: Mirror = live.mirror
         self.sampler = Sampler(live.mirror, live.salt)
         self.headers = RequestHeaders(live.mirror)
@@ -150,7 +173,9 @@ class GatewayMirror:
         """What is wrong with the configuration as it is now on disk; the one before it stays in force."""
         self._live = live
         self._path = path
-        self._stamp = _stamp(path)
+        self._counters = counters
+        # Of the file at an unknown time: the first look takes in what it says now, if that is any good.
+        self._stamp: tuple[int, int, int] | None = None
         self._folder = Path(live.spool.folder)
         self._name = name
         self._number = 0
@@ -204,7 +229,7 @@ class GatewayMirror:
     def look(self) -> None:
         """Take in what has changed: the configuration's file, the switch, the time."""
         stamp = _stamp(self._path)
-        if self._path is not None and stamp != self._stamp:
+        if self._path is not None and stamp is not None and stamp != self._stamp:
             self._stamp = stamp
             self._reload(self._path)
         closed = self.sampler.closed(time.time())
@@ -232,6 +257,9 @@ class GatewayMirror:
                 self.look()
             except Exception:  # noqa: BLE001  the thread must outlive whatever is on disk
                 _log.exception("the configuration could not be looked at")
+            # While the disk refuses it the counts are in memory, and this thread tries again.
+            with suppress(OSError):
+                self._counters.keep()
 
     def close(self) -> None:
         """Stop looking, and write what waits."""

@@ -1,4 +1,4 @@
-"""One serving process: ``python -m harness.gateway.process`` with a listening socket it was handed."""
+"""One serving process: its listening socket comes by descriptor, its configuration on standard input."""
 
 import argparse
 import asyncio
@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -16,8 +17,7 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
-from harness.config import Live, load_live
-from harness.errors import HarnessError
+from harness.config import Live
 from harness.gateway.app import Gateway
 from harness.gateway.guard import GuardedProtocol, Sweep
 from harness.gateway.mirror import GatewayMirror
@@ -31,6 +31,7 @@ _SWITCH_S = 0.0005
 """The spool's thread gives the interpreter back after this time at the latest: requests must not wait 5 ms for it."""
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
+_OTHER_FILES = 256
 _log = logging.getLogger("harness.gateway")
 
 
@@ -52,8 +53,10 @@ class _Server(uvicorn.Server):
 def run(live: Live, path: Path, sock: socket.socket, name: str) -> bool:
     """Serve until told to stop; returns whether all requests could be answered."""
     sys.setswitchinterval(_SWITCH_S)
+    _allow_files(2 * live.gateway.max_connections + _OTHER_FILES)
     spool = Path(live.spool.folder)
-    counters = CounterFile(spool / COUNTERS, name)
+    # A disk that refuses files is no reason not to serve: then nothing is mirrored until it takes them.
+    counters = CounterFile(spool / COUNTERS, name, required=False)
     limits = SpoolLimits(
         max_bytes=live.spool.max_bytes,
         segment_bytes=live.spool.segment_bytes,
@@ -62,7 +65,7 @@ def run(live: Live, path: Path, sock: socket.socket, name: str) -> bool:
         flush_s=live.spool.flush_s,
     )
     writer = SpoolWriter(spool, name, limits, counters)
-    mirror = GatewayMirror(live, path, writer, counters.values, name)
+    mirror = GatewayMirror(live, path, writer, counters, name)
     try:
         return uvloop.run(_serve(live, mirror, counters, sock))
     finally:
@@ -85,8 +88,9 @@ async def _serve(live: Live, mirror: GatewayMirror, counters: CounterFile, sock:
         date_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=int(section.drain_s),
-        limit_concurrency=section.max_connections,
+        timeout_graceful_shutdown=section.drain_s,  # type: ignore[arg-type]  # parts of a second are waited for too
+        # uvicorn counts the connection that is asking.
+        limit_concurrency=section.max_connections + 1,
         backlog=_BACKLOG,
     )
     server = _Server(config)
@@ -104,7 +108,18 @@ async def _serve(live: Live, mirror: GatewayMirror, counters: CounterFile, sock:
 
 def name_of_process() -> str:
     """A name no other process of this spool has; names sort by the time of their start."""
-    return f"g{time.time_ns() // 1_000_000:011x}-{os.getpid()}"
+    # Containers begin in the same millisecond with the same process ids.
+    return f"g{time.time_ns() // 1_000_000:011x}-{os.getpid()}-{os.urandom(3).hex()}"
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise the limit of open files as far as it goes; the usual 1,024 are two for each of 512 clients."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _end_with_parent() -> None:
@@ -117,7 +132,7 @@ def _end_with_parent() -> None:
 def main() -> int:
     """Entry point of the serving processes; for :mod:`harness.gateway.supervisor` to start."""
     parser = argparse.ArgumentParser(prog="harness.gateway.process")
-    parser.add_argument("--live", type=Path, required=True)
+    parser.add_argument("--live", type=Path, required=True, help="where to look for changes")
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args()
@@ -125,11 +140,8 @@ def main() -> int:
     _end_with_parent()
     if os.getppid() != options.parent:
         return 0
-    try:
-        live = load_live(options.live)
-    except HarnessError as error:
-        _log.error("%s", error)
-        return error.exit_code
+    # Not from the file: whatever somebody has made of it since must not keep this process from serving.
+    live = Live.model_validate_json(sys.stdin.buffer.read())
     return 0 if run(live, options.live, socket.socket(fileno=options.fd), name_of_process()) else 4
 
 

@@ -18,6 +18,7 @@ import uvicorn
 from harness.config import Live
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.gateway import state, watch
+from harness.gateway.guard import GuardedProtocol, Sweep
 from harness.ops.admin import Operated, admin_app, token_from
 from harness.ops.alerts import Notifier, sender_from
 from harness.ops.metrics import Histogram, Reading
@@ -31,6 +32,7 @@ _LOOK_S = 5.0
 """How often the counts are looked at for what needs a person."""
 _MARGIN_S = 3.0
 """How much longer than their own limit processes may take to end."""
+_ADMIN_CONNECTIONS, _ADMIN_CLIENT_S, _ADMIN_STOP_S = 64, 5.0, 1
 _log = logging.getLogger("harness.gateway")
 
 
@@ -43,7 +45,6 @@ class Supervisor:
         self._folder = Path(live.spool.folder)
         self._children: dict[int, asyncio.subprocess.Process | None] = {}
         self._stopping = asyncio.Event()
-        self._hurry = False
         self._restarts = 0
         self._forced = False
         self._interrupted = False
@@ -72,39 +73,50 @@ class Supervisor:
 
     def _stop(self, number: int) -> None:
         self._interrupted = self._interrupted or number == signal.SIGINT
-        self._hurry = self._stopping.is_set()
         self._stopping.set()
         for child in self._children.values():
-            if child is not None and child.returncode is None:
-                with suppress(ProcessLookupError):
-                    child.send_signal(signal.SIGTERM)
+            if child is not None:
+                _tell_to_stop(child)
 
     async def _keep(self, place: int, sock: socket.socket) -> None:
         pause = _FIRST_PAUSE_S
         while not self._stopping.is_set():
             begin = time.monotonic()
-            child = self._children[place] = await self._spawn(sock)
-            _log.info("serving process started", extra={"fields": {"child": child.pid}})
-            code = await self._ended(child)
-            self._children[place] = None
-            if self._stopping.is_set():
-                self._forced = self._forced or code != 0
-                return
+            try:
+                child = self._children[place] = await self._spawn(sock)
+            except OSError:
+                _log.exception("no serving process can be started; trying again")
+            else:
+                _log.info("serving process started", extra={"fields": {"child": child.pid}})
+                code = await self._ended(child)
+                self._children[place] = None
+                if self._stopping.is_set():
+                    # One that dies of the signal had not begun to serve.
+                    self._forced = self._forced or code not in {0, -signal.SIGTERM}
+                    return
+                fields = {"child": child.pid, "code": code}
+                _log.error("serving process ended; another one follows", extra={"fields": fields})
             self._restarts += 1
             pause = _FIRST_PAUSE_S if time.monotonic() - begin > _STEADY_S else min(2 * pause, _LONGEST_PAUSE_S)
-            _log.error(
-                "serving process ended; another one follows", extra={"fields": {"child": child.pid, "code": code}}
-            )
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
 
     async def _spawn(self, sock: socket.socket) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
+        """Start a process with the configuration we started with: what has become of the file must not stop it."""
+        child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "harness.gateway.process", "--live", str(self._path),
             "--fd", str(sock.fileno()), "--parent", str(os.getpid()),
-            pass_fds=(sock.fileno(),), stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
+            pass_fds=(sock.fileno(),), stdin=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
+        assert child.stdin is not None  # noqa: S101  a pipe was asked for
+        with suppress(ConnectionError):
+            child.stdin.write(self._live.model_dump_json().encode())
+            await child.stdin.drain()
+        child.stdin.close()
+        if self._stopping.is_set():
+            _tell_to_stop(child)
+        return child
 
     async def _ended(self, child: asyncio.subprocess.Process) -> int:
         """The exit code; a process that does not end in time after it was told to is killed."""
@@ -131,19 +143,22 @@ class Supervisor:
             send=sender_from(settings.urls_env),
         )
         every = min(_LOOK_S, settings.nothing_mirrored_s / 4)
-        looks = [watch.look(self._folder)]
-        restarts: list[int] = [0]
+        looks: list[watch.Look] = []
+        restarts: list[int] = []
         while not self._stopping.is_set():
+            try:
+                looks.append(await asyncio.to_thread(watch.look, self._folder))
+                restarts.append(self._restarts)
+                while len(looks) > 2 and looks[-1].at - looks[1].at >= settings.nothing_mirrored_s:
+                    del looks[0], restarts[0]
+                if len(looks) > 1:
+                    again = restarts[-1] - restarts[0]
+                    notifier.update(await asyncio.to_thread(watch.alerts, self._live, self._path, looks, again))
+            except Exception:  # noqa: BLE001  whatever a broken disk raises: production is served all the same
+                _log.exception("the counts could not be looked at")
             with suppress(TimeoutError):
                 async with asyncio.timeout(every):
                     await self._stopping.wait()
-                    break
-            looks.append(await asyncio.to_thread(watch.look, self._folder))
-            restarts.append(self._restarts)
-            while len(looks) > 2 and looks[-1].at - looks[1].at >= settings.nothing_mirrored_s:
-                del looks[0], restarts[0]
-            found = await asyncio.to_thread(watch.alerts, self._live, self._path, looks, restarts[-1] - restarts[0])
-            notifier.update(found)
         await asyncio.to_thread(notifier.close, 2.0)
 
     # The admin port
@@ -163,8 +178,9 @@ class Supervisor:
             )
         )
         config = uvicorn.Config(
-            app, access_log=False, log_config=None, lifespan="off", ws="none", server_header=False, limit_concurrency=64
-        )
+            app, http=GuardedProtocol, access_log=False, log_config=None, lifespan="off", ws="none",
+            server_header=False, limit_concurrency=_ADMIN_CONNECTIONS, timeout_graceful_shutdown=_ADMIN_STOP_S,
+        )  # fmt: skip
         return _AdminServer(config)
 
     def _not_ready(self) -> Sequence[str]:
@@ -189,12 +205,26 @@ class Supervisor:
 
 
 class _AdminServer(uvicorn.Server):
-    """Leaves the signals to the supervisor."""
+    """Leaves the signals to the supervisor, and is not to be blocked by clients that do nothing."""
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop."""
+        sweep = Sweep(self.server_state.connections, _ADMIN_CLIENT_S)
+        try:
+            await super().serve(sockets)
+        finally:
+            sweep.close()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Nothing to capture."""
         yield
+
+
+def _tell_to_stop(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is None:
+        with suppress(ProcessLookupError):
+            child.send_signal(signal.SIGTERM)
 
 
 def bind(host: str, port: int, what: str, option: str) -> socket.socket:

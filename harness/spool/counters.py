@@ -2,8 +2,10 @@
 
 import fcntl
 import mmap
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,24 +34,70 @@ class CounterFile:
 
     The page belongs to the kernel: what was counted is there after the process was killed. The file stays locked while
     its process lives.
+
+    Raises:
+        OSError: the disk refuses the file, and it is ``required``; otherwise the counts are kept in memory, and
+            :meth:`keep` has them on disk as soon as that is possible.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def __init__(self, folder: Path, name: str, *, required: bool = True) -> None:
         self.path = folder / f"{name}.counts"
-        self._file = self.path.open("w+b")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        # Written, not only sized: a page that a full disk has no room for would end the process when it is counted in.
-        self._file.write(bytes(_SIZE))
-        self._file.flush()
-        self._map = mmap.mmap(self._file.fileno(), _SIZE)
+        self._file: int | None = None
+        self._copy: int | None = None
+        try:
+            self._file = _begin(self.path)
+            self._map = mmap.mmap(self._file, _SIZE)
+        except OSError:
+            if required:
+                raise
+            self._map = mmap.mmap(-1, _SIZE)
         self.values = memoryview(self._map).cast("Q")
+
+    def keep(self) -> None:
+        """Copy the counts to a new file when theirs was removed or could not be made; to be called now and then.
+
+        Raises:
+            OSError: the disk still refuses it.
+        """
+        if self._copy is None and self._file is not None and os.fstat(self._file).st_nlink:
+            return
+        if self._copy is None or not os.fstat(self._copy).st_nlink:
+            if self._copy is not None:
+                os.close(self._copy)
+                self._copy = None
+            self._copy = _begin(self.path)
+        os.pwrite(self._copy, self._map[:], 0)
 
     def close(self) -> None:
         """Let go of the file; the counts stay."""
+        if self._copy is not None:
+            with suppress(OSError):
+                self.keep()
         self.values.release()
         self._map.close()
-        self._file.close()
+        for descriptor in (self._file, self._copy):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._file = self._copy = None
+
+
+def _begin(path: Path) -> int:
+    """A locked file of zeros. It gets its name last: an unlocked one would be taken for that of a dead process.
+
+    Allocated, not only sized: a page that a full disk has no room for would end the process when it is counted in.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_suffix(".begun")
+    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.posix_fallocate(descriptor, 0, _SIZE)
+        draft.replace(path)
+    except OSError:
+        os.close(descriptor)
+        draft.unlink(missing_ok=True)
+        raise
+    return descriptor
 
 
 def read(path: Path) -> dict[str, int]:
@@ -61,11 +109,15 @@ def read(path: Path) -> dict[str, int]:
 def totals(folder: Path) -> Counter[str]:
     """All processes' counts together, the dead ones' included."""
     state = _folded(folder)
-    total: Counter[str] = Counter(state.counts)
-    for path in sorted(folder.glob("*.counts")):
-        if path.name not in state.files:
-            total.update(_of_one(path))
-    return total
+    while True:
+        total: Counter[str] = Counter(state.counts)
+        for path in sorted(folder.glob("*.counts")):
+            if path.name not in state.files:
+                total.update(_of_one(path))
+        # A file that was folded in between is in neither: counters that step back make rates shoot up.
+        before, state = state, _folded(folder)
+        if state == before:
+            return total
 
 
 def fold_dead(folder: Path, written: Mapping[str, int]) -> None:
@@ -127,7 +179,7 @@ class _Folded:
 def _folded(folder: Path) -> _Folded:
     try:
         return _Folded(**orjson.loads((folder / _FOLDED).read_bytes()))
-    except (FileNotFoundError, orjson.JSONDecodeError):
+    except (FileNotFoundError, orjson.JSONDecodeError, TypeError):
         return _Folded()
 
 

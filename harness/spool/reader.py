@@ -181,8 +181,8 @@ def waiting_bytes(folder: Path, position: Position) -> int:
 
 def _segments(folder: Path) -> list[Path]:
     """Segments of all writers in the order they were begun."""
-    found = [entry for entry in folder.iterdir() if entry.suffix == SUFFIX and mark_of(entry)] if folder.is_dir() else []
-    return sorted(found, key=lambda path: path.name)
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return sorted((entry for entry in entries if entry.suffix == SUFFIX and mark_of(entry)), key=lambda path: path.name)
 
 
 def _length_at(buffer: bytes, start: int, mark: bytes) -> int | None:
@@ -223,9 +223,13 @@ def add(counts: dict[str, int], more: Counter[str]) -> None:
 def _load(path: Path) -> Position:
     try:
         stored: dict[str, Any] = orjson.loads(path.read_bytes())
+        return Position(**stored)
     except FileNotFoundError:
         return Position()
-    return Position(**stored)
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise ConfigurationError(
+            f"{path} is damaged ({error}); when it is removed, the spool is read again from its beginning"
+        ) from error
 
 
 def _store(path: Path, position: Position) -> None:

@@ -4,8 +4,10 @@ import fcntl
 import os
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from harness.spool import record
 from harness.spool.counters import INDEX, CounterFile
 
 SUFFIX = ".spool"
+MARK_BYTES = 8
+"""Before every record stands its file's mark, which is a part of the file's name. Nobody outside can know it, so
+nothing that a client or production puts into a body can be taken for the beginning of a record."""
 _IOV = 512
 """Buffers per call of writev; the kernel takes 1,024."""
 _RETRY_S = 1.0
@@ -43,12 +48,11 @@ class SpoolLimits:
 class SpoolWriter:
     """One process's part of a spool: a bounded queue, and a thread that empties it into files of its own.
 
-    Files are named after the writer and numbered, are locked while they are written, and are never opened again, so
-    only the end of a file whose writer is gone can be torn.
+    Files are named after the writer and numbered, are locked while they are written, and are never opened again. What
+    was written is never taken back, because a reader may have it: only the end of a file can be torn.
     """
 
     def __init__(self, folder: Path, name: str, limits: SpoolLimits, counters: CounterFile) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
         self._name = name
         self._limits = limits
@@ -60,6 +64,8 @@ class SpoolWriter:
         """Whether the folder has reached its limit, or the disk refused the last write."""
         self._reason = MirrorDrop.SPOOL_FULL
         self._segment: int | None = None
+        self._mark = b""
+        self._path = folder
         self._segment_size = 0
         self._segment_since = 0.0
         self._number = 0
@@ -115,15 +121,15 @@ class SpoolWriter:
             # No lock and no signal from the event loop: waking up is cheaper than being woken.
             closing = self._closing.wait(limits.flush_s)
             now = time.monotonic()
+            self._writing = True
             try:
                 self._measure(now)
                 if self._segment is not None and now - self._segment_since > limits.segment_s:
                     self._end_segment()
-                self._writing = True
-                while self._queue:
-                    self._flush()
-            except Exception:  # noqa: BLE001  the thread must outlive anything a disk or a record can do
+            except Exception:  # noqa: BLE001  the thread must outlive anything a disk can do
                 self._counts[_ERRORS] += 1
+            while self._queue:
+                self._flush()
             self._writing = False
             if closing:
                 self._end_segment()
@@ -131,108 +137,152 @@ class SpoolWriter:
 
     def _flush(self) -> None:
         buffers: list[bytes] = []
-        batch = size = 0
+        ends: list[int] = []
+        size = 0
         while self._queue and len(buffers) < _IOV:
             draft, expected = self._queue.popleft()
             self._taken_bytes += expected
             try:
                 pieces = draft()
+                length = sum(map(len, pieces))
             except Exception:  # noqa: BLE001  one record that cannot be made is counted, the others are written
                 self._counts[_DROPPED[MirrorDrop.CAPTURE_FAILED]] += 1
                 continue
-            buffers.extend(pieces)
-            batch += 1
-            size += sum(map(len, pieces))
-        if not batch:
+            buffers.append(b"")
+            buffers.extend(piece for piece in pieces if piece)
+            size += MARK_BYTES + length
+            ends.append(size)
+        if not ends:
             return
-        reason = self._write(buffers, size)
-        if reason is None:
-            self._counts[_SPOOLED] += batch
-            self._counts[_BYTES] += size
-        else:
-            self._counts[_DROPPED[reason]] += batch
+        try:
+            written, reason = self._write(buffers, size)
+        except Exception:  # noqa: BLE001  see above
+            self._counts[_ERRORS] += 1
+            written, reason = 0, MirrorDrop.CAPTURE_FAILED
+        whole = bisect_right(ends, written)
+        self._counts[_SPOOLED] += whole
+        self._counts[_BYTES] += ends[whole - 1] if whole else 0
+        self._counts[_DROPPED[reason]] += len(ends) - whole
 
-    def _write(self, buffers: list[bytes], size: int) -> MirrorDrop | None:
+    def _write(self, buffers: list[bytes], size: int) -> tuple[int, MirrorDrop]:
+        """Bytes that got written, and why the rest did not; an empty buffer stands for the mark."""
         if time.monotonic() < self._refused_until:
-            return MirrorDrop.DISK_FAILED
+            return 0, MirrorDrop.DISK_FAILED
         if self._others + self._segment_size + size > self._limits.max_bytes:
             self.is_full, self._reason = True, MirrorDrop.SPOOL_FULL
-            return MirrorDrop.SPOOL_FULL
+            return 0, MirrorDrop.SPOOL_FULL
+        written = 0
         try:
-            if self._segment is None:
-                self._begin_segment()
-            assert self._segment is not None  # noqa: S101  just begun
-            _write_all(self._segment, buffers)
+            segment = self._begin_segment() if self._segment is None else self._segment
+            mark = self._mark
+            written = _write_all(segment, [buffer or mark for buffer in buffers])
         except OSError:
+            pass
+        self._segment_size += written
+        if written < size:
             self._counts[_ERRORS] += 1
             self._refused_until = time.monotonic() + _RETRY_S
             self.is_full, self._reason = True, MirrorDrop.DISK_FAILED
-            self._undo()
-            return MirrorDrop.DISK_FAILED
-        self._segment_size += size
-        if self._segment_size >= self._limits.segment_bytes:
+        if self._segment_size >= self._limits.segment_bytes or written < size:
             self._end_segment()
-        return None
+        return written, MirrorDrop.DISK_FAILED
 
-    def _begin_segment(self) -> None:
-        path = self._folder / f"{self._name}.{self._number:08d}{SUFFIX}"
-        self._segment = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._segment, fcntl.LOCK_EX)
+    def _begin_segment(self) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mark = os.urandom(MARK_BYTES)
+        path = self._folder / _file_name(self._name, self._number, mark)
         self._number += 1
+        # It gets its name last: a reader would take an empty file that is not locked for one that is done with.
+        draft = path.with_suffix(".begun")
+        segment = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(segment, fcntl.LOCK_EX)
+            draft.rename(path)
+        except OSError:
+            os.close(segment)
+            draft.unlink(missing_ok=True)
+            raise
+        self._segment, self._mark, self._path = segment, mark, path
         self._segment_size = 0
         self._segment_since = time.monotonic()
+        return segment
 
     def _end_segment(self) -> None:
-        if self._segment is not None:
-            os.close(self._segment)
-            self._others += self._segment_size
-            self._segment, self._segment_size = None, 0
-
-    def _undo(self) -> None:
-        """Cut off a half-written batch; when even that fails the file is left as it is, torn."""
         if self._segment is None:
             return
-        try:
-            os.ftruncate(self._segment, self._segment_size)
-        except OSError:
-            self._end_segment()
+        if not self._segment_size:
+            # A disk that refuses everything must not be filled with names.
+            with suppress(OSError):
+                self._path.unlink()
+        with suppress(OSError):
+            os.close(self._segment)
+        self._others += self._segment_size
+        self._segment, self._segment_size = None, 0
 
     def _measure(self, now: float) -> None:
         """Size up the folder once a second: a reader removes files, other processes add to theirs."""
         if now - self._measured < 1.0:
             return
         self._measured = now
-        own = f"{self._name}.{self._number - 1:08d}{SUFFIX}" if self._segment is not None else ""
+        if self._segment is not None and not os.fstat(self._segment).st_nlink:
+            # Somebody removed it, perhaps with the whole folder; what follows goes to a new one.
+            self._end_segment()
         total = 0
-        with os.scandir(self._folder) as entries:
+        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
-                if entry.name.endswith(SUFFIX) and entry.name != own:
-                    try:
+                if entry.name.endswith(SUFFIX) and (self._segment is None or entry.name != self._path.name):
+                    with suppress(FileNotFoundError):
                         total += entry.stat().st_size
-                    except FileNotFoundError:
-                        continue
         self._others = total
         full = total + self._segment_size >= self._limits.max_bytes
         if not full and now >= self._refused_until:
             self.is_full = False
 
 
+def mark_of(path: Path) -> bytes | None:
+    """The mark of a file of a spool; ``None`` when its name is not that of one."""
+    try:
+        mark = bytes.fromhex(path.name.rsplit(".", 2)[-2])
+    except (ValueError, IndexError):
+        return None
+    return mark if len(mark) == MARK_BYTES and path.name.count(".") >= 3 else None
+
+
+def writer_of(path: Path) -> str:
+    """The name of the writer of a file of a spool."""
+    return path.name.rsplit(".", 3)[0]
+
+
+def _file_name(writer: str, number: int, mark: bytes) -> str:
+    return f"{writer}.{number:08d}.{mark.hex()}{SUFFIX}"
+
+
 def append(folder: Path, name: str, captured: Sequence[record.Captured], number: int = 0) -> Path:
     """Write one closed file of a spool at once; for tools and tests."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{name}.{number:08d}{SUFFIX}"
-    path.write_bytes(b"".join(buffer for item in captured for buffer in record.encode(item)))
+    mark = os.urandom(MARK_BYTES)
+    path = folder / _file_name(name, number, mark)
+    path.write_bytes(b"".join(mark + b"".join(record.encode(item)) for item in captured))
     return path
 
 
-def _write_all(descriptor: int, buffers: list[bytes]) -> None:
-    pending = [buffer for buffer in buffers if buffer]
+def _write_all(descriptor: int, buffers: list[bytes]) -> int:
+    """Write buffers, none of them empty, as far as the disk takes them; returns how many bytes it took."""
+    pending = buffers
+    total = 0
     while pending:
-        written = os.writev(descriptor, pending[:_IOV])
+        try:
+            written = os.writev(descriptor, pending[:_IOV])
+        except OSError:
+            break
+        if written <= 0:
+            break
+        total += written
         done = 0
         while done < len(pending) and written >= len(pending[done]):
             written -= len(pending[done])
             done += 1
         pending = pending[done:]
-        if written and pending:
+        if written:
             pending[0] = pending[0][written:]
+    return total
