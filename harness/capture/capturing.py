@@ -84,10 +84,12 @@ class Capture:
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything that ended is in the spool."""
-        return self._recorder is None or self._recorder.flush(timeout_s)
+        return self.is_closed or self._recorder is None or self._recorder.flush(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Write what waits and capture no more."""
+        if self.is_closed:
+            return
         self.is_closed = True
         if self._recorder is not None:
             self._recorder.flush(timeout_s, last=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 
 FILE = "control.json"
-LOOK_S = 0.5
+LOOK_S = 0.25
 """How often to look, so that a change is honoured within a second."""
 
 
