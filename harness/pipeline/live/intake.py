@@ -206,9 +206,9 @@ class Intake:
         worker, spool = self._room.live.worker, self._room.live.spool
         if not seen:
             if self.exchanges + added >= worker.max_samples:
-                return SkipReason.ENDED, None
+                return SkipReason.ENDED.value, None
             if time.time() - captured.at_ns / 1e9 > spool.max_age_s:
-                return SkipReason.TOO_OLD, None
+                return SkipReason.TOO_OLD.value, None
         try:
             exchange = exchange_of(captured, where, metadata_headers=self._room.live.mirror.metadata_headers)
             return EXCHANGE, self._redactor.exchange(exchange)
@@ -216,7 +216,7 @@ class Intake:
             self._complain(error.code, f"{where} {error}")
         except Exception as error:  # noqa: BLE001  a hostile body may cost its record, never the worker
             self._complain(type(error).__name__, f"{where} cannot be read ({type(error).__name__})")
-        return SkipReason.NOT_READABLE, None
+        return SkipReason.NOT_READABLE.value, None
 
     def _complain(self, code: str, message: str) -> None:
         self._complaints[code] += 1
