@@ -1,4 +1,4 @@
-"""A real gateway in processes of its own, production that does what a test tells it, and clients at the level of bytes."""
+"""A real gateway in its own processes, production that does what a test tells it, and clients at the level of bytes."""
 
 import asyncio
 import os
@@ -102,6 +102,12 @@ class Asked:
         sock = self.writer.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
+
+
+async def when(event: threading.Event) -> None:
+    """Wait in a handler until a test says so."""
+    while not event.is_set():  # noqa: ASYNC110  set by another thread
+        await asyncio.sleep(0.002)
 
 
 Handler = Callable[[Asked], Awaitable[None]]
@@ -252,7 +258,12 @@ def write_live(folder: Path, upstream: int, **sections: Any) -> Path:
 
 @contextmanager
 def gateway(
-    folder: Path, upstream: int, *, prepare: Callable[[], None] | None = None, stderr: int | None = None, **sections: Any
+    folder: Path,
+    upstream: int,
+    *,
+    prepare: Callable[[], None] | None = None,
+    stderr: int | None = None,
+    **sections: Any,
 ) -> Iterator[Gateway]:
     """`harness serve` until the block ends; ``prepare`` runs in its process before it begins."""
     path = write_live(folder, upstream, **sections)
@@ -260,7 +271,8 @@ def gateway(
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "harness", "serve", str(path)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr or file, preexec_fn=prepare,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr or file,
+            preexec_fn=prepare,  # noqa: PLW1509  sets limits and nothing else
             env=os.environ | {"HARNESS_ADMIN_TOKEN": "token", "COLUMNS": "400"},
         )  # fmt: skip
     try:
@@ -420,7 +432,9 @@ class Client:
         return head, b"".join(pieces)
 
 
-def ask(port: int, body: bytes = b"{}", *headers: bytes, method: bytes = b"POST", target: str = CHAT) -> tuple[Head, bytes]:
+def ask(
+    port: int, body: bytes = b"{}", *headers: bytes, method: bytes = b"POST", target: str = CHAT
+) -> tuple[Head, bytes]:
     """One request on a connection of its own."""
     with Client(port) as client:
         client.ask(body, *headers, method=method, target=target)

@@ -23,6 +23,7 @@ _IOV = 512
 """Buffers per call of writev; the kernel takes 1,024."""
 _RETRY_S = 1.0
 """Pause after the disk refused a write."""
+_MEASURE_S = 1.0
 _SPOOLED, _BYTES, _ERRORS = INDEX["spooled"], INDEX["spooled_bytes"], INDEX["spool_errors"]
 _DROPPED = {reason: INDEX[f"dropped.{reason}"] for reason in MirrorDrop}
 
@@ -221,7 +222,7 @@ class SpoolWriter:
 
     def _measure(self, now: float) -> None:
         """Size up the folder once a second: a reader removes files, other processes add to theirs."""
-        if now - self._measured < 1.0:
+        if now - self._measured < _MEASURE_S:
             return
         self._measured = now
         if self._segment is not None and not os.fstat(self._segment).st_nlink:

@@ -12,11 +12,13 @@ import zlib
 import pytest
 import zstandard
 
-from tests.gateways import CHAT, Asked, Client, ask, until
+from tests.gateways import CHAT, Asked, Client, ask, when
 
 TEXT = "Grüße, 東京, 👩‍👩‍👧 and \u2028 all\n"
 CHUNK = {"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": TEXT}}]}
-EVENTS = [b"data: " + json.dumps(CHUNK, ensure_ascii=False).encode() + b"\n\n" for _ in range(3)] + [b"data: [DONE]\n\n"]
+EVENTS = [b"data: " + json.dumps(CHUNK, ensure_ascii=False).encode() + b"\n\n" for _ in range(3)] + [
+    b"data: [DONE]\n\n"
+]
 ANSWER = json.dumps({"choices": [{"message": {"content": TEXT}}]}, ensure_ascii=False).encode()
 
 
@@ -77,8 +79,7 @@ def test_each_event_is_passed_on_before_the_next_one_is_made(served, upstream):
         await asked.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         for event, reached in zip(EVENTS, got, strict=True):
             await asked.chunk(event)
-            while not reached.is_set():  # noqa: ASYNC110  set by another thread
-                await asyncio.sleep(0.002)
+            await when(reached)
         await asked.chunk(b"")
 
     upstream.handler = handler
@@ -262,4 +263,4 @@ def test_nothing_is_answered_twice_or_mixed_up_under_load(served, upstream):
     for thread in threads:
         thread.join()
     assert wrong == []
-    until(lambda: served.settled())
+    served.settled()
