@@ -70,7 +70,11 @@ class System(ABC):
         self.log = self.folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
         self.port = self._start()
-        self._await_answer()
+        try:
+            self._await_answer()
+        except BaseException:
+            self.close()
+            raise
 
     @abstractmethod
     def _start(self) -> int:
@@ -100,14 +104,12 @@ class System(ABC):
             try:
                 body = ask(self.port, messages.request(stream=self.place.stream))
                 break
-            except (urllib.error.URLError, ConnectionError) as error:
+            except OSError as error:  # refused, reset, timed out, or an error from the system itself
                 if time.monotonic() > until or (self.process is not None and self.process.poll() is not None):
                     tail = self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
-                    self.close()
                     raise SystemExit(f"{self.name} does not answer: {error}\n{tail}") from error
                 time.sleep(0.2)
         if messages.text_of(body) != messages.ANSWER:
-            self.close()
             raise SystemExit(f"{self.name} does not pass on production's answer:\n{body[:500]!r}")
 
 
@@ -328,6 +330,6 @@ def ask(port: int, body: bytes) -> bytes:
         data=body,
         headers={"Content-Type": "application/json", "Authorization": "Bearer none"},
     )
-    with urllib.request.urlopen(request, timeout=60) as reply:  # noqa: S310  always http
+    with urllib.request.urlopen(request, timeout=20) as reply:  # noqa: S310  always http
         answer: bytes = reply.read()
     return answer
