@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from harness.spool import counters
@@ -439,3 +440,28 @@ def ask(
     with Client(port) as client:
         client.ask(body, *headers, method=method, target=target)
         return client.answer()
+
+
+# Fixtures of one production and one gateway per module
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Production]:
+    """Production; a test sets its handler."""
+    with production() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def served(upstream: Production, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that mirrors everything."""
+    with gateway(tmp_path_factory.mktemp("gateway"), upstream.port) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def echo_again(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave production as it was found."""
+    yield
+    if "upstream" in request.fixturenames:
+        request.getfixturevalue("upstream").handler = echo
