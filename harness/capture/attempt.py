@@ -10,6 +10,7 @@ from harness.config import Mirror
 from harness.domain.mirror import MirrorDrop, NotEligible
 from harness.spool.sampling import Sampled
 
+_LONGEST_HOLD_S = 75.0
 _TRIED_AGAIN = frozenset({408, 409, 425, 429})
 
 
@@ -79,8 +80,9 @@ class Attempt:
 
     def add(self, chunk: bytes) -> None:
         """Keep a piece of the answer's body, as it was on the wire."""
+        self.last = perf_counter()
         if self.first is None:
-            self.first = perf_counter()
+            self.first = self.last
         self.size += len(chunk)
         if self.too_large is None:
             if self.size > self.mirror.max_response_bytes:
@@ -129,6 +131,14 @@ class Attempt:
             # A router may go on to another model after any failure.
             return self.status >= 400
         return self.ending is Ending.WHOLE and (self.status in _TRIED_AGAIN or self.status >= 500)
+
+    @property
+    def hold_s(self) -> float:
+        """How long the next attempt can take to begin: both clients wait for 8 s at most unless they are told to."""
+        if self.call is not None:
+            return _LONGEST_HOLD_S
+        told = self.response_headers.get("retry-after", "")
+        return min(_LONGEST_HOLD_S, 10.0 + (float(told) if told.isdigit() else 0.0))
 
     @property
     def key(self) -> bytes:

@@ -57,11 +57,16 @@ class Capture:
         """Take in an attempt that a source has made itself, for :meth:`end` to follow."""
         (self._recorder or self.start()).began(attempt)
 
+    def give_up(self, call: str) -> None:
+        """Say that a call, named as its source names it, will not be tried again."""
+        if self._recorder is not None:
+            self._recorder.gave_up(call)
+
     def end(self, attempt: Attempt, ending: Ending, *, error: str | None = None) -> None:
         """Say how an attempt ended; only the first time counts."""
         if attempt.ending is not Ending.OPEN:
             return
-        if attempt.call is None:
+        if attempt.call is None and attempt.last is None:
             attempt.last = time.perf_counter()
         attempt.error = error
         attempt.ending = ending

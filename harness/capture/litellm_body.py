@@ -20,7 +20,9 @@ _ANSWERS: Mapping[str, str] = {"output": "/v1/responses", "content": "/v1/messag
 _PROMPT: Mapping[str, str] = {"/v1/responses": "input", "/v1/completions": "prompt"}
 _NEVER = frozenset({
     "api_key", "extra_headers", "headers", "extra_body", "extra_query", "max_retries", "metadata", "litellm_metadata",
-    "user_api_key", "model", "messages", "input", "prompt",
+    "user_api_key", "model", "messages", "input", "prompt", "proxy_server_request", "secret_fields", "guardrails",
+    "litellm_call_id", "litellm_trace_id", "litellm_session_id", "litellm_logging_obj", "api_base", "base_url",
+    "api_version", "num_retries", "fallbacks", "tags", "cache", "timeout",
 })  # fmt: skip
 """Parameters that are no part of the question, or could hold a key."""
 _NO_ANSWER: Mapping[str, str] = {"Timeout": "timeout", "APIConnectionError": "connect"}
@@ -47,8 +49,7 @@ class Told:
 
     def request(self) -> bytes:
         """The request's body."""
-        parameters = self.payload.get("model_parameters")
-        settings = parameters.items() if isinstance(parameters, Mapping) else ()
+        settings = self._settings().items()
         body = {name: value for name, value in settings if name not in _NEVER and value is not None}
         body["model"] = self.payload.get("model") or self.details.get("model")
         # As the provider was asked, images included; the payload has them cut.
@@ -67,6 +68,17 @@ class Told:
         information = self.payload.get("error_information") or {}
         message = information.get("error_message") or self.payload.get("error_str")
         return _json({"error": {"message": message, "type": information.get("error_class"), "code": str(self.status)}})
+
+    def _settings(self) -> Mapping[str, Any]:
+        """What the client asked for; without a proxy, or where guardrails may change things, what LiteLLM asked."""
+        request = _proxied(self.details).get("body")
+        metadata = self.payload.get("metadata") or {}
+        if isinstance(request, Mapping) and not (
+            self.payload.get("guardrail_information") or metadata.get("applied_guardrails")
+        ):
+            return request
+        parameters = self.payload.get("model_parameters")
+        return parameters if isinstance(parameters, Mapping) else {}
 
     @property
     def is_withheld(self) -> bool:
@@ -126,15 +138,19 @@ def _failure(payload: Mapping[str, Any]) -> tuple[int, str | None]:
 
 
 def _headers(details: Mapping[str, Any]) -> RawHeaders:
-    parameters = details.get("litellm_params")
-    request = parameters.get("proxy_server_request") if isinstance(parameters, Mapping) else None
-    found = request.get("headers") if isinstance(request, Mapping) else None
+    found = _proxied(details).get("headers")
     if not isinstance(found, Mapping):
         return []
     return [
         (str(name).encode("latin-1", "replace"), str(value).encode("latin-1", "replace"))
         for name, value in found.items()
     ]
+
+
+def _proxied(details: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = details.get("litellm_params")
+    request = parameters.get("proxy_server_request") if isinstance(parameters, Mapping) else None
+    return request if isinstance(request, Mapping) else {}
 
 
 def _prompt(asked: Any) -> Any:

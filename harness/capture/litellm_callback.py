@@ -49,6 +49,18 @@ class ShadowCallback(CustomLogger):  # type: ignore[misc]  # litellm is not foll
         """An attempt at such a call failed."""
         self._take(kwargs)
 
+    async def async_post_call_failure_hook(
+        self,
+        request_data: dict[str, Any],
+        original_exception: Exception,
+        user_api_key_dict: Any,
+        traceback_str: str | None = None,
+    ) -> None:
+        """The proxy has given a call up: its last attempt is its outcome."""
+        call = request_data.get("litellm_call_id")
+        if self._capture is not None and call:
+            self._capture.give_up(_id(call))
+
     def _take(self, details: dict[str, Any]) -> None:
         capture = self._capture
         try:
@@ -63,7 +75,7 @@ class ShadowCallback(CustomLogger):  # type: ignore[misc]  # litellm is not foll
 
 
 def _record(capture: capturing.Capture, rules: Rules, call: Told) -> None:
-    id_ = f"{_NAME}-{call.call}"
+    id_ = _id(call.call)
     decided = _decide(rules, call, id_)
     sampled = isinstance(decided, Sampled)
     attempt = Attempt(
@@ -86,6 +98,10 @@ def _record(capture: capturing.Capture, rules: Rules, call: Told) -> None:
         attempt.add(call.response())
     attempt.begun, attempt.first, attempt.last = 0.0, call.ttft_s, call.latency_s
     capture.end(attempt, Ending.WHOLE if call.status else Ending.FAILED, error=call.error)
+
+
+def _id(call: object) -> str:
+    return f"{_NAME}-{call}"
 
 
 def _decide(rules: Rules, call: Told, id_: str) -> Sampled | NotEligible | None:

@@ -20,8 +20,6 @@ from harness.spool.reader import COUNTERS
 from harness.spool.sampling import Sampled
 from harness.spool.writer import SpoolLimits, SpoolWriter
 
-HOLD_S = 75.0
-"""How long a failed attempt waits for the next one of its call; the clients wait up to 60 s when told to."""
 _MOST_HELD = 1_024
 _RECORD_BYTES = 1_024
 """What a record takes besides its bodies, generously."""
@@ -37,7 +35,7 @@ class Recorder:
     def __init__(self, live: Callable[[], Live | None], look: Callable[[], None]) -> None:
         self._live = live
         self._look = look
-        self._inbox: SimpleQueue[_Began | _Ended | _Wait] = SimpleQueue()
+        self._inbox: SimpleQueue[_Began | _Ended | _GaveUp | _Wait] = SimpleQueue()
         self._lock = threading.Lock()
         self._inbox_bytes = 0
         self._inbox_limit = 64 << 20
@@ -66,8 +64,11 @@ class Recorder:
     def lost(self, attempt: Attempt) -> None:
         """Take an attempt whose answer was thrown away unread; may be called by the garbage collector."""
         # Without the lock, which the thread that collects may hold.
-        attempt.strip(MirrorDrop.CLIENT_DISCONNECTED)
         self._inbox.put(_Ended(attempt, 0))
+
+    def gave_up(self, call: str) -> None:
+        """Take in that a call will not be tried again."""
+        self._inbox.put(_GaveUp(call.encode()))
 
     def flush(self, timeout_s: float, *, last: bool = False) -> bool:
         """Wait until everything that was put in is in the spool."""
@@ -95,7 +96,7 @@ class Recorder:
     def _run(self) -> None:
         looked = time.monotonic()
         while True:
-            message: _Began | _Ended | _Wait | None
+            message: _Began | _Ended | _GaveUp | _Wait | None
             try:
                 message = self._inbox.get(timeout=control.LOOK_S)
             except Empty:
@@ -116,7 +117,7 @@ class Recorder:
             except Exception:  # noqa: BLE001  the thread must outlive anything
                 _log.exception("shadow capture: a request could not be recorded")
 
-    def _take(self, message: "_Began | _Ended", books: "_Books | None", now: float) -> None:
+    def _take(self, message: "_Began | _Ended | _GaveUp", books: "_Books | None", now: float) -> None:
         if isinstance(message, _Ended) and message.size:
             with self._lock:
                 self._inbox_bytes -= message.size
@@ -124,6 +125,8 @@ class Recorder:
             return
         if isinstance(message, _Began):
             books.began(message.attempt)
+        elif isinstance(message, _GaveUp):
+            books.settle_call(message.key)
         else:
             books.ended(message.attempt, now)
 
@@ -208,11 +211,13 @@ class _Books:
 
     def expire(self, now: float) -> None:
         """Settle attempts after which nothing came."""
-        while self._held:
-            number, (_, _, since) = next(iter(self._held.items()))
-            if now - since < HOLD_S:
-                return
+        for number in [number for number, (_, _, until) in self._held.items() if now >= until]:
             self._settle(self._forget(number))
+
+    def settle_call(self, key: bytes) -> None:
+        """Wait for no further attempt at this call."""
+        if found := self._release(key):
+            self._settle(found)
 
     def settle_all(self) -> None:
         """Wait for no further attempt."""
@@ -233,7 +238,7 @@ class _Books:
     def _hold(self, attempt: Attempt, now: float) -> None:
         key = attempt.key
         self._number += 1
-        self._held[self._number] = (key, attempt, now)
+        self._held[self._number] = (key, attempt, now + attempt.hold_s)
         self._by_key.setdefault(key, deque()).append(self._number)
         self._held_bytes += attempt.waiting_bytes
         while len(self._held) > _MOST_HELD or self._held_bytes > self._held_limit:
@@ -316,6 +321,13 @@ class _Ended:
         self.attempt = attempt
         self.size = size
         """What it was counted with when it was put in."""
+
+
+class _GaveUp:
+    __slots__ = ("key",)
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
 
 
 class _Wait:

@@ -216,9 +216,9 @@ def test_nothing_of_ours_can_raise_into_the_caller(provider, experiment, stream,
 
 
 def test_a_held_failure_is_settled_when_nothing_followed(provider, experiment, monkeypatch):
-    from harness.capture import recorder
+    from harness.capture import attempt
 
-    monkeypatch.setattr(recorder, "HOLD_S", 0.1)
+    monkeypatch.setattr(attempt, "_LONGEST_HOLD_S", 0.1)
     provider.statuses = [500]
     with pytest.raises(openai.InternalServerError):
         ask(harness.shadow(openai_client(provider, max_retries=0), experiment.path))
