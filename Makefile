@@ -19,7 +19,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 LITELLM_LOCAL_MODEL_COST_MAP=True TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-decisions bench-early-stop bench-gateway bench-soak install pin clean
+.PHONY: help demo test check format bench bench-chaos bench-decisions bench-early-stop bench-gateway bench-soak install pin clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -72,6 +72,9 @@ bench-gateway: $(RUNTIME) $(PROXY)  ## Compare the gateway with nginx and LiteLL
 
 bench-soak: $(RUNTIME)  ## Look for leaks in the gateway for two minutes, or BENCH_ARGS="--minutes 60"
 	@$(OFFLINE) $(BIN)/python -m tests.benchmarks.soak_gateway $(BENCH_ARGS)
+
+bench-chaos: $(DEV)  ## Kill gateway and worker under 20,000 requests and compare all counts (some minutes)
+	@$(OFFLINE) $(BIN)/python -m tests.chaos $(BENCH_ARGS)
 
 install: $(DEV)  ## Install everything without running anything
 

@@ -4,7 +4,7 @@ from tests import chaos
 
 
 def test_kills_lose_nothing_that_was_written_and_double_nothing(tmp_path):
-    found = chaos.run(tmp_path, requests=2_500, kill_every_s=0.4)
+    found = chaos.run(tmp_path, requests=1_000, rate=80, kill_every_s=1.0)
 
     assert found.answered == found.requests
     assert found.refused == 0, "the listening socket outlives the processes behind it"
@@ -23,4 +23,4 @@ def test_kills_lose_nothing_that_was_written_and_double_nothing(tmp_path):
     # Each of them ended in the candidate's arm, once.
     assert found.observations == len(found.stored)
     assert set(found.asked) == set(found.stored)
-    assert found.funnel["mismatches"] == []
+    assert found.funnel["problems"] == []
