@@ -117,7 +117,7 @@ def _look(session: Session, judges: Sequence[SeatedJudge], total: int) -> _Seen:
         decision = item.decision
         if decision is None:
             continue
-        asked = int((item.evidence.candidate.status != "").sum())
+        asked = int((item.evidence.candidate.completed | item.evidence.candidate.failed).sum())
         most = _affordable(session, asked, total)
         found = prospects(decision, n_now=asked, n_most=most)
         if decision.verdict is not Verdict.INCONCLUSIVE and budget.stop_when_settled:

@@ -35,7 +35,7 @@ from harness.pipeline.canaries import canaries_usd
 from harness.pipeline.evaluation import ArmEvaluation, estimates_of
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
-from harness.stats.evidence import Evidence, Floats
+from harness.stats.evidence import Bools, Evidence, Floats
 from harness.store import ObservationCounts
 
 _PROBABILITIES = tuple(
@@ -196,7 +196,7 @@ def _metrics(judges: Sequence[SeatedJudge], evaluations: Sequence[ArmEvaluation]
 
 
 def _noise_floor(replica: ArmEvaluation) -> NoiseFloor:
-    asked = int(np.sum(replica.evidence.candidate.status != ""))
+    asked = int(np.sum(_asked(replica.evidence)))
     return NoiseFloor(n=asked, share=replica.arm.share or 1.0, estimates=tuple(replica.estimates.values()))
 
 
@@ -256,10 +256,15 @@ def _judge(session: Session, item: ArmEvaluation, judge: SeatedJudge) -> JudgeRe
 
 
 def _errors(evidence: Evidence) -> dict[str, tuple[int, int]]:
-    asked = evidence.candidate.status != ""
+    asked = _asked(evidence)
     production = Counter(evidence.production.error_kind[asked & evidence.production.failed].tolist())
     candidate = Counter(evidence.candidate.error_kind[evidence.candidate.failed].tolist())
     return {kind: (production[kind], candidate[kind]) for kind in sorted({*production, *candidate})}
+
+
+def _asked(evidence: Evidence) -> Bools:
+    """Rows on which a call was made; what was dropped or skipped was none."""
+    return np.asarray(evidence.candidate.completed | evidence.candidate.failed, dtype=np.bool_)
 
 
 def _quantiles(values: Floats) -> tuple[float, ...]:

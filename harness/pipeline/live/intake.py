@@ -95,7 +95,12 @@ class Intake:
         try:
             while not self._room.stopping:
                 before = self.exchanges
-                n = await loop.run_in_executor(self._thread, self._take)
+                try:
+                    n = await loop.run_in_executor(self._thread, self._take)
+                except OSError as error:
+                    # A full disk: the position is kept in memory and saved once there is room.
+                    self._room.session.warn_once(f"{self._reader.folder}: {error}; the worker goes on and tries again")
+                    n = 0
                 if self.exchanges > before:
                     for event in self._listeners:
                         event.set()

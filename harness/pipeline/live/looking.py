@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from harness.decision import metrics
 from harness.domain.decision import Decision
 from harness.domain.estimate import Estimate
 from harness.domain.run import Stage
-from harness.errors import ConfigurationError, HarnessError, InfrastructureError
+from harness.errors import ConfigurationError, HarnessError
 from harness.judging.protocol import Embedder
 from harness.pipeline import attempts, evaluation, stages
 from harness.pipeline.arms import arms_of
@@ -26,6 +26,7 @@ from harness.pipeline.live.purses import DailyPurse
 from harness.pipeline.live.room import TICK_S, Room
 from harness.pipeline.live.state import EventKind
 from harness.pipeline.seats import SeatedJudge
+from harness.pipeline.session import Reporter, SilentReporter
 from harness.stats.evidence import Evidence
 from harness.stats.looks import AnyLook
 
@@ -67,8 +68,11 @@ class JudgingLoop:
         self._judges = judges
         self._embedder = embedder
         self.purse = purse
+        self._session = replace(room.session, reporter=_WarningsOnly(room.session.reporter))
         self._failed_at = float("-inf")
         self._exhausted = False
+        self._seen: list[int] | None = None
+        """Comparable pairs by arm when everything that could be judged was."""
 
     async def run(self) -> None:
         """Judge every ``look_every_s`` until it is time to stop."""
@@ -81,19 +85,29 @@ class JudgingLoop:
         if time.monotonic() - self._failed_at < _FAILED_WAIT_S:
             return
         try:
+            there = await asyncio.to_thread(self._comparable)
+            if there == self._seen:
+                return
             result = await judge_arms(
-                self._room.session, self._judges, self._embedder, purse=self.purse, stop=self._room.session.stop
+                self._session, self._judges, self._embedder, purse=self.purse, stop=self._session.stop
             )
-        except (InfrastructureError, HarnessError) as error:
+        except Exception as error:  # noqa: BLE001  a judge that cannot work must not end asking and taking in
             self._failed_at = time.monotonic()
-            self._room.session.reporter.warn(f"judging: {error}")
-            self._room.tell(EventKind.JUDGING_FAILED, str(error))
+            said = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+            self._session.warn_once(f"judging: {said}")
+            self._room.tell(EventKind.JUDGING_FAILED, said)
             return
+        self._seen = there if result.stop_reason is None else None
         spent = result.stop_reason == "budget"
         if spent and not self._exhausted:
             message = f"the judges' budget of the day is spent (${self.purse.spent_usd:.2f})"
             self._room.tell(EventKind.BUDGET_EXHAUSTED, message, value=self.purse.spent_usd)
         self._exhausted = spent
+
+    def _comparable(self) -> list[int]:
+        store, run_id = self._session.store, self._session.run_id
+        arms = arms_of(self._session.experiment)
+        return [store.observation_counts(run_id, arm.name, arm.fingerprint).comparable for arm in arms]
 
 
 class LookingLoop:
@@ -121,8 +135,9 @@ class LookingLoop:
         """Look once, if there is something to see; the last time the report is written in any case."""
         try:
             await asyncio.to_thread(self._look, last=last)
-        except InfrastructureError as error:
-            self._room.session.warn_once(f"looking: {error}")
+        except Exception as error:  # noqa: BLE001  a report that cannot be drawn must not end asking and taking in
+            said = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+            self._room.session.warn_once(f"looking: {said}")
 
     def _look(self, *, last: bool) -> None:
         session, intake = self._room.session, self._intake
@@ -143,7 +158,17 @@ class LookingLoop:
             self.looks.files = stages.write_files(session, self._judges, evaluations, session.folder)
             self._reported_at = time.monotonic()
             self.looks.reported_at = datetime.now(UTC)
+            session.reporter.finish("report", self._summary(evaluations))
         self._seen = seen
+
+    def _summary(self, evaluations: Sequence[ArmEvaluation]) -> str:
+        """One line for the log."""
+        stands = [
+            f"{item.arm.name} {item.decision.verdict.value} on {int(item.evidence.candidate.completed.sum()):,} answers"
+            for item in evaluations
+            if item.decision is not None
+        ]
+        return " · ".join([f"{self._intake.exchanges:,} exchanges", *stands])
 
     def _fingerprint(self) -> tuple[Any, ...]:
         """Changes whenever there is something new to look at."""
@@ -240,6 +265,17 @@ class LookingLoop:
         elif key not in self._alarmed:
             self._alarmed.add(key)
             self._room.tell(kind, message, arm=arm, value=value)
+
+
+class _WarningsOnly(SilentReporter):
+    """Passes on what people should know; how far the judges are is no news for a process that never ends."""
+
+    def __init__(self, inner: Reporter) -> None:
+        self._inner = inner
+
+    def warn(self, text: str) -> None:
+        """Passed on."""
+        self._inner.warn(text)
 
 
 def latency_ratio(evidence: Evidence) -> float | None:

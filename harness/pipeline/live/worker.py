@@ -267,6 +267,7 @@ class LiveWorker:
             outcomes[status.value][reason] = n
         standing = self._looking.looks.standings.get(loop.arm.name) if self._looking is not None else None
         decision = standing.decision if standing is not None else None
+        loop.purse.roll()
         gates = loop.client.gates if isinstance(loop.client, ClientStack) else {}
         gate = gates.get(loop.spec.provider)
         return ArmState(

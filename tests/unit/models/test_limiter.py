@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harness.domain.exchange import ChatRequest
 from harness.domain.model import ModelError, ModelSpec
 from harness.domain.observation import ErrorKind
-from harness.models.limiter import LimitedClient, Limits, ProviderGate
+from harness.models.limiter import LimitedClient, Limits, ProviderGate, QueueTimeout
 from harness.testing import model_error, reply
 
 REQUEST = ChatRequest(model="m", messages=({"role": "user", "content": "hi"},))
@@ -155,6 +155,36 @@ def test_it_settles_near_what_the_provider_takes(run_virtual):
     refused = [answer for answer in answers if isinstance(answer, ModelError)]
     assert len(refused) < 60
     assert gate.in_flight == 0
+
+
+def test_a_deadline_that_includes_the_queue_leaves_the_call_what_is_left(run_virtual):
+    async def main(loop):
+        left = []
+
+        class Slow:
+            async def complete(self, request, model, *, deadline_s):
+                left.append(deadline_s)
+                await asyncio.sleep(4)
+                return reply("ok")
+
+        client = LimitedClient(Slow(), Limits(start=1, maximum=1, queue_within_deadline=True), clock=loop.time)
+        ended = []
+
+        async def one():
+            try:
+                await client.complete(REQUEST, A, deadline_s=7)
+            except QueueTimeout:
+                ended.append(loop.time())
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(one())
+        return left, ended, client.gates["openai"].in_flight
+
+    left, ended, in_flight = run_virtual(main)
+    assert left == [pytest.approx(7), pytest.approx(3)]
+    assert ended == [pytest.approx(7)]
+    assert in_flight == 0
 
 
 def test_a_waiter_that_is_cancelled_takes_no_slot_with_it(run_virtual):
