@@ -60,10 +60,10 @@ class Asked:
         """The whole body, out of its framing."""
         if self.header(b"transfer-encoding") == b"chunked":
             pieces = []
-            while size := int(await self.reader.readline(), 16):
+            while size := int(await self.reader.readuntil(b"\n"), 16):
                 pieces.append(await self.reader.readexactly(size))
                 await self.reader.readexactly(2)
-            assert await self.reader.readline() == b"\r\n"
+            assert await self.reader.readuntil(b"\n") == b"\r\n"
             return b"".join(pieces)
         return await self.reader.readexactly(int(self.header(b"content-length") or 0))
 
@@ -175,7 +175,7 @@ def production() -> Iterator[Production]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
-    assert served.failures == []
+    assert served.failures == [], served.failures
 
 
 # The gateway

@@ -5,14 +5,22 @@ request for headers, and does not tell the request in front of a pipelined one t
 """
 
 import asyncio
+import contextlib
+import fcntl
+import socket
+import struct
+import sys
+import termios
 import time
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 HEADER_BYTES = 64 << 10
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _SWEEP_S = 1.0
+_RESET = struct.pack("ii", 1, 0)
 _LINE = STATUS_LINE | {status: b"HTTP/1.1 %d \r\n" % status for status in range(600, 1000)}
 
 
@@ -31,6 +39,8 @@ class Cycle(RequestResponseCycle):
             if not self.response_complete and not self.transport.is_closing():
                 if self.chunked_encoding is None:
                     # The end of the connection would be a regular end of the answer: only a reset is not.
+                    sock = self.transport.get_extra_info("socket")
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                     self.transport.abort()
                 else:
                     self.transport.close()
@@ -112,6 +122,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._answering: RequestResponseCycle | None = None
+        self._framing: bytes | None = None
+        self._is_reframing = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone; uvicorn tells only the last of several pipelined requests."""
@@ -121,19 +133,50 @@ class GuardedProtocol(HttpToolsProtocol):
             answering.message_event.set()
         super().connection_lost(exc)
 
+    def resume_writing(self) -> None:
+        """The client has read most of what waited for it."""
+        self.unread_since = time.monotonic()
+        super().resume_writing()
+
     def data_received(self, data: bytes) -> None:
         """Bytes of a request."""
         if not self._in_head and self.waiting_since is not None:
             self.waiting_since = time.monotonic()
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._in_head and self.waiting_since is not None:
             self._head_bytes += len(data)
             if self._head_bytes > HEADER_BYTES and not self.transport.is_closing():
                 self.transport.write(_TOO_LARGE)
                 self.transport.close()
 
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _decline(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1 with a client that offered another protocol, as Java's does with h2c on every connection.
+
+        The parser has stopped after the headers and cannot be told to go on: another one is told that there was a
+        head, so that it takes the rest for the body.
+        """
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        if self._framing is not None:
+            self._is_reframing = True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + self._framing + b"\r\n\r\n")
+            self._framing, self._is_reframing = None, False
+        if rest:
+            self._parse(rest)
+
     def on_message_begin(self) -> None:
         """A request began; its headers have to be complete in time, however steadily they trickle."""
+        if self._is_reframing:
+            return
         self._in_head = True
         self._head_bytes = 0
         self.waiting_since = time.monotonic()
@@ -141,13 +184,20 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The headers are there."""
+        if self._is_reframing:
+            return
         self._in_head = False
+        if self.parser.should_upgrade():
+            self._framing = _framing(self.headers)
         super().on_headers_complete()
         # What trails a chunked body comes by the same way, and must not become a header of a request that was let in.
         self.headers = []
 
     def on_message_complete(self) -> None:
         """The whole request is there: from now on it is for us to act."""
+        if self._framing is not None:
+            # Only the head of one that offers another protocol.
+            return
         self._in_head = True
         self.waiting_since = None
         super().on_message_complete()
@@ -184,7 +234,7 @@ class Sweep:
         # A body we have not asked for yet is not late.
         if since is not None and since < oldest and not connection.flow.read_paused:
             connection.transport.close()
-        unread = connection.transport.get_write_buffer_size()
+        unread = _unread(connection.transport)
         if unread == 0 or unread < connection.unread:
             connection.unread_since = now
         elif connection.unread_since < oldest:
@@ -194,6 +244,24 @@ class Sweep:
     def close(self) -> None:
         """Stop."""
         self._timer.cancel()
+
+
+def _unread(transport: asyncio.Transport) -> int:
+    """Bytes that wait for a client, those in the kernel's buffer included: from there we are told in large steps."""
+    size = transport.get_write_buffer_size()
+    if size:
+        with contextlib.suppress(OSError):
+            raw = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+            size += int.from_bytes(raw, sys.byteorder)
+    return size
+
+
+def _framing(headers: list[tuple[bytes, bytes]]) -> bytes | None:
+    """The header that says how a body is framed; ``None`` when there is no body."""
+    for name, value in headers:
+        if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
+            return name + b": " + value
+    return None
 
 
 def _nothing() -> None:
