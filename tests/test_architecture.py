@@ -128,7 +128,7 @@ def test_the_wheel_holds_every_file_the_packages_need(wheel):
     assert {relative(file) for file in data} - shipped == set()
     for needed in (r"prompts/.+/v\d+", r"reports/templates/.+", r"harness/web/templates/.+", r"harness/web/static/.+",
                    r"harness/demo/.+\.jsonl\.gz", r"harness/demo/.+\.yaml",
-                   r"harness/store/.*versions/.+\.py", r"harness/cli/experiment\.yaml",
+                   r"harness/store/.*versions/.+\.py", r"harness/cli/experiment\.yaml", r"harness/cli/live\.yaml",
                    r"harness/judging/canaries\.yaml"):  # fmt: skip
         assert any(re.fullmatch(f"{needed}.*", name) for name in shipped), needed
     assert {f"{package}/py.typed" for package in PACKAGES} <= shipped

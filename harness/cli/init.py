@@ -17,7 +17,20 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    path: Annotated[Path, typer.Argument(help="File to write.", envvar="HARNESS_EXPERIMENT")] = Path("experiment.yaml"),
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            help="File to write; experiment.yaml, or live.yaml with --live, when not given.",
+            envvar="HARNESS_EXPERIMENT",
+            show_default=False,
+        ),
+    ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="A live experiment, for `harness serve` and `harness worker`.", envvar="HARNESS_INIT_LIVE"
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a file that is there.", envvar="HARNESS_FORCE")
     ] = False,
@@ -28,14 +41,19 @@ def init(
     Raises:
         ConfigurationError: the file exists, or its folder does not.
     """
+    template = "live.yaml" if live else "experiment.yaml"
+    path = path or Path(template)
     if path.exists() and not force:
         raise ConfigurationError(f"{path} exists; name another file or add --force")
     if not path.parent.exists():
         raise ConfigurationError(f"{path.parent} is no folder; make it first")
-    path.write_text(files("harness.cli").joinpath("experiment.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    path.write_text(files("harness.cli").joinpath(template).read_text(encoding="utf-8"), encoding="utf-8")
     if as_json:
         out_json({"experiment": str(path)})
     else:
         out(str(path))
-    err(f"Edit {path}, then: harness doctor {path} && harness run {path}")
+    if live:
+        err(f"Edit {path}, then: harness serve {path}, and beside it: harness worker {path}")
+    else:
+        err(f"Edit {path}, then: harness doctor {path} && harness run {path}")
     return 0
