@@ -81,10 +81,11 @@ class Gateway:
             if length is not None and length > self._limit:
                 await self._refuse(send, 413, self._too_large)
                 return
-            if self._dotted and _leaves(scope["raw_path"]):
+            path = scope["raw_path"]
+            if path[:1] != b"/" or (self._dotted and _leaves(path)):
                 await self._refuse(send, 400, "the path leaves the place production's address names")
                 return
-            tap = self._mirror.open(scope["method"], scope["raw_path"], headers)
+            tap = self._mirror.open(scope["method"], path, headers)
             body = await self._body(receive, length, tap)
             await _Passage(self, scope, receive, send, tap, begin).run(body, length)
         except _Left:
@@ -320,11 +321,13 @@ def _length(headers: RawHeaders) -> int | None:
 
 
 def _leaves(raw_path: bytes) -> bool:
-    """Whether a path has a segment that goes up, in any spelling."""
+    """Whether a path has a segment that goes up, in any spelling; some servers leave out what follows a semicolon."""
     if b".." not in raw_path and b"%" not in raw_path:
         return False
-    plain = raw_path.lower().replace(b"%2e", b".").replace(b"%2f", b"/").replace(b"%5c", b"/").replace(b"\\", b"/")
-    return b".." in plain.split(b"/")
+    plain = raw_path.lower().replace(b"\\", b"/")
+    for spelling, byte in ((b"%2e", b"."), (b"%2f", b"/"), (b"%5c", b"/"), (b"%3b", b";")):
+        plain = plain.replace(spelling, byte)
+    return any(segment.split(b";")[0] == b".." for segment in plain.split(b"/"))
 
 
 async def _answer(send: Send, status: int, text: str, code: str) -> None:
