@@ -10,7 +10,12 @@ from pydantic import BaseModel
 
 from harness import config
 from harness.cli.app import app
+from harness.config import live
+from harness.domain.mirror import MirrorDrop, NotEligible, SkipReason
+from harness.domain.observation import ErrorKind
+from harness.gateway import state
 from harness.ingest import detect
+from harness.ops.alerts import AlertKind
 from harness.pipeline.checks import SLICES
 
 ROOT = Path(__file__).parents[2]
@@ -20,13 +25,47 @@ SECTIONS = (
     config.ReportSection, config.PriceSection,
 )  # fmt: skip
 
+LIVE_SECTIONS = (
+    live.Live, live.GatewaySection, live.AdminSection, live.MirrorRule, live.Mirror, live.SpoolSection,
+    live.BreakerSection, live.WorkerSection, live.AlertsSection,
+)  # fmt: skip
+
+
+def words_of(page: str) -> set[str]:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`[^`]*`", text))))
+
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
 def test_every_key_of_the_experiment_is_documented(section: type[BaseModel]):
-    text = (ROOT / "docs" / "experiment.md").read_text(encoding="utf-8")
-    words = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`[^`]*`", text))))
+    assert set(section.model_fields) - words_of("experiment.md") == set()
 
-    assert set(section.model_fields) - words == set()
+
+@pytest.mark.parametrize("section", LIVE_SECTIONS, ids=lambda section: section.__name__)
+def test_every_key_of_a_live_experiment_is_documented(section: type[BaseModel]):
+    assert set(section.model_fields) - words_of("live-configuration.md") == set()
+
+
+def test_the_sections_of_a_live_experiment_are_all_looked_at():
+    own = {
+        kind for kind in vars(live).values()
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__module__ == live.__name__
+    }  # fmt: skip
+
+    assert own == set(LIVE_SECTIONS)
+
+
+@pytest.mark.parametrize(
+    "reasons", [NotEligible, MirrorDrop, SkipReason, ErrorKind, AlertKind], ids=lambda reasons: reasons.__name__
+)
+def test_every_ending_of_a_request_and_every_alert_is_explained(reasons):
+    assert {reason.value for reason in reasons} - words_of("live.md") == set()
+
+
+def test_every_metric_of_the_gateway_is_explained(tmp_path):
+    names = {reading.name for reading in state.readings(tmp_path)}
+
+    assert {f"shadow_{name}" for name in names} - words_of("live.md") == set()
 
 
 def test_the_template_of_init_is_a_valid_experiment():
@@ -80,7 +119,7 @@ def test_every_option_has_a_help_text_and_an_environment_variable(command, param
 def test_every_command_can_answer_in_json(command):
     names = {parameter.name for name, parameter in parameters() if name == command}
 
-    assert "as_json" in names or command == "harness models serve", "a server has no result to print"
+    assert "as_json" in names or command in {"harness models serve", "harness serve"}, "a server has no result to print"
 
 
 def test_every_dialect_is_documented():
