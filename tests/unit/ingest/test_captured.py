@@ -195,8 +195,8 @@ JSONS = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
         st.sampled_from(
-            ["messages", "role", "content", "choices", "message", "delta", "type", "tools", "index", "error"]
-            + ["tool_calls", "function", "usage", "metadata", "output", "input", "stop_reason", "model"]
+            "messages role content choices message delta type tools index error tool_calls function usage metadata "
+            "output input stop_reason model".split()
         ),
         inner, max_size=4),
     max_leaves=12,
