@@ -191,6 +191,7 @@ class Gateway:
     path: Path
     """Of its configuration."""
     log: Path
+    settings: dict[str, Any]
 
     @property
     def spool(self) -> Path:
@@ -229,10 +230,9 @@ class Gateway:
         return found
 
     def configure(self, **sections: Any) -> None:
-        """Replace sections of its configuration, as an editor would."""
-        current = yaml.safe_load(self.path.read_text())
+        """Replace sections of the configuration it started with, as an editor would."""
         draft = self.path.with_suffix(".new")
-        draft.write_text(yaml.safe_dump(current | sections))
+        draft.write_text(yaml.safe_dump(self.settings | sections))
         draft.replace(self.path)
 
     def stop(self, number: int = signal.SIGTERM, deadline_s: float = 30.0) -> int:
@@ -268,7 +268,7 @@ def gateway(
 ) -> Iterator[Gateway]:
     """`harness serve` until the block ends; ``prepare`` runs in its process before it begins."""
     path = write_live(folder, upstream, **sections)
-    log = folder / "gateway.log"
+    log, settings = folder / "gateway.log", yaml.safe_load(path.read_text())
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "harness", "serve", str(path)],
@@ -278,7 +278,7 @@ def gateway(
         )  # fmt: skip
     try:
         ports = until(lambda: _ports(process, log), 30, "for the gateway to start")
-        running = Gateway(process=process, port=ports[0], admin=ports[1], path=path, log=log)
+        running = Gateway(process=process, port=ports[0], admin=ports[1], path=path, log=log, settings=settings)
         until(lambda: len(running.children) >= sections.get("gateway", {}).get("processes", 1))
         until(lambda: answers(running.port), 30, "for the gateway to serve")
         yield running

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import orjson
 
-from harness.config import Live, Mirror, load_live
+from harness.config import Live, Mirror
 from harness.domain.mirror import MirrorDrop, NotEligible
-from harness.errors import ConfigurationError
+from harness.gateway.followed import Followed
 from harness.spool import control, headers, record
 from harness.spool.counters import INDEX, CounterFile
 from harness.spool.headers import RequestHeaders
@@ -169,13 +169,8 @@ class GatewayMirror:
         self.settings: Mirror = live.mirror
         self.sampler = Sampler(live.mirror, live.salt)
         self.headers = RequestHeaders(live.mirror)
-        self.config_error: str | None = None
-        """What is wrong with the configuration as it is now on disk; the one before it stays in force."""
-        self._live = live
-        self._path = path
         self._counters = counters
-        # Of the file at an unknown time: the first look takes in what it says now, if that is any good.
-        self._stamp: tuple[int, int, int] | None = None
+        self._followed = Followed(live, path)
         self._folder = Path(live.spool.folder)
         self._name = name
         self._number = 0
@@ -228,26 +223,18 @@ class GatewayMirror:
 
     def look(self) -> None:
         """Take in what has changed: the configuration's file, the switch, the time."""
-        stamp = _stamp(self._path)
-        if self._path is not None and stamp is not None and stamp != self._stamp:
-            self._stamp = stamp
-            self._reload(self._path)
+        before = self._followed.live
+        if self._followed.look():
+            self._take_in(before, self._followed.live)
         closed = self.sampler.closed(time.time())
         self.closed = closed if control.is_mirroring(self._folder) else NotEligible.KILL_SWITCH
 
-    def _reload(self, path: Path) -> None:
-        try:
-            live = load_live(path)
-        except ConfigurationError as error:
-            self.config_error = str(error)
-            _log.error("the changed configuration is not taken in: %s", error)
-            return
-        self.config_error = None
+    def _take_in(self, before: Live, live: Live) -> None:
         # Headers first: a request between the two lines is sampled by the old rules, with all they look at at hand.
         self.headers = RequestHeaders(live.mirror)
         self.sampler = Sampler(live.mirror, live.salt)
         self.settings = live.mirror
-        if (live.gateway, live.spool, live.admin) != (self._live.gateway, self._live.spool, self._live.admin):
+        if (live.gateway, live.spool, live.admin) != (before.gateway, before.spool, before.admin):
             _log.warning("what changed in `gateway`, `spool` or `admin` is taken in at the next start")
         _log.info("sampling by the changed configuration: rate %g", live.mirror.rate)
 
@@ -265,11 +252,3 @@ class GatewayMirror:
         """Stop looking, and write what waits."""
         self._stop.set()
         self.writer.close()
-
-
-def _stamp(path: Path | None) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat() if path is not None else None
-    except OSError:
-        return None
-    return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)

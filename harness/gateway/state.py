@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.config import Live, load_live
-from harness.errors import ConfigurationError
+from harness.config import Live
 from harness.ops.metrics import Histogram, Reading, by_reason
 from harness.spool import control, counters
 from harness.spool.reader import COUNTERS
@@ -58,15 +57,12 @@ def readings(spool: Path) -> Sequence[Reading | Histogram]:
     ]  # fmt: skip
 
 
-def status(live: Live, path: Path) -> Mapping[str, Any]:
-    """The gateway's state for people and scripts."""
+def status(live: Live, problem: str | None) -> Mapping[str, Any]:
+    """The gateway's state for people and scripts, with the configuration in force and why the file's is not."""
     spool = Path(live.spool.folder)
     counts = counters.totals(spool / COUNTERS)
     size, files = spool_size(spool)
-    try:
-        mirror, problem = load_live(path).mirror, None
-    except ConfigurationError as error:
-        mirror, problem = live.mirror, str(error)
+    mirror = live.mirror
     return {
         "name": live.name,
         "upstream": live.gateway.upstream,

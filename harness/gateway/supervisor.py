@@ -18,6 +18,7 @@ import uvicorn
 from harness.config import Live
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.gateway import state, watch
+from harness.gateway.followed import Followed
 from harness.gateway.guard import GuardedProtocol, Sweep
 from harness.ops.admin import Operated, admin_app, token_from
 from harness.ops.alerts import Notifier, sender_from
@@ -30,6 +31,7 @@ _STEADY_S = 10.0
 """A process that lived this long did not fail at its start."""
 _LOOK_S = 5.0
 """How often the counts are looked at for what needs a person."""
+_FOLLOW_S = 0.2
 _MARGIN_S = 3.0
 """How much longer than their own limit processes may take to end."""
 _ADMIN_CONNECTIONS, _ADMIN_CLIENT_S, _ADMIN_STOP_S = 64, 5.0, 1
@@ -42,6 +44,7 @@ class Supervisor:
     def __init__(self, live: Live, path: Path) -> None:
         self._live = live
         self._path = path
+        self._followed = Followed(live, path)
         self._folder = Path(live.spool.folder)
         self._children: dict[int, asyncio.subprocess.Process | None] = {}
         self._stopping = asyncio.Event()
@@ -60,6 +63,7 @@ class Supervisor:
             for place in range(self._live.gateway.processes):
                 group.create_task(self._keep(place, sock))
             group.create_task(self._watch())
+            group.create_task(self._follow())
             await self._stopping.wait()
             sock.close()
             server.should_exit = True
@@ -133,6 +137,14 @@ class Supervisor:
                 child.kill()
         return await waiting
 
+    async def _follow(self) -> None:
+        """Know what the serving processes sample by, for whoever asks on the admin port."""
+        while not self._stopping.is_set():
+            self._followed.look()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FOLLOW_S):
+                    await self._stopping.wait()
+
     async def _watch(self) -> None:
         """Look at the counts every few seconds and tell people what needs them."""
         settings = self._live.alerts
@@ -201,7 +213,11 @@ class Supervisor:
 
     def _status(self) -> Mapping[str, Any]:
         children = [child.pid for child in self._children.values() if child is not None]
-        return {"processes": children, "restarts": self._restarts, **state.status(self._live, self._path)}
+        return {
+            "processes": children,
+            "restarts": self._restarts,
+            **state.status(self._followed.live, self._followed.problem),
+        }
 
 
 class _AdminServer(uvicorn.Server):

@@ -139,7 +139,8 @@ def test_credentials_and_queries_never_reach_the_spool(served, upstream):
     secrets = [b"sk-secret-1", b"sk-secret-2", b"sk-secret-3", b"sk-secret-4", b"sk-secret-5"]
     ask(
         served.port, b"{}", b"authorization: Bearer " + secrets[0], b"x-api-key: " + secrets[1],
-        b"cookie: " + secrets[2], b"proxy-authorization: " + secrets[3], target=CHAT + "?api-key=" + secrets[4].decode(),
+        b"cookie: " + secrets[2], b"proxy-authorization: " + secrets[3],
+        target=CHAT + "?api-key=" + secrets[4].decode(),
     )  # fmt: skip
     served.settled()
     spooled = b"".join(path.read_bytes() for path in served.spool.glob("*.spool"))
