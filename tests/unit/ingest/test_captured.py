@@ -191,16 +191,15 @@ def test_what_cannot_be_compared_says_why(request_body, answer, path, word):
         exchange_of(record(request_body, answer, path=path), "p")
 
 
+KEYS = [
+    "messages", "role", "content", "choices", "message", "delta", "type", "tools", "index", "error", "tool_calls",
+    "function", "usage", "metadata", "output", "input", "stop_reason", "model",
+]  # fmt: skip
 JSONS = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(
-            "messages role content choices message delta type tools index error tool_calls function usage metadata "
-            "output input stop_reason model".split()
-        ),
-        inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=300, deadline=None)
