@@ -140,7 +140,9 @@ class SpoolWriter:
         buffers: list[bytes] = []
         ends: list[int] = []
         size = 0
-        while self._queue and len(buffers) < _IOV:
+        room = self._limits.max_bytes - self._others - self._segment_size
+        # A batch that does not fit is refused as a whole, so it takes in no more than fits.
+        while self._queue and len(buffers) < _IOV and (not ends or size + self._queue[0][1] <= room):
             draft, expected = self._queue.popleft()
             self._taken_bytes += expected
             try:
