@@ -14,7 +14,8 @@ from harness.spool.writer import SUFFIX
 
 def readings(spool: Path) -> Sequence[Reading | Histogram]:
     """Everything the serving processes count, dead ones included."""
-    counts = counters.totals(spool / COUNTERS)
+    # Zeros before anything is counted: a series that begins at 1 has no rate.
+    counts = dict.fromkeys(counters.NAMES, 0) | counters.totals(spool / COUNTERS)
     size, files = spool_size(spool)
     classes = [((f"{hundreds}xx",), float(counts[f"status.{hundreds}"])) for hundreds in range(1, 6)]
 

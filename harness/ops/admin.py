@@ -50,10 +50,11 @@ def token_from(variable: str) -> str | None:
 def admin_app(operated: Operated) -> ASGIApp:
     """The application of the admin port. Its schema is at ``/openapi.json``."""
 
-    def health(_: Request) -> Response:
+    # These two look at no file and run in no thread: others that wait for a disk cannot hold them up.
+    async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    def ready(_: Request) -> Response:
+    async def ready(_: Request) -> Response:
         reasons = list(operated.not_ready())
         return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
@@ -120,7 +121,7 @@ def _allow(request: Request, token: str | None) -> None:
         raise HTTPException(403, "changes are off: set the admin token's environment variable and start again")
     given = request.headers.get("authorization", "")
     scheme, _, value = given.partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(value.strip().encode(), token.encode()):
+    if scheme.lower() != "bearer" or not hmac.compare_digest(value.strip().encode("latin-1"), token.encode()):
         raise HTTPException(401, "an `Authorization: Bearer` header with the admin token is needed")
 
 
