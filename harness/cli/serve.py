@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from harness.cli import output
-from harness.config import load_live
 from harness.errors import InfrastructureError, Interrupted
 
 
@@ -19,8 +18,10 @@ def serve(
     The application changes only its base URL. The process runs until SIGTERM or Ctrl-C, then lets requests in flight
     finish. Health, metrics and the kill switch are on the admin port.
     """
-    from harness.gateway.supervisor import Supervisor, bind
+    from harness.config import load_live
+    from harness.gateway.supervisor import Supervisor
     from harness.ops import logs
+    from harness.ops.server import bind, shown
 
     config = load_live(live)
     logs.configure()
@@ -30,8 +31,8 @@ def serve(
         bind(admin.host, admin.port, "admin port", "admin.port") as admin_sock,
     ):
         output.err(
-            f"gateway on {_address(sock.getsockname())} for {gateway.upstream}, mirroring {config.mirror.rate:g} of "
-            f"the requests; admin on {_address(admin_sock.getsockname())}"
+            f"gateway on {shown(sock)} for {gateway.upstream}, mirroring {config.mirror.rate:g} of "
+            f"the requests; admin on {shown(admin_sock)}"
         )
 
         async def run() -> tuple[bool, bool]:
@@ -49,7 +50,3 @@ def serve(
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("serve")(serve)
-
-
-def _address(bound: tuple[str, int]) -> str:
-    return f"http://[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"http://{bound[0]}:{bound[1]}"

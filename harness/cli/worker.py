@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import options
-from harness.cli.output import out, out_json
+from harness.cli.output import err, out, out_json
 from harness.cli.work import opened_session, run_until_stopped
 
 if TYPE_CHECKING:
@@ -42,14 +42,25 @@ def worker(
 ) -> int:
     """Work until Ctrl-C or SIGTERM; 0 when everything there was has been dealt with."""
     from harness.config import load_live
+    from harness.ops.server import bind, shown
+    from harness.pipeline.live.operations import Operations
     from harness.pipeline.live.worker import LiveWorker, WorkerOptions
+    from harness.spool.reader import check_free
 
     parsed = load_live(live)
-    with opened_session(
-        parsed.experiment, run_id=run_id or parsed.name, store=store, runs_dir=runs_dir, quiet=quiet
-    ) as session:
+    check_free(Path(parsed.spool.folder))
+    admin = parsed.worker_admin
+    with (
+        bind(admin.host, admin.port, "worker's admin port", "worker_admin.port") as sock,
+        opened_session(
+            parsed.experiment, run_id=run_id or parsed.name, store=store, runs_dir=runs_dir, quiet=quiet
+        ) as session,
+    ):
+        if not quiet:
+            err(f"worker of {parsed.name}; admin on {shown(sock)}")
         at_work = LiveWorker(parsed, session, options=WorkerOptions(drain=drain, command=f"harness worker {live}"))
-        state = run_until_stopped(at_work.run, session.stop)
+        with Operations(parsed, at_work).running(sock):
+            state = run_until_stopped(at_work.run, session.stop)
     print_state(state, as_json=as_json)
     return 0
 

@@ -19,10 +19,10 @@ import uvloop
 
 from harness.config import Live
 from harness.gateway.app import Gateway
-from harness.gateway.guard import GuardedProtocol, Sweep
 from harness.gateway.mirror import GatewayMirror
 from harness.gateway.upstream import Upstream
 from harness.ops import logs
+from harness.ops.guard import GuardedProtocol, Sweep
 from harness.spool.counters import CounterFile
 from harness.spool.reader import COUNTERS
 from harness.spool.writer import SpoolLimits, SpoolWriter

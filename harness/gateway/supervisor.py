@@ -1,28 +1,24 @@
 """Starts the serving processes, keeps them running, and answers on the admin port for all of them."""
 
 import asyncio
-import errno
 import logging
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from harness.config import Live
-from harness.errors import ConfigurationError, InfrastructureError
 from harness.gateway import state, watch
 from harness.gateway.followed import Followed
-from harness.gateway.guard import GuardedProtocol, Sweep
 from harness.ops.admin import Operated, admin_app, token_from
 from harness.ops.alerts import Notifier, sender_from
 from harness.ops.metrics import Histogram, Reading
+from harness.ops.server import AdminServer
 from harness.spool import control
 
 _FIRST_PAUSE_S = 0.1
@@ -34,7 +30,6 @@ _LOOK_S = 5.0
 _FOLLOW_S = 0.2
 _MARGIN_S = 3.0
 """How much longer than their own limit processes may take to end."""
-_ADMIN_CONNECTIONS, _ADMIN_CLIENT_S, _ADMIN_STOP_S = 64, 5.0, 1
 _log = logging.getLogger("harness.gateway")
 
 
@@ -175,7 +170,7 @@ class Supervisor:
 
     # The admin port
 
-    def _admin_server(self) -> uvicorn.Server:
+    def _admin_server(self) -> AdminServer:
         token = token_from(self._live.admin.token_env)
         if token is None:
             _log.warning("%s is not set: nothing can be changed on the admin port", self._live.admin.token_env)
@@ -189,11 +184,7 @@ class Supervisor:
                 token=token,
             )
         )
-        config = uvicorn.Config(
-            app, http=GuardedProtocol, access_log=False, log_config=None, lifespan="off", ws="none",
-            server_header=False, limit_concurrency=_ADMIN_CONNECTIONS, timeout_graceful_shutdown=_ADMIN_STOP_S,
-        )  # fmt: skip
-        return _AdminServer(config)
+        return AdminServer(app)
 
     def _not_ready(self) -> Sequence[str]:
         missing = [place for place in range(self._live.gateway.processes) if not self._is_up(place)]
@@ -220,43 +211,7 @@ class Supervisor:
         }
 
 
-class _AdminServer(uvicorn.Server):
-    """Leaves the signals to the supervisor, and is not to be blocked by clients that do nothing."""
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until told to stop."""
-        sweep = Sweep(self.server_state.connections, _ADMIN_CLIENT_S)
-        try:
-            await super().serve(sockets)
-        finally:
-            sweep.close()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Nothing to capture."""
-        yield
-
-
 def _tell_to_stop(child: asyncio.subprocess.Process) -> None:
     if child.returncode is None:
         with suppress(ProcessLookupError):
             child.send_signal(signal.SIGTERM)
-
-
-def bind(host: str, port: int, what: str, option: str) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        InfrastructureError: the port is taken.
-        ConfigurationError: it cannot be listened on at all.
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        sock = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        if error.errno == errno.EADDRINUSE:
-            raise InfrastructureError(f"{what}: port {port} is taken; set another one in `{option}`") from error
-        raise ConfigurationError(f"{what}: cannot listen on {host}:{port} ({reason}); see `{option}`") from error
-    sock.setblocking(False)
-    return sock

@@ -39,6 +39,7 @@ class AlertKind(StrEnum):
     AUTHENTICATION = "authentication"
     QUOTA = "quota"
     STORE = "store"
+    JUDGING = "judging"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -67,9 +67,7 @@ class SpoolReader:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
-            raise ConfigurationError(
-                f"{folder} is being read by another worker; a spool has one reader, so stop that one first"
-            ) from None
+            raise _taken(folder) from None
         self.position = _load(folder / _POSITION)
 
     def __enter__(self) -> Self:
@@ -207,6 +205,18 @@ def _gap(buffer: bytes, start: int, mark: bytes, length: int | None, *, held: bo
         return None
     # The last bytes may be the beginning of the next mark.
     return max(0, left - MARK_BYTES + 1) or None
+
+
+def check_free(folder: Path) -> None:
+    """Raise ConfigurationError when another process reads this spool, before anything else is done."""
+    if (folder / LOCK).exists() and counters.is_held(folder / LOCK):
+        raise _taken(folder)
+
+
+def _taken(folder: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{folder} is being read by another worker; a spool has one reader, so stop that one first"
+    )
 
 
 def saved_position(folder: Path) -> Position:

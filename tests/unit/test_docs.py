@@ -1,6 +1,7 @@
 """What the documentation promises is what the code takes."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,11 @@ from harness.domain.mirror import MirrorDrop, NotEligible, SkipReason
 from harness.domain.observation import ErrorKind
 from harness.gateway import state
 from harness.ingest import detect
+from harness.ops import metrics
 from harness.ops.alerts import AlertKind
 from harness.pipeline.checks import SLICES
+from harness.pipeline.live import operations
+from harness.pipeline.live.state import ArmState, WorkerState
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = (
@@ -62,10 +66,14 @@ def test_every_ending_of_a_request_and_every_alert_is_explained(reasons):
     assert {reason.value for reason in reasons} - words_of("live.md") == set()
 
 
-def test_every_metric_of_the_gateway_is_explained(tmp_path):
-    names = {reading.name for reading in state.readings(tmp_path)}
-
-    assert {f"shadow_{name}" for name in names} - words_of("live.md") == set()
+def test_every_metric_is_explained(tmp_path):
+    now = datetime.now(UTC)
+    arm = ArmState(arm="cheap", role="candidate", model="openai/cheap")
+    worker = operations.readings(WorkerState(run_id="exp", at=now, started_at=now, arms=(arm,)))
+    for found in (state.readings(tmp_path), worker):
+        names = re.findall(r"(?m)^# HELP (\S+)", metrics.render(found).decode())
+        assert len(names) == len(found)
+        assert set(names) - words_of("live.md") == set()
 
 
 def test_the_template_of_init_is_a_valid_experiment():
