@@ -18,6 +18,7 @@ import uvicorn
 import uvloop
 
 from harness.config import Live
+from harness.gateway.acceptor import Acceptor
 from harness.gateway.app import Gateway
 from harness.gateway.mirror import GatewayMirror
 from harness.gateway.upstream import Upstream
@@ -37,6 +38,17 @@ _log = logging.getLogger("harness.gateway")
 
 class _Server(uvicorn.Server):
     """uvicorn's server, which ends quietly on a signal and hurries on a second one."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on the socket we were handed."""
+        await self.lifespan.startup()
+
+        def protocol() -> asyncio.Protocol:
+            return GuardedProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+        # What uvicorn asks of its servers is that they can be closed.
+        self.servers = [Acceptor(sock, protocol) for sock in sockets or ()]  # type: ignore[misc]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
