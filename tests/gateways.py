@@ -264,6 +264,7 @@ def gateway(
     *,
     prepare: Callable[[], None] | None = None,
     stderr: int | None = None,
+    env: dict[str, str] | None = None,
     **sections: Any,
 ) -> Iterator[Gateway]:
     """`harness serve` until the block ends; ``prepare`` runs in its process before it begins."""
@@ -274,7 +275,7 @@ def gateway(
             [sys.executable, "-m", "harness", "serve", str(path)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr or file,
             preexec_fn=prepare,  # noqa: PLW1509  sets limits and nothing else
-            env=os.environ | {"HARNESS_ADMIN_TOKEN": "token", "COLUMNS": "400"},
+            env=os.environ | {"HARNESS_ADMIN_TOKEN": "token", "COLUMNS": "400"} | (env or {}),
         )  # fmt: skip
     try:
         ports = until(lambda: _ports(process, log), 30, "for the gateway to start")
