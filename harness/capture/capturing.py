@@ -16,7 +16,7 @@ from harness.config import Live
 from harness.domain.mirror import NotEligible
 from harness.spool import headers as allowed
 from harness.spool.headers import RawHeaders
-from harness.spool.sampling import Sampled, surface_of
+from harness.spool.sampling import Sampled, fields_of, surface_of
 
 LIVE_ENV = "HARNESS_LIVE"
 _RETRIES = b"x-stainless-retry-count"
@@ -122,12 +122,12 @@ def _attempt(rules: Rules, method: str, path: str, raw: list[tuple[bytes, bytes]
         retries=retries,
         mirror=rules.mirror,
         salt_id=rules.sampler.salt_id,
-        decided=_decide(rules, method, path, raw, id_, first=not retries),
+        decided=_decide(rules, method, path, raw, body, id_, first=not retries),
     )
 
 
 def _decide(
-    rules: Rules, method: str, path: str, raw: RawHeaders, id_: str, *, first: bool
+    rules: Rules, method: str, path: str, raw: RawHeaders, body: bytes, id_: str, *, first: bool
 ) -> Sampled | NotEligible | None:
     if surface_of(method, path) is None:
         return NotEligible.UNSUPPORTED_SURFACE
@@ -136,7 +136,10 @@ def _decide(
     seen = rules.headers.to_decide(raw)
     if allowed.INTERNAL in seen:
         return NotEligible.INTERNAL_REQUEST
-    return rules.sampler.decide(path, seen, id_) if first else None
+    if not first:
+        return None
+    named = rules.sampler.body_fields
+    return rules.sampler.decide(path, seen, id_, fields_of(body, named) if named else {})
 
 
 def _retries(raw: RawHeaders) -> int:

@@ -13,7 +13,7 @@ from harness.capture.litellm_body import Told, told
 from harness.capture.rules import Rules
 from harness.domain.mirror import NotEligible
 from harness.spool import headers as allowed
-from harness.spool.sampling import Sampled, surface_of
+from harness.spool.sampling import Sampled, fields_of, surface_of
 
 _NAME = "litellm"
 
@@ -117,7 +117,8 @@ def _decide(rules: Rules, call: Told, id_: str) -> Sampled | NotEligible | None:
     if call.user:
         seen.setdefault(rules.mirror.user_header, call.user)
     # By the call's own id, so that its retries are decided alike.
-    decided = rules.sampler.decide(call.path, seen, id_)
+    named = rules.sampler.body_fields
+    decided = rules.sampler.decide(call.path, seen, id_, fields_of(call.request(), named) if named else {})
     # What the proxy holds back from callbacks, it holds back from us.
     return NotEligible.DENIED if isinstance(decided, Sampled) and call.is_withheld else decided
 

@@ -72,14 +72,18 @@ class MirrorRule(Section):
     """Patterns such as /v1/chat/*; any path when empty."""
     headers: dict[str, str] = {}
     """Header to pattern; all must fit. A header that is absent fits nothing."""
+    fields: dict[str, str] = {}
+    """Field of the request's JSON body to pattern, with dots into objects: `model: gpt-4*`, `metadata.tier: gold`."""
     rate: Rate
     """0 denies."""
 
-    def fits(self, path: str, headers: Mapping[str, str]) -> bool:
+    def fits(self, path: str, headers: Mapping[str, str], fields: Mapping[str, str] = {}) -> bool:
         """Whether the rule is about this request; header names in lower case."""
         if self.paths and not any(fnmatchcase(path, pattern) for pattern in self.paths):
             return False
-        return all(fnmatchcase(headers.get(name.lower(), "\0"), pattern) for name, pattern in self.headers.items())
+        if not all(fnmatchcase(headers.get(name.lower(), "\0"), pattern) for name, pattern in self.headers.items()):
+            return False
+        return all(fnmatchcase(fields.get(name, "\0"), pattern) for name, pattern in self.fields.items())
 
 
 class Mirror(Section):
@@ -94,6 +98,9 @@ class Mirror(Section):
     conversation_header: str = "x-conversation-id"
     """Header that names the conversation; it is one cluster in every interval."""
     user_header: str = "x-user-id"
+    conversation_field: str | None = None
+    """Field of the request's JSON body that names the conversation where the header does not: `metadata.session_id`."""
+    user_field: str | None = None
     metadata_headers: list[str] = []
     """Headers to keep as metadata, for slices."""
     rules: list[MirrorRule] = []

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from harness.gateway.followed import Followed
 from harness.spool import control, headers, record
 from harness.spool.counters import INDEX, CounterFile
 from harness.spool.headers import RequestHeaders
-from harness.spool.sampling import Sampled, Sampler, surface_of
+from harness.spool.sampling import Sampled, Sampler, fields_of, surface_of
 from harness.spool.writer import SpoolWriter
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -31,16 +31,29 @@ _log = logging.getLogger("harness.gateway")
 
 
 class Tap:
-    """What is kept of one sampled request while it is being answered; ends in exactly one record or one drop."""
+    """What is kept of one request while it is being answered; ends in exactly one record or one drop.
+
+    Where the sample is drawn by what stands in the body, the body decides at the end, when nobody waits any more
+    whether there was anything to keep.
+    """
 
     __slots__ = (
-        "_at_ns", "_done", "_given_up", "_held", "_id", "_method", "_mirror", "_path", "_request", "_request_headers",
-        "_request_size", "_response", "_response_size", "_sampled",
+        "_at_ns", "_decided_by", "_done", "_given_up", "_held", "_id", "_method", "_mirror", "_path", "_request",
+        "_request_headers", "_request_size", "_response", "_response_size", "_sampled",
     )  # fmt: skip
 
-    def __init__(self, mirror: "GatewayMirror", sampled: Sampled, id_: str, method: str, path: str) -> None:
+    def __init__(
+        self,
+        mirror: "GatewayMirror",
+        sampled: Sampled | None,
+        id_: str,
+        method: str,
+        path: str,
+        decided_by: Mapping[str, str],
+    ) -> None:
         self._mirror = mirror
         self._sampled = sampled
+        self._decided_by = decided_by
         self._id = id_
         self._at_ns = time.time_ns()
         self._method = method
@@ -74,10 +87,21 @@ class Tap:
 
     def drop(self, reason: MirrorDrop) -> None:
         """Give it up."""
-        if not self._done:
-            self._done = True
-            self._give_up(reason)
+        if self._done:
+            return
+        self._done = True
+        if self._is_sampled():
             self._mirror.counts[_DROPPED[reason]] += 1
+        self._give_up(reason)
+
+    def _is_sampled(self) -> bool:
+        """Whether the request belongs to the sample; decides and counts it when that has not been done yet."""
+        if self._sampled is None:
+            mirror = self._mirror
+            sampler = mirror.sampler
+            fields = fields_of(b"".join(self._request), sampler.body_fields)
+            self._sampled = mirror.decided(sampler.decide(self._path, self._decided_by, self._id, fields))
+        return self._sampled is not None
 
     def _keep(self, pieces: list[bytes], piece: bytes) -> None:
         size, mirror = len(piece), self._mirror
@@ -115,6 +139,9 @@ class Tap:
             self.drop(MirrorDrop.PRODUCTION_FAILED)
             return
         self._done = True
+        if not self._is_sampled():
+            self._give_up(MirrorDrop.CAPTURE_FAILED)
+            return
         self._mirror.held_bytes -= self._held
 
         def draft() -> Sequence[bytes]:
@@ -135,6 +162,8 @@ class Tap:
         ttft_s: float | None,
         error: str | None,
     ) -> bytes:
+        sampled = self._sampled
+        assert sampled is not None  # noqa: S101  nothing else is drafted
         values = {
             "id": self._id,
             "at_ns": self._at_ns,
@@ -146,10 +175,10 @@ class Tap:
             "error": error,
             "request_headers": self._mirror.headers.to_keep(request_headers),
             "response_headers": headers.of_response(response_headers),
-            "rate": self._sampled.rate,
+            "rate": sampled.rate,
             "salt_id": self._mirror.sampler.salt_id,
-            "session": self._sampled.session,
-            "user": self._sampled.user,
+            "session": sampled.session,
+            "user": sampled.user,
         }
         return orjson.dumps({name: value for name, value in values.items() if value not in (None, {})})
 
@@ -204,15 +233,21 @@ class GatewayMirror:
             return None
         self._number += 1
         id_ = f"{self._name}-{self._number:x}"
-        found = self.sampler.decide(path, decided_by, id_)
-        if found is None:
-            self.counts[_SAMPLED_OUT] += 1
-            return None
-        if not isinstance(found, Sampled):
-            self.counts[_NOT_ELIGIBLE[found]] += 1
-            return None
-        self.counts[_SAMPLED] += 1
-        return Tap(self, found, id_, method, path)
+        sampler = self.sampler
+        sampled = None
+        if not sampler.body_fields:
+            sampled = self.decided(sampler.decide(path, decided_by, id_))
+            if sampled is None:
+                return None
+        return Tap(self, sampled, id_, method, path, decided_by)
+
+    def decided(self, found: Sampled | NotEligible | None) -> Sampled | None:
+        """Count a decision."""
+        if isinstance(found, Sampled):
+            self.counts[_SAMPLED] += 1
+            return found
+        self.counts[_SAMPLED_OUT if found is None else _NOT_ELIGIBLE[found]] += 1
+        return None
 
     def _supported(self, raw_path: bytes) -> str | None:
         path = raw_path.decode("latin-1")

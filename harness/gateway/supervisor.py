@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import Live
+from harness.errors import ConfigurationError
 from harness.gateway import state, watch
 from harness.gateway.followed import Followed
 from harness.ops.admin import Operated, admin_app, token_from
@@ -20,6 +21,7 @@ from harness.ops.alerts import Notifier, sender_from
 from harness.ops.metrics import Histogram, Reading
 from harness.ops.server import AdminServer
 from harness.spool import control
+from harness.spool.reader import SpoolReader
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
@@ -158,6 +160,7 @@ class Supervisor:
                 restarts.append(self._restarts)
                 while len(looks) > 2 and looks[-1].at - looks[1].at >= settings.nothing_mirrored_s:
                     del looks[0], restarts[0]
+                await asyncio.to_thread(self._expire)
                 if len(looks) > 1:
                     again = restarts[-1] - restarts[0]
                     notifier.update(await asyncio.to_thread(watch.alerts, self._live, self._path, looks, again))
@@ -167,6 +170,19 @@ class Supervisor:
                 async with asyncio.timeout(every):
                     await self._stopping.wait()
         await asyncio.to_thread(notifier.close, 2.0)
+
+    def _expire(self) -> None:
+        """Keep the spool's age limit when no worker does."""
+        age = state.oldest_age_s(self._folder)
+        limit = self._live.spool.max_age_s
+        if age is None or age <= limit:
+            return
+        # A worker holds the spool, and leaves out what is too old by itself.
+        with suppress(ConfigurationError), SpoolReader(self._folder) as reader:
+            if expired := reader.expire(limit):
+                _log.warning(
+                    "%d records were removed unread: they had waited for longer than `spool.max_age_s`", expired
+                )
 
     # The admin port
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any, Self
 
 import orjson
 
+from harness.domain.mirror import SkipReason
 from harness.errors import ConfigurationError
 from harness.spool import counters, record
 from harness.spool.writer import MARK_BYTES, SUFFIX, mark_of, writer_of
@@ -98,6 +100,22 @@ class SpoolReader:
         self.position.offsets = {name: read for name, read in self.position.offsets.items() if name in there}
         self._fold()
         _store(self.folder / _POSITION, self.position)
+
+    def expire(self, max_age_s: float) -> int:
+        """Remove closed files that were last written to longer ago, and return how many unread records they held."""
+        oldest = time.time() - max_age_s
+        expired = 0
+        for path in self._segments():
+            try:
+                if path.stat().st_mtime >= oldest or counters.is_held(path):
+                    continue
+            except FileNotFoundError:
+                continue
+            expired += sum(1 for _ in self._read_segment(path))
+        if expired:
+            add(self.position.counts, Counter({SkipReason.TOO_OLD.value: expired}))
+            self.save()
+        return expired
 
     @property
     def waiting_bytes(self) -> int:
