@@ -1,5 +1,6 @@
 """Progress of the stages on stderr: live bars on a terminal, plain lines elsewhere."""
 
+import logging
 import sys
 import time
 from types import TracebackType
@@ -96,3 +97,33 @@ class TerminalReporter:
                 self._console.print(safe(text), soft_wrap=True)
             except OSError:  # a full disk under the log is no reason to end the work
                 mute(sys.stderr)
+
+
+class LogReporter:
+    """Says what a service does as log records; progress is for metrics."""
+
+    def __init__(self, source: str) -> None:
+        self._log = logging.getLogger(source)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to close."""
+
+    def start(self, task: str, *, total: float | None = None) -> None:
+        """Not worth a line."""
+
+    def update(self, task: str, *, done: float, total: float | None = None, note: str = "") -> None:
+        """Not worth a line."""
+
+    def finish(self, task: str, note: str) -> None:
+        """One line, if there is something to say."""
+        if note:
+            self._log.info("%s", safe(f"{task}: {note}"))
+
+    def warn(self, text: str) -> None:
+        """One line."""
+        self._log.warning("%s", safe(text))

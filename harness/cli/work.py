@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from harness.cli.output import err
-from harness.cli.progress import TerminalReporter
+from harness.cli.progress import LogReporter, TerminalReporter
 from harness.errors import HarnessError, InfrastructureError, Interrupted
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ def opened_session(
     run_id: str | None,
     quiet: bool = False,
     retry_errors: bool = False,
+    reporter: TerminalReporter | LogReporter | None = None,
 ) -> Iterator["Session"]:
-    """A session with progress on stderr."""
+    """A session with progress on stderr, or wherever ``reporter`` puts it."""
     from harness.pipeline.session import check_run_id, open_session
 
     settings = settings_for(store, runs_dir)
@@ -56,7 +57,7 @@ def opened_session(
     with (
         opened_store(settings) as opened,
         _alone(settings.runs_dir / run_id, run_id),
-        TerminalReporter(quiet=quiet) as reporter,
+        reporter or TerminalReporter(quiet=quiet) as told,
     ):
         known = opened.run(run_id) is not None
         try:
@@ -65,7 +66,7 @@ def opened_session(
                 store=opened,
                 settings=settings,
                 run_id=run_id,
-                reporter=reporter,
+                reporter=told,
                 retry_errors=retry_errors,
             )
         except HarnessError:

@@ -1,12 +1,14 @@
 """`harness worker`: ask, judge and decide on what the gateway captures, continuously."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli import options
-from harness.cli.output import err, out, out_json
+from harness.cli.output import out, out_json
+from harness.cli.progress import LogReporter
 from harness.cli.work import opened_session, run_until_stopped
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def worker(
 ) -> int:
     """Work until Ctrl-C or SIGTERM; 0 when everything there was has been dealt with."""
     from harness.config import load_live
+    from harness.ops import logs
     from harness.ops.server import bind, shown
     from harness.pipeline.live.operations import Operations
     from harness.pipeline.live.worker import LiveWorker, WorkerOptions
@@ -50,14 +53,23 @@ def worker(
     parsed = load_live(live)
     check_free(Path(parsed.spool.folder))
     admin = parsed.worker_admin
+    # A service's log is for machines; somebody at a terminal reads lines.
+    reporter = None
+    if not (sys.stderr.isatty() or quiet or drain):
+        logs.configure()
+        reporter = LogReporter("harness.worker")
     with (
         bind(admin.host, admin.port, "worker's admin port", "worker_admin.port") as sock,
         opened_session(
-            parsed.experiment, run_id=run_id or parsed.name, store=store, runs_dir=runs_dir, quiet=quiet
+            parsed.experiment,
+            run_id=run_id or parsed.name,
+            store=store,
+            runs_dir=runs_dir,
+            quiet=quiet,
+            reporter=reporter,
         ) as session,
     ):
-        if not quiet:
-            err(f"worker of {parsed.name}; admin on {shown(sock)}")
+        session.reporter.finish("worker", f"{parsed.name}; admin on {shown(sock)}")
         at_work = LiveWorker(parsed, session, options=WorkerOptions(drain=drain, command=f"harness worker {live}"))
         with Operations(parsed, at_work).running(sock):
             state = run_until_stopped(at_work.run, session.stop)

@@ -24,6 +24,7 @@ def write_live(folder: Path, base: str, **worker) -> Path:
         "gateway": {"upstream": "http://127.0.0.1:1"},
         "mirror": {"rate": 1.0},
         "worker": {"look_every_s": 0.5, "in_flight": IN_FLIGHT, "deadline_s": 10, "daily_usd": 5} | worker,
+        "worker_admin": {"port": 0},
         "candidates": [
             {
                 "name": "new", "model": "openai/upstream", "api_base": base,
