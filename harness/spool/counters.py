@@ -86,7 +86,9 @@ def _begin(path: Path) -> int:
 
     Allocated, not only sized: a page that a full disk has no room for would end the process when it is counted in.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # The spool's own folder first: a parent that is made on the way is open to everybody.
+    for folder in (path.parent.parent, path.parent):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_suffix(".begun")
     descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

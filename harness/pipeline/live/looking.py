@@ -147,9 +147,10 @@ class LookingLoop:
         report_due = last or time.monotonic() - self._reported_at >= _REPORT_EVERY_S
         if seen == self._seen and not last:
             return
-        session.store.save_ingest_report(session.run_id, intake.report())
         attempts.begin_all(session)
         evaluations = evaluation.evaluate(session, self._judges, describe=report_due)
+        # After it, since more comes in meanwhile: no more may be compared than was sampled.
+        session.store.save_ingest_report(session.run_id, intake.report())
         evaluation.record(session, evaluations)
         self._take_in(evaluations)
         self._save(evaluations, last=last)

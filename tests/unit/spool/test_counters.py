@@ -182,3 +182,10 @@ def test_no_folder_is_no_counts(tmp_path):
     assert counters.totals(tmp_path / "none") == {}
     counters.fold_dead(tmp_path / "none", {})
     assert not counters.is_held(tmp_path / "none")
+
+
+def test_the_folders_are_for_their_owner_alone(tmp_path):
+    with_counts = CounterFile(tmp_path / "spool" / "counters", "g1")
+    with_counts.close()
+    for folder in (tmp_path / "spool", tmp_path / "spool" / "counters"):
+        assert folder.stat().st_mode & 0o777 == 0o700
