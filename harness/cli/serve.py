@@ -27,8 +27,8 @@ def serve(
     logs.configure()
     gateway, admin = config.gateway, config.admin
     with (
-        bind(gateway.host, gateway.port, "gateway", "gateway.port") as sock,
-        bind(admin.host, admin.port, "admin port", "admin.port") as admin_sock,
+        bind(gateway.host, gateway.port, "gateway", "gateway") as sock,
+        bind(admin.host, admin.port, "admin port", "admin") as admin_sock,
     ):
         output.err(
             f"gateway on {shown(sock)} for {gateway.upstream}, mirroring {config.mirror.rate:g} of "

@@ -59,7 +59,7 @@ def worker(
         logs.configure()
         reporter = LogReporter("harness.worker")
     with (
-        bind(admin.host, admin.port, "worker's admin port", "worker_admin.port") as sock,
+        bind(admin.host, admin.port, "worker's admin port", "worker_admin") as sock,
         opened_session(
             parsed.experiment,
             run_id=run_id or parsed.name,

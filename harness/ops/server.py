@@ -57,8 +57,8 @@ def serving(app: ASGIApp, sock: socket.socket) -> Iterator[None]:
         thread.join(_STOP_S + 2.0)
 
 
-def bind(host: str, port: int, what: str, option: str) -> socket.socket:
-    """A listening socket.
+def bind(host: str, port: int, what: str, section: str) -> socket.socket:
+    """A listening socket; ``section`` of the live experiment says where it listens.
 
     Raises:
         InfrastructureError: the port is taken.
@@ -70,8 +70,8 @@ def bind(host: str, port: int, what: str, option: str) -> socket.socket:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         if error.errno == errno.EADDRINUSE:
-            raise InfrastructureError(f"{what}: port {port} is taken; set another one in `{option}`") from error
-        raise ConfigurationError(f"{what}: cannot listen on {host}:{port} ({reason}); see `{option}`") from error
+            raise InfrastructureError(f"{what}: port {port} is taken; set another one in `{section}.port`") from error
+        raise ConfigurationError(f"{what}: cannot listen on {host}:{port} ({reason}); see `{section}.host`") from error
     sock.setblocking(False)
     return sock
 
