@@ -30,7 +30,7 @@ def test_a_port_that_is_taken_is_named_with_its_option(tmp_path, section):
 def test_a_host_that_is_not_ours_is_named(tmp_path):
     done = serve(write_live(tmp_path, 9, gateway={"host": "192.0.2.1"}))
     assert done.returncode == 2
-    assert "see `gateway.port`" in done.stderr
+    assert "see `gateway.host`" in done.stderr
 
 
 def test_a_broken_configuration_starts_nothing(tmp_path):
