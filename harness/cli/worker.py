@@ -1,6 +1,8 @@
 """`harness worker`: ask, judge and decide on what the gateway captures, continuously."""
 
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +23,8 @@ LiveRun = Annotated[
     str | None,
     typer.Option("--run", help="Id of the run; by default the name of the experiment.", envvar="HARNESS_RUN"),
 ]
+
+_NICE = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +47,9 @@ def worker(
     quiet: options.Quiet = False,
 ) -> int:
     """Work until Ctrl-C or SIGTERM; 0 when everything there was has been dealt with."""
+    # On a host it shares with the gateway, production goes first.
+    with suppress(OSError):
+        os.nice(_NICE)
     from harness.config import load_live
     from harness.ops import logs
     from harness.ops.server import bind, shown

@@ -18,13 +18,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from harness.spool.reader import SpoolReader
-from tests.benchmarks.gateway import processes
+from tests.benchmarks.gateway import processes, workers
 from tests.gateways import ENDINGS, Gateway, gateway, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +44,10 @@ class State:
     """The spool is alone on a disk of this size, which is full."""
     slow: bool = False
     """Every write takes a while."""
+    candidate: str | None = None
+    """How the candidate of a real worker behaves; without one there is no worker."""
+    store_locked: bool = False
+    crash_loop: bool = False
 
 
 STATES = (
@@ -53,6 +57,13 @@ STATES = (
     State(name="spool full", spool_bytes=100_000),
     State(name="disk full", disk_kb=256),
     State(name=f"disk takes {SLOW_S * 1000:g} ms a write", slow=True),
+    State(name="worker, candidate answers", candidate="answers"),
+    State(name="worker, candidate hangs", candidate="hangs"),
+    State(name="worker, candidate answers 500", candidate="500"),
+    State(name="worker, candidate answers 429", candidate="429"),
+    State(name="worker, candidate never ends", candidate="endless"),
+    State(name="worker, store down", candidate="answers", store_locked=True),
+    State(name="worker killed every second", candidate="answers", crash_loop=True),
 )
 
 
@@ -90,7 +101,20 @@ def reading(spool: Path) -> Iterator[None]:
         thread.join()
 
 
-def start(stack: ExitStack, state: State, folder: Path, upstream: int) -> Gateway | None:
+@dataclass(kw_only=True)
+class Measured:
+    """The gateway of one state, and the worker beside it."""
+
+    gateway: Gateway
+    worker: workers.Worker | None = None
+
+    def slice(self, seconds: float, rate: float) -> tuple[float, float, int]:
+        """One turn of it."""
+        with self.worker.at_work() if self.worker is not None else nullcontext():
+            return measure(self.gateway.port, seconds, rate)
+
+
+def start(stack: ExitStack, state: State, folder: Path, upstream: int) -> Measured | None:
     """The gateway of one state; ``None`` where the state cannot be made."""
     folder.mkdir()
     environment = {}
@@ -102,16 +126,28 @@ def start(stack: ExitStack, state: State, folder: Path, upstream: int) -> Gatewa
         environment["PYTHONPATH"] = str(folder)
     if state.disk_kb is not None and not stack.enter_context(disk(folder / "spool", state.disk_kb)):
         return None
+    more = {}
+    if state.candidate is not None:
+        port = stack.enter_context(workers.candidate(state.candidate))
+        model = {"name": "cheap", "model": "openai/cheap", "api_base": f"http://127.0.0.1:{port}/v1"}
+        more = {"candidates": [model], "judges": ["exact"], "worker_admin": {"port": 0}}
     found = stack.enter_context(
-        gateway(folder, upstream, mirror={"rate": state.rate}, spool={"max_bytes": state.spool_bytes}, env=environment)
-    )
+        gateway(
+            folder, upstream, mirror={"rate": state.rate}, spool={"max_bytes": state.spool_bytes}, env=environment,
+            **more,
+        )
+    )  # fmt: skip
     if state.disk_kb is not None:
         with suppress(OSError), (found.spool / "filler").open("wb", buffering=0) as file:
             while file.write(bytes(1_000)):
                 pass
     if state.reader:
         stack.enter_context(reading(found.spool))
-    return found
+    worker = None
+    if state.candidate is not None:
+        worker = workers.Worker(found.path, locks_store=state.store_locked, crashes=state.crash_loop)
+        stack.callback(worker.close)
+    return Measured(gateway=found, worker=worker)
 
 
 def measure(port: int, seconds: float, rate: float) -> tuple[float, float, int]:
@@ -144,7 +180,7 @@ def main() -> None:
         command = [sys.executable, "-m", "tests.benchmarks.gateway.upstream", "--port", str(port), "--gap-ms", "1"]
         upstream = processes.start(command, core=None, log=folder / "upstream.log", folder=ROOT)
         stack.callback(processes.stop, upstream)
-        gateways: dict[str, Gateway] = {}
+        gateways: dict[str, Measured] = {}
         for number, state in enumerate(STATES):
             if (started := start(stack, state, folder / str(number), port)) is not None:
                 gateways[state.name] = started
@@ -152,14 +188,14 @@ def main() -> None:
                 print(f"{state.name}: left out, it takes the right to mount", file=sys.stderr)
         found: dict[str, list[tuple[float, float, int]]] = {name: [] for name in gateways}
         for name, one in gateways.items():
-            until(lambda one=one: measure(one.port, 0.5, 50)[2] == 0, 30, f"for {name}")
+            until(lambda one=one: measure(one.gateway.port, 0.5, 50)[2] == 0, 30, f"for {name}")
         for _ in range(args.rounds):
             for name, one in gateways.items():
-                found[name].append(measure(one.port, args.seconds, args.rate))
+                found[name].append(one.slice(args.seconds, args.rate))
 
         def ends(name: str) -> str:
             time.sleep(SLOW_S)
-            counts = gateways[name].settled()
+            counts = gateways[name].gateway.settled()
             kinds = [
                 f"{counts[end]:,} {end.removeprefix('dropped.').replace('_', ' ')}" for end in ENDINGS if counts[end]
             ]
