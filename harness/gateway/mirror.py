@@ -286,4 +286,5 @@ class GatewayMirror:
     def close(self) -> None:
         """Stop looking, and write what waits."""
         self._stop.set()
+        self._thread.join(_LOOK_S)
         self.writer.close()

@@ -3,6 +3,7 @@
 import fcntl
 import mmap
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -44,6 +45,8 @@ class CounterFile:
         self.path = folder / f"{name}.counts"
         self._file: int | None = None
         self._copy: int | None = None
+        self._keeping = threading.Lock()
+        self._closed = False
         try:
             self._file = _begin(self.path)
             self._map = mmap.mmap(self._file, _SIZE)
@@ -59,6 +62,12 @@ class CounterFile:
         Raises:
             OSError: the disk still refuses it.
         """
+        with self._keeping:
+            # A thread that looks now and then may come late: it must not begin a closed file anew.
+            if not self._closed:
+                self._keep()
+
+    def _keep(self) -> None:
         if self._copy is None and self._file is not None and os.fstat(self._file).st_nlink:
             return
         if self._copy is None or not os.fstat(self._copy).st_nlink:
@@ -70,9 +79,11 @@ class CounterFile:
 
     def close(self) -> None:
         """Let go of the file; the counts stay."""
-        if self._copy is not None:
-            with suppress(OSError):
-                self.keep()
+        with self._keeping:
+            self._closed = True
+            if self._copy is not None:
+                with suppress(OSError):
+                    self._keep()
         self.values.release()
         self._map.close()
         for descriptor in (self._file, self._copy):

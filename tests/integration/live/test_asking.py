@@ -48,7 +48,7 @@ async def test_a_candidate_that_hangs_holds_up_nobody(tmp_path, store, worker_on
         spool(tmp_path, [captured(i) for i in range(20, 30)], number=1)
         await until(lambda: state_of(worker, "old").outcomes["completed"] == {"": 30})
         assert worker.snapshot().exchanges == 30
-        assert state_of(worker, "new").in_flight == 2
+        await until(lambda: state_of(worker, "new").in_flight == 2)
         assert state_of(worker, "new").outcomes["completed"] == {}
         running.cancel()
 

@@ -138,14 +138,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _whole(self, status: int, body: bytes) -> None:
-        body = gzip.compress(body) if self.provider.coding else body
+        body = gzip.compress(body, mtime=0) if self.provider.coding else body
         self.provider.sent.append(body)
         self._head(status, "application/json", content_length=str(len(body)), retry_after_ms="1")
         self.wfile.write(body)
 
     def _stream(self, events: list[bytes]) -> None:
         self._head(200, "text/event-stream", transfer_encoding="chunked")
-        pieces = [gzip.compress(b"".join(events))] if self.provider.coding else events
+        pieces = [gzip.compress(b"".join(events), mtime=0)] if self.provider.coding else events
         self.provider.sent.append(b"".join(pieces))
         for number, piece in enumerate(pieces):
             if number == self.provider.cut_after:

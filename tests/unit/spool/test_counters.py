@@ -189,3 +189,11 @@ def test_the_folders_are_for_their_owner_alone(tmp_path):
     with_counts.close()
     for folder in (tmp_path / "spool", tmp_path / "spool" / "counters"):
         assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_is_closed_is_not_begun_anew_by_who_comes_late(tmp_path):
+    counted = CounterFile(tmp_path, "g1")
+    counted.values[INDEX["requests"]] += 5
+    counted.close()
+    counted.keep()
+    assert counters.totals(tmp_path)["requests"] == 5
