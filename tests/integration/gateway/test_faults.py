@@ -48,6 +48,10 @@ def healthy(upstream, tmp_path_factory):
         yield running
 
 
+_NO_WAIT_S = 0.1
+"""Above what a busy machine adds to the median of some requests, below the waits that are provoked here."""
+
+
 def ask_both(broken: Gateway, healthy: Gateway, turns: int = 60) -> None:
     """The same requests to both, in turn: equal answers, and times that only differ by noise."""
     times: dict[int, list[float]] = {broken.port: [], healthy.port: []}
@@ -63,8 +67,8 @@ def ask_both(broken: Gateway, healthy: Gateway, turns: int = 60) -> None:
                     answers.append((head.status, head.end_to_end, found))
                 assert answers[0] == answers[1]
     medians = {port: statistics.median(found) for port, found in times.items()}
-    # Generous, because the machine has other things to do; the benchmark measures it.
-    assert medians[broken.port] < 2 * medians[healthy.port] + 0.002
+    # Nobody waits for the shadow side. What it adds is for the benchmark to measure: this machine has more to do.
+    assert medians[broken.port] < medians[healthy.port] + _NO_WAIT_S
 
 
 def grown(served: Gateway, during: Callable[[], None]) -> dict[str, int]:
