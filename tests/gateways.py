@@ -29,7 +29,7 @@ HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding"}
 ENDINGS = ("spooled", *(f"dropped.{reason}" for reason in counters.MirrorDrop))
 
 
-def until(condition: Callable[[], Any], deadline_s: float = 15.0, what: str = "") -> Any:
+def until(condition: Callable[[], Any], deadline_s: float = 60.0, what: str = "") -> Any:
     """The first truthy value of a condition; an assertion error when there is none in time."""
     end = time.monotonic() + deadline_s
     while not (found := condition()):

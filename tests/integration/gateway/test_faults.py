@@ -134,7 +134,7 @@ def test_the_disk_is_full_and_has_room_again(healthy, upstream, tmp_path):
 
 
 def test_a_process_that_starts_on_a_full_disk_serves_and_counts_as_soon_as_it_can(healthy, upstream, tmp_path):
-    with small_disk(tmp_path / "spool", 64):
+    with small_disk(tmp_path / "spool", 256):
         filler = tmp_path / "spool" / "filler"
         fill(filler)
         with gateway(tmp_path, upstream.port) as served:
