@@ -25,6 +25,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:.*ReadOnly. qualifier:UserWarning")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: the workers must collect equal names, and packed bytes may hold the time."""
+    return argname if isinstance(val, bytes | bytearray) else None
+
+
 class NetworkBlocked(BaseException):
     """A test tried to leave this machine; not an Exception, so that no retry or fallback can hide it."""
 
