@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config import Live, Mirror, load_live
+from harness.config import FollowedFile, Live, Mirror
 from harness.domain.mirror import NotEligible
 from harness.errors import ConfigurationError
 from harness.spool import control
@@ -33,8 +33,7 @@ class LiveFile:
     """
 
     def __init__(self, source: Path | Live) -> None:
-        self._path = source if isinstance(source, Path) else None
-        self._stamp: tuple[int, int, int] | None = None
+        self._file = FollowedFile(source) if isinstance(source, Path) else None
         self.live: Live | None = source if isinstance(source, Live) else None
         """As first read: the spool stays where it is until the application starts again."""
         self._mirror: Mirror | None = self.live.mirror if self.live else None
@@ -43,8 +42,8 @@ class LiveFile:
 
     def look(self) -> Rules | None:
         """The rules as they are now; ``None`` as long as there has been no valid file."""
-        if self._path is not None:
-            self._read(self._path)
+        if self._file is not None:
+            self._read(self._file)
         live, mirror = self.live, self._mirror
         if live is None or mirror is None:
             return None
@@ -55,24 +54,13 @@ class LiveFile:
         closed = sampler.closed(time.time()) if on else NotEligible.KILL_SWITCH
         return Rules(mirror=mirror, sampler=sampler, headers=headers, closed=closed)
 
-    def _read(self, path: Path) -> None:
-        stamp = _stamp(path)
-        if stamp == self._stamp and (stamp is not None or self.live is not None):
-            return
-        first, self._stamp = self._stamp is None, stamp
+    def _read(self, file: FollowedFile) -> None:
         try:
-            live = load_live(path)
+            live = file.changed()
         except ConfigurationError as error:
-            if stamp is not None or first:
-                _log.error("shadow capture: %s; %s", error, "the file before it stays in force" if self.live else "off")
+            _log.error("shadow capture: %s; %s", error, "the file before it stays in force" if self.live else "off")
+            return
+        if live is None:
             return
         self.live = self.live or live
         self._mirror, self._salt, self._made = live.mirror, live.salt, None
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

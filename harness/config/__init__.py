@@ -4,6 +4,7 @@ from harness.config.arms import Candidate, Model, PriceSection, Replica, spec_fi
 from harness.config.base import digest
 from harness.config.decision import PROFILES, CriterionSection, DecisionSection
 from harness.config.experiment import Experiment, ReportSection, Settings, load_experiment, parse_experiment
+from harness.config.following import FollowedFile
 from harness.config.live import Live, Mirror, is_live, load_live, parse_live
 from harness.config.traffic import Mapping_, Redaction, Sampling, Traffic
 from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection, Replay
@@ -16,6 +17,7 @@ __all__ = [
     "CriterionSection",
     "DecisionSection",
     "Experiment",
+    "FollowedFile",
     "JudgeSection",
     "Live",
     "Mapping_",

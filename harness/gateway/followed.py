@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from harness.config import Live, load_live
+from harness.config import FollowedFile, Live
 from harness.errors import ConfigurationError
 
 _log = logging.getLogger("harness.gateway")
@@ -14,35 +14,23 @@ class Followed:
 
     def __init__(self, live: Live, path: Path | None) -> None:
         self.live = live
-        self.problem: str | None = None
+        self._file = FollowedFile(path) if path is not None else None
+
+    @property
+    def problem(self) -> str | None:
         """Why the file as it is now is not in force."""
-        self._path = path
-        # Nobody knows how the file was when `live` was read: the first look takes in what it says now.
-        self._stamp: tuple[int, int, int] | None = None
+        return self._file.problem if self._file is not None else None
 
     def look(self) -> bool:
         """Take in what has changed; whether another configuration is in force now."""
-        if self._path is None:
+        if self._file is None:
             return False
-        stamp = _stamp(self._path)
-        if stamp == self._stamp and (stamp is not None or self.problem is not None):
-            return False
-        self._stamp = stamp
         try:
-            live = load_live(self._path)
+            live = self._file.changed()
         except ConfigurationError as error:
-            self.problem = str(error)
             _log.error("the changed configuration is not taken in: %s", error)
             return False
-        self.problem = None
-        changed = live != self.live
+        if live is None or live == self.live:
+            return False
         self.live = live
-        return changed
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+        return True
