@@ -45,9 +45,10 @@ def read_spend(record: JsonObject, context: Context) -> Iterator[Outcome]:
 
 
 def read_standard(record: JsonObject, context: Context) -> Iterator[Outcome]:
-    """One call per payload; its own response time wins over the difference of its times."""
+    """One call per payload; its own response time wins over the difference of its times, except for a stream's."""
     times = _times(record, context)
-    latency = values.duration(record.get("response_time"), 1000.0)
+    # LiteLLM's `get_response_time` ends at a stream's first token.
+    latency = None if values.flag(record.get("stream")) else values.duration(record.get("response_time"), 1000.0)
     error = values.as_object(record.get("error_information"))
     if not values.is_stored(error.get("error_message")):
         error = dict(error) | {"error_message": record.get("error_str")}

@@ -105,6 +105,18 @@ def test_logging_payloads_measure_seconds_and_hold_raw_streams(sample, by_id):
     assert (two.usage, two.cost_usd) == (Usage(), None)
 
 
+def test_the_response_time_of_a_stream_is_its_first_token(records_of):
+    payload = {
+        "id": "s", "call_type": "acompletion", "response_cost": 0.1, "model": "m", "status": "success",
+        "startTime": 1711652788.0, "completionStartTime": 1711652788.5, "endTime": 1711652791.0, "response_time": 0.5,
+        "stream": True, "model_parameters": {}, "messages": [{"role": "user", "content": "Hello"}], "response": "Hi",
+    }  # fmt: skip
+    (record,) = records_of(payload)
+    assert (record.exchange.production.latency_ms, record.exchange.production.ttft_ms) == (3000.0, 500.0)
+    (record,) = records_of(payload | {"stream": False})
+    assert record.exchange.production.latency_ms == 500.0
+
+
 @pytest.mark.parametrize(
     ("content", "switch"),
     [
