@@ -40,7 +40,7 @@ demo: $(RUNTIME)  ## Compare two local models on the sample export and write a r
 	@$(OFFLINE) $(BIN)/harness demo
 
 test: $(DEV)  ## Run all tests
-	@tools/install_chromium.sh
+	@tools/install_debian.sh "The tests" chromium nginx
 	@$(OFFLINE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 check: $(DEV)  ## Formatting, lint, types and import layers
@@ -67,7 +67,7 @@ bench-early-stop: $(DEV)  ## Say how early a run on recorded verdicts may stop: 
 	@$(OFFLINE) $(BIN)/python tests/benchmarks/early_stopping.py $(DATA) $(BENCH_ARGS)
 
 bench-gateway: $(RUNTIME) $(PROXY)  ## Compare the gateway with nginx and LiteLLM's proxy (about a quarter of an hour)
-	@tools/install_gateway_bench.sh
+	@tools/install_debian.sh "The benchmarks of the gateway" nginx wrk
 	@$(OFFLINE) $(BIN)/python -m tests.benchmarks.bench_gateway $(BENCH_ARGS)
 
 bench-soak: $(RUNTIME)  ## Look for leaks in the gateway for two minutes, or BENCH_ARGS="--minutes 60"
