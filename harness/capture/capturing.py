@@ -11,11 +11,12 @@ from uuid import uuid4
 
 from harness.capture.attempt import Attempt, Ending
 from harness.capture.recorder import Recorder
-from harness.capture.rules import LiveFile, Rules
+from harness.capture.rules import LiveFile
 from harness.config import Live
-from harness.domain.mirror import NotEligible
+from harness.domain.mirror import MirrorDrop, NotEligible
 from harness.spool import headers as allowed
 from harness.spool.headers import RawHeaders
+from harness.spool.rules import Rules
 from harness.spool.sampling import Sampled, fields_of, surface_of
 
 LIVE_ENV = "HARNESS_LIVE"
@@ -70,6 +71,8 @@ class Capture:
             attempt.last = time.perf_counter()
         attempt.error = error
         attempt.ending = ending
+        if self.rules is not None and self.rules.closed is not None:
+            attempt.strip(MirrorDrop.SWITCHED_OFF)
         if self._recorder is not None and not self.is_closed:
             self._recorder.ended(attempt)
 

@@ -10,9 +10,9 @@ from litellm.integrations.custom_logger import CustomLogger
 from harness.capture import capturing
 from harness.capture.attempt import Attempt, Ending
 from harness.capture.litellm_body import Told, told
-from harness.capture.rules import Rules
 from harness.domain.mirror import NotEligible
 from harness.spool import headers as allowed
+from harness.spool.rules import Rules
 from harness.spool.sampling import Sampled, fields_of, surface_of
 
 _NAME = "litellm"

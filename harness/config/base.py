@@ -18,7 +18,8 @@ def as_list(value: Any) -> Any:
 class Section(BaseModel):
     """A part of the experiment; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # JSON has no infinity, and the serving processes get their configuration as JSON.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def digest(value: Any) -> str:

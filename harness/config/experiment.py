@@ -113,7 +113,7 @@ def load_experiment(path: Path) -> Experiment:
         raise ConfigurationError(f"{path}: cannot be read ({error})") from error
     try:
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that cannot be, such as 2026-02-30, is no YAMLError
         raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigurationError(f"{path}: expected a mapping with `name`, `traffic` and `candidates`")
@@ -175,6 +175,8 @@ def _answering(item: Any, base: Path) -> Any:
             section["system_prompt"] = file.read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigurationError(f"system_prompt: {file} cannot be read ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"system_prompt: {file} is not UTF-8 ({error})") from error
     return section
 
 

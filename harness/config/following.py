@@ -1,9 +1,13 @@
 """A configuration file that may change while a process runs."""
 
+import time
 from pathlib import Path
 
 from harness.config.live import Live, load_live
 from harness.errors import ConfigurationError
+
+_AGAIN_S = 5.0
+"""A file that cannot be taken in may name another, such as a prompt, that was not there yet."""
 
 
 class FollowedFile:
@@ -16,20 +20,25 @@ class FollowedFile:
         # Nobody knows how the file was when it was last read: the first look takes in what it says now.
         self._stamp: tuple[int, int, int] | None = None
         self._looked = False
+        self._again_at = 0.0
 
     def changed(self) -> Live | None:
         """The configuration when the file is another one than at the last look and can be taken in.
 
         Raises:
-            ConfigurationError: it is another one and cannot be taken in; raised once for each change.
+            ConfigurationError: it cannot be taken in; raised once for each problem.
         """
         stamp = _stamp(self.path)
-        if self._looked and stamp == self._stamp:
+        again = self.problem is not None and time.monotonic() >= self._again_at
+        if self._looked and stamp == self._stamp and not again:
             return None
         self._looked, self._stamp = True, stamp
         try:
             live = load_live(self.path)
         except ConfigurationError as error:
+            self._again_at = time.monotonic() + _AGAIN_S
+            if self.problem == str(error):
+                return None
             self.problem = str(error)
             raise
         self.problem = None

@@ -19,10 +19,11 @@ from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection
 from harness.errors import ConfigurationError
 
 Rate = Annotated[float, Field(ge=0, le=1)]
-_CREDENTIALS = frozenset({
+CREDENTIAL_HEADERS = frozenset({
     "authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-goog-api-key",
     "openai-organization", "openai-project",
 })  # fmt: skip
+"""Never stored, and so never named in a configuration."""
 
 
 class GatewaySection(Section):
@@ -51,6 +52,7 @@ class GatewaySection(Section):
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"{value!r} is not an http or https address")
+        _ = parts.port  # raises when it is none
         if parts.query or parts.fragment or parts.username:
             raise ValueError("an address without query, fragment and credentials is wanted")
         return value.rstrip("/")
@@ -65,6 +67,10 @@ class AdminSection(Section):
     """Environment variable with the token that changes need; without it nothing can be changed over HTTP."""
 
 
+def _fits(value: str | None, pattern: str) -> bool:
+    return value is not None and fnmatchcase(value, pattern)
+
+
 class MirrorRule(Section):
     """Which requests are mirrored at which rate; the first rule that fits a request decides."""
 
@@ -77,13 +83,20 @@ class MirrorRule(Section):
     rate: Rate
     """0 denies."""
 
+    @field_validator("headers")
+    @classmethod
+    def _no_credentials(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            _harmless(name)
+        return value
+
     def fits(self, path: str, headers: Mapping[str, str], fields: Mapping[str, str] = {}) -> bool:
         """Whether the rule is about this request; header names in lower case."""
         if self.paths and not any(fnmatchcase(path, pattern) for pattern in self.paths):
             return False
-        if not all(fnmatchcase(headers.get(name.lower(), "\0"), pattern) for name, pattern in self.headers.items()):
+        if not all(_fits(headers.get(name.lower()), pattern) for name, pattern in self.headers.items()):
             return False
-        return all(fnmatchcase(fields.get(name, "\0"), pattern) for name, pattern in self.fields.items())
+        return all(_fits(fields.get(name), pattern) for name, pattern in self.fields.items())
 
 
 class Mirror(Section):
@@ -274,7 +287,7 @@ def load_live(path: Path) -> Live:
         raise ConfigurationError(f"{path}: no such file; `harness init --live {path}` writes a commented one") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that cannot be, such as 2026-02-30, is no YAMLError
         raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigurationError(f"{path}: expected a mapping with `name`, `gateway`, `mirror` and `candidates`")
@@ -309,6 +322,6 @@ def parse_live(raw: Mapping[str, Any], *, base: Path = Path(), origin: str = "li
 
 
 def _harmless(name: str) -> str:
-    if name.lower() in _CREDENTIALS:
+    if name.lower() in CREDENTIAL_HEADERS:
         raise ValueError(f"{name} holds credentials, which are never stored; name another header")
     return name.lower()

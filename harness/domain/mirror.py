@@ -38,6 +38,8 @@ class MirrorDrop(StrEnum):
     """The gateway had to end before production had answered."""
     UNFLUSHED = "unflushed"
     """The gateway was killed between sampling it and writing it."""
+    SWITCHED_OFF = "switched_off"
+    """Mirroring was switched off, or its time ended, while production answered."""
 
 
 class SkipReason(StrEnum):
@@ -67,11 +69,6 @@ class SkipReason(StrEnum):
     def is_overload(self) -> bool:
         """Whether the request was dropped because somebody was overloaded; else it was skipped by a policy."""
         return self in _OVERLOAD
-
-    @property
-    def counts_against_candidate(self) -> bool:
-        """Never: a request that was not asked says nothing about who was not asked it."""
-        return False
 
 
 _OVERLOAD = frozenset({SkipReason.BREAKER_OPEN, SkipReason.QUOTA_GUARD, SkipReason.QUEUE_TIMEOUT})

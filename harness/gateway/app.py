@@ -161,9 +161,9 @@ class _Passage:
         query = scope["query_string"]
         target = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
         if isinstance(body, bytes):
-            self._watch = _Watch(self._receive)
+            self._watch = self._watching()
         else:
-            body = self._then_watch(body)
+            body = self._then_watch(body, asyncio.current_task())
         sent = perf_counter()
         self._added = sent - self._begin
         connection: Connection | None = None
@@ -171,7 +171,7 @@ class _Passage:
             connection = await upstream.ask(scope["method"], target, scope["headers"], body, length=length)
             if self._watch is None:
                 # Production answered before it had the whole request, of which nobody else has a copy.
-                self._watch = _Watch(self._receive)
+                self._watch = self._watching()
                 if self._tap is not None:
                     self._tap.drop(MirrorDrop.PRODUCTION_FAILED)
             await self._pass_on(connection, sent)
@@ -187,11 +187,19 @@ class _Passage:
             if connection is not None:
                 upstream.release(connection)
 
-    async def _then_watch(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """A client's messages have one reader at a time: first whoever takes its request, then the watch."""
+    def _watching(self) -> "_Watch":
+        return _Watch(self._receive, asyncio.current_task())
+
+    async def _then_watch(
+        self, body: AsyncIterator[bytes], answering: "asyncio.Task[Any] | None"
+    ) -> AsyncIterator[bytes]:
+        """A client's messages have one reader at a time: first whoever takes its request, then the watch.
+
+        It is read in a task that only sends; the one that answers is the one to cancel.
+        """
         async for piece in body:
             yield piece
-        self._watch = _Watch(self._receive)
+        self._watch = _Watch(self._receive, answering)
 
     async def _pass_on(self, connection: Connection, sent: float) -> None:
         send, tap = self._send, self._tap
@@ -233,9 +241,14 @@ class _Passage:
                 tap.response(piece)
 
     async def _failed(self, failure: UpstreamFailed, connection: Connection | None, sent: float) -> None:
-        timed_out = failure.kind == "timeout"
-        self._counts[_TIMEOUT if timed_out else _UNREACHABLE] += 1
-        _log.warning("production failed (%s): %s", failure.kind, failure)
+        timed_out, closing = failure.kind == "timeout", failure.kind == "closing"
+        if closing:
+            # Ours, not production's.
+            if self._tap is not None:
+                self._tap.drop(MirrorDrop.CLOSING)
+        else:
+            self._counts[_TIMEOUT if timed_out else _UNREACHABLE] += 1
+            _log.warning("production failed (%s): %s", failure.kind, failure)
         if connection is not None:
             # The client has a part of the answer: only a broken connection tells it that the rest is missing.
             if self._tap is not None:
@@ -272,10 +285,10 @@ class _Watch:
 
     __slots__ = ("_answering", "_receive", "_task", "_timer", "gone")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, answering: "asyncio.Task[Any] | None") -> None:
         loop = asyncio.get_running_loop()
         self.gone = False
-        self._answering = asyncio.current_task()
+        self._answering = answering
         self._receive = receive
         self._task: asyncio.Task[None] | None = None
         self._timer = loop.call_later(_WATCH_S, self._start)

@@ -21,7 +21,8 @@ _PAUSE_BYTES = 1 << 18
 class UpstreamFailed(Exception):  # noqa: N818  reads as what happened
     """Production could not be asked, or its answer broke off.
 
-    ``kind`` is ``connect``, ``timeout``, ``cut`` or ``protocol``; ``unsent`` says that it cannot have seen the request.
+    ``kind`` is ``connect``, ``timeout``, ``cut``, ``protocol``, or ``closing`` when we ended it; ``unsent`` says that
+    it cannot have seen the request.
     """
 
     def __init__(self, kind: str, message: str, *, unsent: bool = False) -> None:
@@ -174,7 +175,7 @@ class Connection(asyncio.Protocol):
     @property
     def waits_for_us(self) -> bool:
         """Whether it is not production's turn: a slow client has to take what has come, or to send more."""
-        return self._paused or (self.is_owing and self._writable is None)
+        return self._paused or (self.is_owing and not self._started and self._writable is None)
 
     def abort(self, error: UpstreamFailed | None = None) -> None:
         """End the connection, and whoever waits for it."""

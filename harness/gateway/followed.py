@@ -10,7 +10,7 @@ _log = logging.getLogger("harness.gateway")
 
 
 class Followed:
-    """The configuration in force, and what is wrong with the one on disk."""
+    """The configuration in force, and what is wrong with the one on disk; of a changed one, `mirror` is taken in."""
 
     def __init__(self, live: Live, path: Path | None) -> None:
         self.live = live
@@ -30,7 +30,11 @@ class Followed:
         except ConfigurationError as error:
             _log.error("the changed configuration is not taken in: %s", error)
             return False
-        if live is None or live == self.live:
+        if live is None:
             return False
-        self.live = live
-        return True
+        followed = self.live.model_copy(update={"mirror": live.mirror})
+        if followed != live:
+            _log.warning("what changed outside `mirror` is taken in at the next start")
+        changed = followed != self.live
+        self.live = followed
+        return changed

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import orjson
 
-from harness.config import Live, Mirror
+from harness.config import Live
 from harness.domain.mirror import MirrorDrop, NotEligible
 from harness.gateway.followed import Followed
-from harness.spool import control, headers, record
+from harness.spool import headers, record
 from harness.spool.counters import INDEX, CounterFile
-from harness.spool.headers import RequestHeaders
-from harness.spool.sampling import Sampled, Sampler, fields_of, surface_of
+from harness.spool.rules import Rules
+from harness.spool.sampling import Sampled, fields_of, surface_of
 from harness.spool.writer import SpoolWriter
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -38,13 +38,14 @@ class Tap:
     """
 
     __slots__ = (
-        "_at_ns", "_decided_by", "_done", "_given_up", "_held", "_id", "_method", "_mirror", "_path", "_request",
-        "_request_headers", "_request_size", "_response", "_response_size", "_sampled",
+        "_at_ns", "_decided_by", "_done", "_given_up", "_held", "_id", "_is_decided", "_method", "_mirror", "_path",
+        "_request", "_request_size", "_response", "_response_size", "_rules", "_sampled",
     )  # fmt: skip
 
     def __init__(
         self,
         mirror: "GatewayMirror",
+        rules: Rules,
         sampled: Sampled | None,
         id_: str,
         method: str,
@@ -52,13 +53,15 @@ class Tap:
         decided_by: Mapping[str, str],
     ) -> None:
         self._mirror = mirror
+        self._rules = rules
+        """In force when the request came; what is changed meanwhile is not for this one."""
         self._sampled = sampled
+        self._is_decided = sampled is not None
         self._decided_by = decided_by
         self._id = id_
         self._at_ns = time.time_ns()
         self._method = method
         self._path = path
-        self._request_headers: RawHeaders = []
         self._request: list[bytes] = []
         self._request_size = 0
         self._response: list[bytes] = []
@@ -71,7 +74,7 @@ class Tap:
         """Keep a piece of the request's body."""
         self._request_size += len(piece)
         if self._given_up is None:
-            if self._request_size > self._mirror.settings.max_request_bytes:
+            if self._request_size > self._rules.mirror.max_request_bytes:
                 self._give_up(MirrorDrop.REQUEST_TOO_LARGE)
             else:
                 self._keep(self._request, piece)
@@ -80,7 +83,8 @@ class Tap:
         """Keep a piece of the answer's body."""
         self._response_size += len(piece)
         if self._given_up is None:
-            if self._response_size > self._mirror.settings.max_response_bytes:
+            if self._response_size > self._rules.mirror.max_response_bytes:
+                self._is_sampled()  # while the body is there to decide by
                 self._give_up(MirrorDrop.RESPONSE_TOO_LARGE)
             else:
                 self._keep(self._response, piece)
@@ -96,11 +100,11 @@ class Tap:
 
     def _is_sampled(self) -> bool:
         """Whether the request belongs to the sample; decides and counts it when that has not been done yet."""
-        if self._sampled is None:
-            mirror = self._mirror
-            sampler = mirror.sampler
+        if not self._is_decided:
+            self._is_decided = True
+            sampler = self._rules.sampler
             fields = fields_of(b"".join(self._request), sampler.body_fields)
-            self._sampled = mirror.decided(sampler.decide(self._path, self._decided_by, self._id, fields))
+            self._sampled = self._mirror.decided(sampler.decide(self._path, self._decided_by, self._id, fields))
         return self._sampled is not None
 
     def _keep(self, pieces: list[bytes], piece: bytes) -> None:
@@ -108,6 +112,8 @@ class Tap:
         self._held += size
         mirror.held_bytes += size
         if mirror.held_bytes > mirror.held_limit:
+            if pieces is self._response:
+                self._is_sampled()  # while the body is there to decide by
             self._give_up(MirrorDrop.QUEUE_FULL)
         else:
             pieces.append(piece)
@@ -135,7 +141,10 @@ class Tap:
         if self._given_up is not None:
             self.drop(self._given_up)
             return
-        if not self._mirror.settings.production_failures and not 200 <= status < 300:
+        if self._mirror.rules.closed is not None:
+            self.drop(MirrorDrop.SWITCHED_OFF)
+            return
+        if not self._rules.mirror.production_failures and not 200 <= status < 300:
             self.drop(MirrorDrop.PRODUCTION_FAILED)
             return
         self._done = True
@@ -173,10 +182,10 @@ class Tap:
             "latency_ms": None if latency_s is None else latency_s * 1000,
             "ttft_ms": None if ttft_s is None else ttft_s * 1000,
             "error": error,
-            "request_headers": self._mirror.headers.to_keep(request_headers),
+            "request_headers": self._rules.headers.to_keep(request_headers),
             "response_headers": headers.of_response(response_headers),
             "rate": sampled.rate,
-            "salt_id": self._mirror.sampler.salt_id,
+            "salt_id": self._rules.sampler.salt_id,
             "session": sampled.session,
             "user": sampled.user,
         }
@@ -195,18 +204,14 @@ class GatewayMirror:
         self.held_bytes = 0
         """What the taps hold of requests that are being answered; like what waits for the disk, it has a limit."""
         self.held_limit = live.spool.queue_bytes
-        self.settings: Mirror = live.mirror
-        self.sampler = Sampler(live.mirror, live.salt)
-        self.headers = RequestHeaders(live.mirror)
+        self.rules = Rules.of(live)
         self._counters = counters
         self._followed = Followed(live, path)
         self._folder = Path(live.spool.folder)
         self._name = name
         self._number = 0
         self._surfaces: dict[bytes, str | None] = {}
-        self.closed: NotEligible | None = None
-        """Why nothing is mirrored at the moment."""
-        self.look()
+        self._look()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="mirror-control", daemon=True)
         self._thread.start()
@@ -224,22 +229,23 @@ class GatewayMirror:
         if path is None and (method != "POST" or (path := self._supported(raw_path)) is None):
             self.counts[_NOT_ELIGIBLE[NotEligible.UNSUPPORTED_SURFACE]] += 1
             return None
-        if self.closed is not None:
-            self.counts[_NOT_ELIGIBLE[self.closed]] += 1
+        rules = self.rules
+        if rules.closed is not None:
+            self.counts[_NOT_ELIGIBLE[rules.closed]] += 1
             return None
-        decided_by = self.headers.to_decide(request_headers)
+        decided_by = rules.headers.to_decide(request_headers)
         if headers.INTERNAL in decided_by:
             self.counts[_NOT_ELIGIBLE[NotEligible.INTERNAL_REQUEST]] += 1
             return None
         self._number += 1
         id_ = f"{self._name}-{self._number:x}"
-        sampler = self.sampler
+        sampler = rules.sampler
         sampled = None
         if not sampler.body_fields:
             sampled = self.decided(sampler.decide(path, decided_by, id_))
             if sampled is None:
                 return None
-        return Tap(self, sampled, id_, method, path, decided_by)
+        return Tap(self, rules, sampled, id_, method, path, decided_by)
 
     def decided(self, found: Sampled | NotEligible | None) -> Sampled | None:
         """Count a decision."""
@@ -258,27 +264,22 @@ class GatewayMirror:
 
     def look(self) -> None:
         """Take in what has changed: the configuration's file, the switch, the time."""
-        before = self._followed.live
+        rules = self.rules
         if self._followed.look():
-            self._take_in(before, self._followed.live)
-        closed = self.sampler.closed(time.time())
-        self.closed = closed if control.is_mirroring(self._folder) else NotEligible.KILL_SWITCH
+            rules = Rules.of(self._followed.live)
+            _log.info("sampling by the changed configuration: rate %g", rules.mirror.rate)
+        self.rules = rules.now(self._folder)
 
-    def _take_in(self, before: Live, live: Live) -> None:
-        # Headers first: a request between the two lines is sampled by the old rules, with all they look at at hand.
-        self.headers = RequestHeaders(live.mirror)
-        self.sampler = Sampler(live.mirror, live.salt)
-        self.settings = live.mirror
-        if (live.gateway, live.spool, live.admin) != (before.gateway, before.spool, before.admin):
-            _log.warning("what changed in `gateway`, `spool` or `admin` is taken in at the next start")
-        _log.info("sampling by the changed configuration: rate %g", live.mirror.rate)
+    def _look(self) -> None:
+        """As :meth:`look`, whatever is on disk."""
+        try:
+            self.look()
+        except Exception:  # noqa: BLE001  what was in force stays in force
+            _log.exception("the configuration could not be looked at")
 
     def _watch(self) -> None:
         while not self._stop.wait(_LOOK_S):
-            try:
-                self.look()
-            except Exception:  # noqa: BLE001  the thread must outlive whatever is on disk
-                _log.exception("the configuration could not be looked at")
+            self._look()
             # While the disk refuses it the counts are in memory, and this thread tries again.
             with suppress(OSError):
                 self._counters.keep()

@@ -137,7 +137,10 @@ class Supervisor:
     async def _follow(self) -> None:
         """Know what the serving processes sample by, for whoever asks on the admin port."""
         while not self._stopping.is_set():
-            self._followed.look()
+            try:
+                self._followed.look()
+            except Exception:  # noqa: BLE001  whatever is on disk must not end the gateway
+                _log.exception("the configuration could not be looked at")
             with suppress(TimeoutError):
                 async with asyncio.timeout(_FOLLOW_S):
                     await self._stopping.wait()
@@ -163,7 +166,8 @@ class Supervisor:
                 await asyncio.to_thread(self._expire)
                 if len(looks) > 1:
                     again = restarts[-1] - restarts[0]
-                    notifier.update(await asyncio.to_thread(watch.alerts, self._live, self._path, looks, again))
+                    problem = self._followed.problem
+                    notifier.update(await asyncio.to_thread(watch.alerts, self._live, problem, looks, again))
             except Exception:  # noqa: BLE001  whatever a broken disk raises: production is served all the same
                 _log.exception("the counts could not be looked at")
             with suppress(TimeoutError):

@@ -133,7 +133,7 @@ class Upstream:
         """Close everything."""
         self._sweeper.cancel()
         for connection in (*self._idle, *self._busy):
-            connection.abort(UpstreamFailed("cut", "the gateway is shutting down"))
+            connection.abort(UpstreamFailed("closing", "the gateway is shutting down"))
         self._idle.clear()
 
     async def _connection(self) -> Connection:

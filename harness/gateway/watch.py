@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config import Live, load_live
+from harness.config import Live
 from harness.domain.mirror import MirrorDrop, NotEligible
-from harness.errors import ConfigurationError
 from harness.gateway.state import oldest_age_s, spool_size
 from harness.ops.alerts import Alert, AlertKind
 from harness.spool import control, counters
@@ -24,7 +23,7 @@ _ADVICE: Mapping[str, str] = {
     NotEligible.ENDED: "`mirror.ends` has passed",
     "sampled_out": "none fell into the sample; see `mirror.rate`",
     MirrorDrop.SPOOL_FULL: "the spool is full: start the worker, or raise `spool.max_bytes`",
-    MirrorDrop.QUEUE_FULL: "the disk is too slow for this traffic",
+    MirrorDrop.QUEUE_FULL: "too much is in flight or waits for the disk; raise `spool.queue_bytes`",
     MirrorDrop.DISK_FAILED: "the disk refuses writes",
     MirrorDrop.PRODUCTION_FAILED: "production failed, and `mirror.production_failures` is false",
     MirrorDrop.PRODUCTION_CUT: "production's answers break off",
@@ -32,6 +31,7 @@ _ADVICE: Mapping[str, str] = {
     MirrorDrop.REQUEST_TOO_LARGE: "they are larger than `mirror.max_request_bytes`",
     MirrorDrop.RESPONSE_TOO_LARGE: "the answers are larger than `mirror.max_response_bytes`",
     MirrorDrop.CLOSING: "the gateway was stopped while they were being answered",
+    MirrorDrop.SWITCHED_OFF: "mirroring was switched off, or ended, while they were being answered",
     MirrorDrop.CAPTURE_FAILED: "the gateway could not record them; its log says why",
 }
 
@@ -56,9 +56,12 @@ def look(spool: Path) -> Look:
 def why_nothing(before: Look, now: Look) -> str | None:
     """Why no request between two looks was mirrored, by how often each reason occurred.
 
-    ``None`` when one was mirrored, or none came.
+    ``None`` when one was mirrored, may yet be, or none came.
     """
     if now.since(before, "requests") == 0 or now.since(before, "spooled") > 0:
+        return None
+    dropped = sum(now.since(before, f"dropped.{reason}") for reason in MirrorDrop)
+    if now.since(before, "sampled") > dropped:
         return None
     names = [
         *((f"not_eligible.{reason}", reason.value) for reason in NotEligible),
@@ -74,12 +77,15 @@ def why_nothing(before: Look, now: Look) -> str | None:
     return f"of {now.since(before, 'requests'):,} requests none was mirrored: " + ("; ".join(said) or "no reason known")
 
 
-def alerts(live: Live, path: Path, window: Sequence[Look], restarts: int) -> list[Alert]:
-    """The conditions that hold; ``window`` begins ``alerts.nothing_mirrored_s`` ago, or at the start, and ends now."""
+def alerts(live: Live, problem: str | None, window: Sequence[Look], restarts: int) -> list[Alert]:
+    """The conditions that hold.
+
+    ``problem`` is why a changed file is not in force; ``window`` begins ``alerts.nothing_mirrored_s`` ago, or at the
+    start, and ends now.
+    """
     settings, spool = live.alerts, Path(live.spool.folder)
     first, last, now = window[0], window[max(0, len(window) - 2)], window[-1]
     found: list[Alert] = []
-    problem = _problem(path)
     if problem is not None:
         found.append(Alert(kind=AlertKind.CONFIGURATION, text=f"the changed file is not taken in: {problem}"))
     requests, failed = now.since(last, "requests"), now.since(last, "upstream_unreachable")
@@ -107,11 +113,3 @@ def alerts(live: Live, path: Path, window: Sequence[Look], restarts: int) -> lis
         text = f"serving processes ended {restarts:,} times within a few minutes; the log says why"
         found.append(Alert(kind=AlertKind.PROCESS_RESTARTS, text=text))
     return found
-
-
-def _problem(path: Path) -> str | None:
-    try:
-        load_live(path)
-    except ConfigurationError as error:
-        return str(error)
-    return None

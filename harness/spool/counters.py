@@ -148,6 +148,8 @@ def fold_dead(folder: Path, written: Mapping[str, int]) -> None:
         if path.name not in state.files:
             one = _of_one(path)
             one["spooled"] = written[path.stem]
+            # Whatever it was answering has ended with it.
+            one["answered"] = one["started"]
             lost = one["sampled"] - one["spooled"] - sum(number for _, number in dropped(one))
             one[f"dropped.{MirrorDrop.UNFLUSHED}"] += max(0, lost)
             counts.update(one)

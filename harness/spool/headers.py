@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from harness.config import Mirror
+from harness.config.live import CREDENTIAL_HEADERS
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 """Names and values as they were on the wire; names in any case."""
@@ -11,10 +12,7 @@ INTERNAL = "x-shadow-harness-internal"
 """Set, to any value, on our own calls: they are never mirrored, wherever they come by."""
 SOURCE = "x-shadow-harness-source"
 """Kept with a record that no gateway made: which other source did."""
-CREDENTIALS = frozenset({
-    b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key", b"api-key", b"x-goog-api-key",
-    b"openai-organization", b"openai-project",
-})  # fmt: skip
+CREDENTIALS = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
 """Dropped here whatever a configuration that was checked when it was read says."""
 REQUEST = frozenset({b"content-type", b"content-encoding", b"x-request-id", b"x-stainless-retry-count"})
 """Of every request; a client that tries again says so in the last."""

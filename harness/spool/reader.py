@@ -1,6 +1,7 @@
 """Reads a spool while it is being written, remembers how far it got, and removes what was read."""
 
 import fcntl
+import logging
 import os
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ _POSITION = "position.json"
 LOCK = "reader.lock"
 """Held by whoever reads the spool."""
 _CHUNK = 4 << 20
+_log = logging.getLogger("harness.spool")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +73,8 @@ class SpoolReader:
             self._lock.close()
             raise _taken(folder) from None
         self.position = _load(folder / _POSITION)
+        self._refused: set[str] = set()
+        """Files that could not be opened, each told of once."""
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +85,7 @@ class SpoolReader:
         self._lock.close()
 
     def read(self, limit: int) -> Iterator[tuple[Place, record.Captured]]:
-        """Up to ``limit`` records that were not read before, oldest file first; ends when there are no more now."""
+        """Up to ``limit`` records that were not read before, one writer's files after the other, as far as they go."""
         left = limit
         for path in self._segments():
             for found in self._read_segment(path):
@@ -104,16 +108,18 @@ class SpoolReader:
     def expire(self, max_age_s: float) -> int:
         """Remove closed files that were last written to longer ago, and return how many unread records they held."""
         oldest = time.time() - max_age_s
-        expired = 0
+        expired, is_old = 0, False
         for path in self._segments():
             try:
                 if path.stat().st_mtime >= oldest or counters.is_held(path):
                     continue
-            except FileNotFoundError:
+            except OSError:
                 continue
+            is_old = True
             expired += sum(1 for _ in self._read_segment(path))
         if expired:
             add(self.position.counts, Counter({SkipReason.TOO_OLD.value: expired}))
+        if is_old:
             self.save()
         return expired
 
@@ -129,10 +135,16 @@ class SpoolReader:
         writer, mark = writer_of(path), mark_of(path)
         assert mark is not None  # noqa: S101  segments are listed by it
         # Asked before reading: a writer that ends in between leaves bytes that are read next time.
-        held = counters.is_held(path)
         try:
+            held = counters.is_held(path)
             file = path.open("rb")
         except FileNotFoundError:
+            return
+        except OSError as error:
+            # Another's files go on being read; this one is tried again.
+            if path.name not in self._refused:
+                self._refused.add(path.name)
+                _log.warning("%s cannot be read, and is left where it is: %s", path, error)
             return
         with file:
             offset = self.position.offsets.get(path.name, 0)
@@ -163,11 +175,11 @@ class SpoolReader:
                 yield place, found
 
     def _is_finished(self, path: Path) -> bool:
-        if counters.is_held(path):
-            return False
         try:
+            if counters.is_held(path):
+                return False
             return self.position.offsets.get(path.name, 0) >= path.stat().st_size
-        except FileNotFoundError:
+        except OSError:
             return False
 
     def _fold(self) -> None:
@@ -196,7 +208,7 @@ def waiting_bytes(folder: Path, position: Position) -> int:
 
 
 def _segments(folder: Path) -> list[Path]:
-    """Segments of all writers in the order they were begun."""
+    """Segments of all writers; those of one in the order they were begun."""
     entries = folder.iterdir() if folder.is_dir() else ()
     return sorted((entry for entry in entries if entry.suffix == SUFFIX and mark_of(entry)), key=lambda path: path.name)
 

@@ -193,7 +193,29 @@ def test_a_second_signal_hurries(tmp_path, number):
         with pytest.raises((Broken, ConnectionResetError)):
             client.chunk()
     records, counts = read_everything(served.spool)
-    assert counts["sampled"] == records + sum(count for _, count in counters.dropped(counts)) == 1
+    assert (records, counts["sampled"], dict(counters.dropped(counts))) == (0, 1, {"closing": 1})
+    assert counts["upstream_unreachable"] == 0
+
+
+def test_a_request_that_waits_when_the_gateway_is_hurried_is_no_failure_of_production(tmp_path):
+    asked = threading.Event()
+
+    async def never(request: Asked) -> None:
+        await request.body()
+        asked.set()
+        await request.gone()
+
+    with production() as upstream, gateway(tmp_path, upstream.port) as served:
+        upstream.handler = never
+        with Client(served.port) as client:
+            client.ask()
+            assert asked.wait(5)
+            served.process.send_signal(signal.SIGTERM)
+            until(lambda: not is_listening(served.port))
+            assert served.stop(signal.SIGTERM, 10) == 4
+    records, counts = read_everything(served.spool)
+    assert (records, counts["sampled"], dict(counters.dropped(counts))) == (0, 1, {"closing": 1})
+    assert counts["upstream_unreachable"] == 0
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.1, 0.4])

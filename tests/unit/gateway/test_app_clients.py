@@ -88,8 +88,15 @@ def test_a_broken_answer_is_a_reset_for_http_1_0(served, upstream):
             client.exactly(1)
 
 
-@pytest.mark.parametrize("moment", ["in the body", "before the answer", "at the first token"])
-def test_a_client_that_leaves_ends_productions_work_at_once(served, upstream, moment):
+@pytest.mark.parametrize(
+    ("moment", "chunked"),
+    [
+        ("in the body", True),
+        ("before the answer", False), ("before the answer", True),
+        ("at the first token", False), ("at the first token", True),
+    ],
+)  # fmt: skip
+def test_a_client_that_leaves_ends_productions_work_at_once(served, upstream, moment, chunked):
     seen, left = threading.Event(), []
 
     async def handler(asked: Asked) -> None:
@@ -106,6 +113,8 @@ def test_a_client_that_leaves_ends_productions_work_at_once(served, upstream, mo
     with Client(served.port) as client:
         if moment == "in the body":
             client.send(HEAD + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        elif chunked:
+            client.send(HEAD + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
         else:
             client.ask()
         assert seen.wait(5)

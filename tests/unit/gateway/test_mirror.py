@@ -144,7 +144,7 @@ def test_who_is_never_mirrored(mirroring, method, path, headers, reason):
 
 
 def test_a_fault_in_looking_at_a_request_reaches_nobody(mirroring, monkeypatch):
-    monkeypatch.setattr(mirroring.mirror.sampler, "decide", lambda *_: 1 / 0)
+    monkeypatch.setattr(mirroring.mirror.rules.sampler, "decide", lambda *_: 1 / 0)
     assert mirroring.mirror.open("POST", RAW, []) is None
 
 
@@ -166,7 +166,39 @@ def test_the_thread_that_looks_survives_what_is_on_disk(mirroring, monkeypatch):
     assert looked.wait(5)
     monkeypatch.undo()
     control.switch(mirroring.folder, mirror=False)
-    until(lambda: mirroring.mirror.closed is not None)
+    until(lambda: mirroring.mirror.rules.closed is not None)
+
+
+def test_what_is_answered_after_the_switch_is_not_written(mirroring):
+    tap = mirroring.mirror.open("POST", RAW, [])
+    tap.request(b"question")
+    control.switch(mirroring.folder, mirror=False)
+    until(lambda: mirroring.mirror.rules.closed is not None)
+    finish(tap)
+    assert (mirroring.count("dropped.switched_off"), mirroring.records()) == (1, [])
+
+
+def test_a_request_is_kept_by_the_rules_it_was_decided_by(mirroring):
+    tap = mirroring.mirror.open("POST", RAW, [])
+    before = mirroring.mirror.rules.sampler.salt_id
+    mirroring.path.write_text(mirroring.path.read_text().replace("rate: 1", "rate: 1\n  salt: another"))
+    until(lambda: mirroring.mirror.rules.sampler.salt_id != before)
+    finish(tap)
+    [record] = mirroring.records()
+    assert record.salt_id == before
+
+
+@pytest.mark.parametrize(("tier", "reason"), [("gold", "dropped.queue_full"), ("none", "sampled_out")])
+def test_what_is_given_up_is_decided_by_its_body(tmp_path, tier, reason):
+    rules = [{"fields": {"metadata.tier": "gold"}, "rate": 1}]
+    found = Mirroring(tmp_path, spool={"queue_bytes": 1_000}, mirror={"rate": 0, "rules": rules})
+    tap = found.mirror.open("POST", RAW, [])
+    tap.request(b'{"metadata": {"tier": "%s"}}' % tier.encode())
+    tap.response(b"x" * 2_000)
+    finish(tap)
+    assert found.count(reason) == 1
+    assert found.count("sampled") + found.count("sampled_out") == 1
+    assert found.records() == []
 
 
 def test_ids_differ_between_processes_that_begin_alike():
@@ -208,6 +240,45 @@ def test_a_process_that_begins_takes_in_what_was_changed_since(tmp_path):
     followed = Followed(before, path)
     assert followed.look()
     assert followed.live.mirror.rate == 0.25
+
+
+def test_only_the_mirror_is_followed(tmp_path, caplog):
+    path = write_live(tmp_path, 9)
+    before = load_live(path)
+    followed = Followed(before, path)
+    path.write_text(path.read_text().replace("name: exp", "name: another").replace("rate: 1", "rate: 0.5"))
+    assert followed.look()
+    assert (followed.live.salt, followed.live.mirror.rate, followed.live.gateway) == ("exp", 0.5, before.gateway)
+    assert "at the next start" in caplog.text
+
+
+def test_a_file_that_names_another_is_looked_at_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.config.following._AGAIN_S", 0.0)
+    path = write_live(tmp_path, 9)
+    followed = Followed(load_live(path), path)
+    path.write_text(path.read_text().replace("name: cheap", "name: cheap\n  system_prompt: '@late.txt'"))
+    assert not followed.look()
+    assert "late.txt" in followed.problem
+    (tmp_path / "late.txt").write_text("Be brief.")
+    followed.look()
+    assert followed.problem is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("rate: 1", "rate: 1\n  ends: 2026-09-31T00:00:00Z"),
+        ("rate: 1", "rate: 1\n  ends: 2026-13-01"),
+        ("name: exp", "name: exp\nspool: {max_age_s: .inf}"),
+        ("upstream: http://127.0.0.1:9", "upstream: http://127.0.0.1:99999"),
+    ],
+)
+def test_what_cannot_be_ends_nothing(tmp_path, old, new):
+    path = write_live(tmp_path, 9)
+    followed = Followed(load_live(path), path)
+    path.write_text(path.read_text().replace(old, new))
+    assert not followed.look()
+    assert str(path) in followed.problem
 
 
 def test_status_tells_what_is_in_force(tmp_path):

@@ -116,6 +116,12 @@ def test_the_first_rule_that_fits_decides():
     assert found.decide(CHAT, {}, "r") is None
 
 
+@pytest.mark.parametrize("pattern", ["*", "?", "[!a]*"])
+def test_what_is_absent_fits_no_pattern(pattern):
+    assert sampler(0, rules=[{"headers": {"x-consent": pattern}, "rate": 1}]).decide(CHAT, {}, "r") is None
+    assert sampler(0, rules=[{"fields": {"consent": pattern}, "rate": 1}]).decide(CHAT, {}, "r", {}) is None
+
+
 def test_session_and_user_are_kept_whatever_is_sampled_by():
     found = sampler(1).decide(CHAT, {"x-conversation-id": "c", "x-user-id": "u"}, "r")
     assert found == Sampled(rate=1, session="c", user="u")
