@@ -27,6 +27,17 @@ LiveRun = Annotated[
 _NICE = 10
 
 
+def _give_way() -> None:
+    """On a host it shares with the gateway, production goes first."""
+    with suppress(OSError):
+        os.nice(_NICE)
+    # Where Linux groups processes by session, priorities only count within one. A session that is ours alone is told
+    # as a whole; in a terminal it is the shell's.
+    if os.getsid(0) == os.getpid():
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(_NICE), encoding="ascii")
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("worker", help="Ask the candidates what the gateway captures, judge and decide; runs until stopped.")(
@@ -47,9 +58,7 @@ def worker(
     quiet: options.Quiet = False,
 ) -> int:
     """Work until Ctrl-C or SIGTERM; 0 when everything there was has been dealt with."""
-    # On a host it shares with the gateway, production goes first.
-    with suppress(OSError):
-        os.nice(_NICE)
+    _give_way()
     from harness.config import load_live
     from harness.ops import logs
     from harness.ops.server import bind, shown

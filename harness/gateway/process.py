@@ -21,6 +21,7 @@ from harness.config import Live
 from harness.gateway.acceptor import Acceptor
 from harness.gateway.app import Gateway
 from harness.gateway.mirror import GatewayMirror
+from harness.gateway.scheduling import prefer_short_slices
 from harness.gateway.upstream import Upstream
 from harness.ops import logs
 from harness.ops.guard import GuardedProtocol, Sweep
@@ -150,6 +151,8 @@ def main() -> int:
     options = parser.parse_args()
     logs.configure()
     _end_with_parent()
+    with contextlib.suppress(OSError, AttributeError):
+        prefer_short_slices()
     if os.getppid() != options.parent:
         return 0
     # Not from the file: whatever somebody has made of it since must not keep this process from serving.
