@@ -1,7 +1,11 @@
 """One HTTP attempt of a client while it is on its way, and how it ended."""
 
 import hashlib
+import math
 import time
+from collections.abc import Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from time import perf_counter
 
@@ -10,7 +14,8 @@ from harness.config import Mirror
 from harness.domain.mirror import MirrorDrop, NotEligible
 from harness.spool.sampling import Sampled
 
-_LONGEST_HOLD_S = 75.0
+_LONGEST_HOLD_S = 130.0
+"""Above what the official clients wait for when they are told to: 120 s."""
 _TRIED_AGAIN = frozenset({408, 409, 425, 429})
 
 
@@ -32,8 +37,9 @@ class Attempt:
     """What is kept of one attempt. Filled in by the caller's thread, read by the recorder's once it has ended."""
 
     __slots__ = (
-        "at_ns", "begun", "call", "chunks", "decided", "ending", "error", "first", "headers", "id", "kept", "last",
-        "method", "mirror", "path", "request", "response_headers", "retries", "salt_id", "size", "status", "too_large",
+        "at_ns", "begun", "call", "chunks", "decided", "ending", "error", "first", "follows", "headers", "id", "kept",
+        "last", "method", "mirror", "path", "request", "response_headers", "retries", "salt_id", "size", "status",
+        "too_large",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913  one argument per thing that is known when it begins
@@ -58,6 +64,8 @@ class Attempt:
         self.headers = headers
         self.request = request
         self.retries = retries
+        self.follows: Attempt | None = None
+        """The attempt before it at the same call, of which nothing more is to come."""
         """How often the same call was tried before."""
         self.mirror = mirror
         self.salt_id = salt_id
@@ -137,8 +145,7 @@ class Attempt:
         """How long the next attempt can take to begin: both clients wait for 8 s at most unless they are told to."""
         if self.call is not None:
             return _LONGEST_HOLD_S
-        told = self.response_headers.get("retry-after", "")
-        return min(_LONGEST_HOLD_S, 10.0 + (float(told) if told.isdigit() else 0.0))
+        return min(_LONGEST_HOLD_S, 10.0 + _told_s(self.response_headers))
 
     @property
     def key(self) -> bytes:
@@ -159,3 +166,14 @@ class Attempt:
         if 300 <= self.status < 400 or (not self.mirror.production_failures and not 200 <= self.status < 300):
             return MirrorDrop.PRODUCTION_FAILED
         return None
+
+
+def _told_s(headers: Mapping[str, str]) -> float:
+    """Seconds a client was told to wait, in any of the ways the official clients understand."""
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        with suppress(KeyError, ValueError, OverflowError):
+            told = float(headers[name]) * unit_s
+            return max(0.0, told) if math.isfinite(told) else 0.0
+    with suppress(KeyError, ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
+    return 0.0

@@ -13,7 +13,7 @@ from harness.capture.attempt import Attempt, Ending
 from harness.capture.recorder import Recorder
 from harness.capture.rules import LiveFile
 from harness.config import Live
-from harness.domain.mirror import MirrorDrop, NotEligible
+from harness.domain.mirror import NotEligible
 from harness.spool import headers as allowed
 from harness.spool.headers import RawHeaders
 from harness.spool.rules import Rules
@@ -41,7 +41,7 @@ class Capture:
         """The recorder of this process, which is not its parent's."""
         with self._starting:
             if self._recorder is None:
-                self._recorder = Recorder(lambda: self._file.live, self._look)
+                self._recorder = Recorder(lambda: self._file.live, self._look, self._is_closed)
             return self._recorder
 
     def begin(self, method: str, path: str, headers: RawHeaders, body: bytes) -> Attempt | None:
@@ -71,8 +71,6 @@ class Capture:
             attempt.last = time.perf_counter()
         attempt.error = error
         attempt.ending = ending
-        if self.rules is not None and self.rules.closed is not None:
-            attempt.strip(MirrorDrop.SWITCHED_OFF)
         if self._recorder is not None and not self.is_closed:
             self._recorder.ended(attempt)
 
@@ -111,6 +109,9 @@ class Capture:
 
     def _look(self) -> None:
         self.rules = self._file.look()
+
+    def _is_closed(self) -> bool:
+        return self.rules is not None and self.rules.closed is not None
 
 
 def _attempt(rules: Rules, method: str, path: str, raw: list[tuple[bytes, bytes]], body: bytes) -> Attempt:

@@ -32,9 +32,12 @@ class Recorder:
     Callers only ever put something into the inbox, which neither blocks nor fails.
     """
 
-    def __init__(self, live: Callable[[], Live | None], look: Callable[[], None]) -> None:
+    def __init__(
+        self, live: Callable[[], Live | None], look: Callable[[], None], is_closed: Callable[[], bool]
+    ) -> None:
         self._live = live
         self._look = look
+        self._is_closed = is_closed
         self._inbox: SimpleQueue[_Began | _Ended | _GaveUp | _Wait] = SimpleQueue()
         self._lock = threading.Lock()
         self._inbox_bytes = 0
@@ -147,7 +150,7 @@ class Recorder:
                 return None
             first, self._tried = self._tried == float("-inf"), now
             try:
-                self._books = _Books(live)
+                self._books = _Books(live, self._is_closed)
                 self._inbox_limit = live.spool.queue_bytes
             except OSError as error:
                 if first:
@@ -158,7 +161,8 @@ class Recorder:
 class _Books:
     """Counters, files, and the failed attempts that may yet be followed by another of the same call."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, is_closed: Callable[[], bool]) -> None:
+        self._is_closed = is_closed
         folder = Path(live.spool.folder)
         name = f"app-{os.getpid()}-{uuid4().hex[:12]}"
         self._counters = CounterFile(folder / COUNTERS, name)
@@ -183,6 +187,8 @@ class _Books:
         if attempt.call is not None and attempt.key in self._by_key:
             attempt.retries = 1
         if attempt.retries:
+            # However long this one takes: the one before it has been followed, and is no call's last word.
+            attempt.follows = self._release(attempt.key)
             return
         self._add("requests")
         self._add("started")
@@ -198,7 +204,7 @@ class _Books:
         """Settle it, or hold it back for as long as another attempt may follow."""
         attempt.settle_early_end()
         if attempt.retries:
-            first = self._release(attempt.key)
+            first = attempt.follows or self._release(attempt.key)
             if first is None:
                 # The first attempt was settled long ago, or began before capture was switched on.
                 return
@@ -265,6 +271,8 @@ class _Books:
         if not isinstance(decided, Sampled):
             return
         reason = attempt.drop
+        if reason is None and self._is_closed():
+            reason = MirrorDrop.SWITCHED_OFF
         if reason is None and not attempt.kept:
             reason = MirrorDrop.CAPTURE_FAILED
         if reason is not None:

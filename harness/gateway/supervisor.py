@@ -138,7 +138,7 @@ class Supervisor:
         """Know what the serving processes sample by, for whoever asks on the admin port."""
         while not self._stopping.is_set():
             try:
-                self._followed.look()
+                await asyncio.to_thread(self._followed.look)
             except Exception:  # noqa: BLE001  whatever is on disk must not end the gateway
                 _log.exception("the configuration could not be looked at")
             with suppress(TimeoutError):
@@ -219,7 +219,7 @@ class Supervisor:
         return [
             Reading.of("gateway_processes", "Serving processes that run", up),
             Reading.of("gateway_restarts", "Serving processes started again", self._restarts, kind="counter"),
-            *state.readings(self._folder),
+            *state.readings(self._followed.live),
         ]
 
     def _status(self) -> Mapping[str, Any]:

@@ -1,7 +1,9 @@
 """The port for people and their tools: health, metrics, status, and changes for whoever holds the token."""
 
+import asyncio
 import hmac
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harness.ops import metrics
 from harness.ops.metrics import Histogram, Reading
+
+_log = logging.getLogger("harness.ops")
 
 BODY_LIMIT = 16 << 10
 _HEADERS = {
@@ -67,7 +71,8 @@ def admin_app(operated: Operated) -> ASGIApp:
     async def mirror(request: Request) -> Response:
         _allow(request, operated.token)
         wanted = await _flag(request, "enabled")
-        operated.set_mirror(wanted)
+        # It writes a file: what waits for a disk must not hold up those who ask whether we live.
+        await asyncio.to_thread(operated.set_mirror, wanted)
         return JSONResponse({"enabled": wanted})
 
     def schema(_: Request) -> Response:
@@ -148,7 +153,8 @@ def _refused(_: Request, error: Exception) -> Response:
 
 
 def _failed(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": f"internal error ({type(error).__name__})"}, status_code=500)
+    _log.error("the admin port could not answer", exc_info=error)
+    return JSONResponse({"error": f"internal error ({type(error).__name__})"}, status_code=500, headers=_HEADERS)
 
 
 def _schema(name: str) -> dict[str, Any]:

@@ -63,6 +63,13 @@ class _Raw(logging.Handler):
         """None is needed by the one thread that writes, and logging waits for it at the end of the process."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """As logging's own without its lock, which later versions of Python do not do without."""
+        if not self.filter(record):
+            return False
+        self.emit(record)
+        return True
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line, however long the sink takes."""
         try:

@@ -29,5 +29,11 @@ def switch(folder: Path, *, mirror: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     target = folder / FILE
     draft = folder / f"{FILE}.{os.getpid()}"
-    draft.write_bytes(orjson.dumps({"mirror": mirror}))
+    try:
+        draft.write_bytes(orjson.dumps({"mirror": mirror}))
+    except OSError:
+        # A full disk still has room for a name, and a file that says nothing stops everything.
+        if mirror or not draft.exists():
+            draft.unlink(missing_ok=True)
+            raise
     draft.replace(target)

@@ -3,12 +3,15 @@
 import asyncio
 import gc
 import time
+from email.utils import formatdate
 
 import anthropic
 import openai
 import pytest
 
 import harness
+from harness.capture import attempt
+from harness.spool import control
 from tests.unit.capture.provider import TEXT
 from tests.unit.capture.test_clients import ASK, anthropic_client, openai_client
 
@@ -32,6 +35,56 @@ def test_a_call_that_was_tried_again_is_one_record_with_its_last_outcome(provide
     assert experiment.counts() == ONE | {
         "status.2": 1, "sampled": 1, "spooled": 1, "spooled_bytes": experiment.counts()["spooled_bytes"],
     }  # fmt: skip
+
+
+def test_a_retry_that_takes_longer_than_the_wait_for_it_is_the_last_outcome(provider, experiment, monkeypatch):
+    monkeypatch.setattr(attempt.Attempt, "hold_s", 1.0)
+    provider.statuses = [429]
+    client = harness.shadow(openai_client(provider), experiment.path)
+    provider.delay_s = 1.8
+
+    assert ask(client).choices[0].message.content == TEXT
+
+    [captured] = experiment.records()
+    assert captured.status == 200
+    assert experiment.counts()["spooled"] == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 10), ({"retry-after": "7"}, 17), ({"retry-after": "1.5"}, 11.5), ({"retry-after-ms": "500"}, 10.5),
+        ({"retry-after": "600"}, 130), ({"retry-after": "nonsense"}, 10), ({"retry-after": "nan"}, 10),
+        ({"retry-after": "-3"}, 10),
+    ],
+)  # fmt: skip
+def test_a_failure_waits_for_as_long_as_a_client_may(headers, seconds):
+    assert held(headers) == pytest.approx(seconds)
+
+
+def test_a_date_to_try_again_at_is_understood():
+    assert held({"retry-after": formatdate(time.time() + 60, usegmt=True)}) == pytest.approx(70, abs=2)
+
+
+def held(headers):
+    waiting = attempt.Attempt(
+        id_="1", method="POST", path="/v1/messages", headers={}, request=b"", retries=0, mirror=None, salt_id="",
+        decided=None,
+    )  # fmt: skip
+    waiting.response_headers = headers
+    return waiting.hold_s
+
+
+def test_a_failure_that_waits_when_the_switch_is_thrown_is_not_written(provider, experiment):
+    provider.statuses = [500]
+    client = harness.shadow(openai_client(provider, max_retries=0), experiment.path)
+    with pytest.raises(openai.InternalServerError):
+        ask(client)
+    control.switch(experiment.spool, mirror=False)
+    time.sleep(1.0)
+
+    assert experiment.records() == []
+    assert experiment.counts()["dropped.switched_off"] == 1
 
 
 def test_a_call_that_failed_to_the_end_is_one_record_of_the_failure(provider, experiment):
@@ -216,8 +269,6 @@ def test_nothing_of_ours_can_raise_into_the_caller(provider, experiment, stream,
 
 
 def test_a_held_failure_is_settled_when_nothing_followed(provider, experiment, monkeypatch):
-    from harness.capture import attempt
-
     monkeypatch.setattr(attempt, "_LONGEST_HOLD_S", 0.1)
     provider.statuses = [500]
     with pytest.raises(openai.InternalServerError):

@@ -173,7 +173,7 @@ def test_what_cannot_be_changed_is_405_and_says_what_can(client, method):
     assert "GET" in answer.headers["allow"]
 
 
-def test_a_fault_of_ours_tells_its_kind_and_nothing_else(switch):
+def test_a_fault_of_ours_tells_its_kind_and_nothing_else(switch, caplog):
     operated = switch.operated()
     broken = Operated(
         **{name: getattr(operated, name) for name in ("name", "not_ready", "readings", "set_mirror", "token")},
@@ -181,6 +181,9 @@ def test_a_fault_of_ours_tells_its_kind_and_nothing_else(switch):
     )
     answer = TestClient(admin_app(broken), raise_server_exceptions=False).get("/status")
     assert (answer.status_code, answer.json()) == (500, {"error": "internal error (ZeroDivisionError)"})
+    assert answer.headers["cache-control"] == "no-store"
+    [told] = caplog.records
+    assert told.exc_info[0] is ZeroDivisionError
 
 
 def test_a_disk_that_hangs_does_not_keep_health_from_answering(switch):

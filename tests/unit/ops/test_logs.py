@@ -1,10 +1,13 @@
 """Logs wait for nobody, keep nobody's bodies, and say no more than they may."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import textwrap
+
+from harness.ops import logs
 
 BEGIN = """
 import gc, json, logging, os, sys, time
@@ -106,3 +109,13 @@ def test_a_sink_that_is_gone_is_no_fault():
         assert run("for _ in range(100): log.warning('x')", stderr=write).returncode == 0
     finally:
         os.close(write)
+
+
+def test_a_line_is_written_without_a_lock(tmp_path):
+    """Later versions of Python take a handler's lock whether there is one or not."""
+    with (tmp_path / "log").open("wb") as file:
+        handler = logs._Raw(file.fileno())
+        handler.acquire = None
+        assert handler.lock is None
+        handler.handle(logging.makeLogRecord({"msg": "hello"}))
+    assert json.loads((tmp_path / "log").read_text())["message"] == "hello"
