@@ -90,6 +90,8 @@ class Phase:
     max_s: float
     """Time after which a phase whose gate is still not passed ends the rollout as expired."""
     when_inconclusive: WhenInconclusive = WhenInconclusive.WAIT
+    ask_after_s: float = 0.0
+    """With `ask`: how long the phase may stay inconclusive before people are asked; again from when they resume."""
     approval: bool = False
     """Whether a named person has to agree before the next phase."""
 
@@ -112,7 +114,7 @@ class Check:
     """One question that was asked of the evidence, and its answer."""
 
     name: str
-    """``breaker.errors``, ``breaker.latency``, ``breaker.spend``, ``sequential.errors``, ``validity.sample_ratio`` and so on."""
+    """``breaker.errors``, ``breaker.spend``, ``sequential.errors``, ``validity.sample_ratio``, ``gate`` and so on."""
     speaks_for: Action | None
     """The action it calls for; ``None`` when there is nothing to say against going on."""
     sentence: str
@@ -127,6 +129,8 @@ class Ruling:
     action: Action
     reason: str
     checks: tuple[Check, ...]
+    made_on: int = 0
+    """Number of the last event of the state it was made on; it leads to nothing on any other."""
 
 
 class EventKind(StrEnum):
@@ -178,8 +182,18 @@ class RolloutState:
     """When the phase began; holds and pauses do not count for the bake time, so it moves on by them."""
     since: datetime
     """Of the last event."""
+    asked_since: datetime
+    """When the phase began, or when people last let it go on: they are not asked again at once."""
+    asks_approval: bool = False
+    """Whether it is paused for somebody's agreement, and not by somebody."""
     approved_by: str | None = None
     """Who agreed that the next phase may begin; of this phase only."""
+    approved_at: datetime | None = None
+
+    def in_phase_s(self, now: datetime) -> float:
+        """Seconds the phase has run, without holds and pauses."""
+        until = now if self.status is RolloutStatus.RUNNING else self.since
+        return max((until - self.phase_since).total_seconds(), 0.0)
 
     @property
     def served_share(self) -> float:
