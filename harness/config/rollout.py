@@ -99,8 +99,11 @@ class WindowBreaker(Section):
     """The candidate's P95 over the control's."""
     latency_min_requests: Annotated[int, Field(ge=20)] = 100
     """Requests of either arm below which latency does not trigger: P95 of 20 is the slowest of them."""
-    p_below: Annotated[float, Field(gt=0, lt=0.05)] = 1e-4
-    """Chance of so many failed or slow requests in a candidate like production, below which it triggers."""
+    p_below: Annotated[float, Field(gt=0, lt=0.05)] = 1e-6
+    """Chance of so many failed or slow requests in a candidate like production, below which it triggers.
+
+    A canary of days is a thousand windows: at 1e-4 the breaker alone would roll back about one good candidate in 100.
+    """
 
 
 class RollbackSection(Section):
