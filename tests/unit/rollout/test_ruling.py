@@ -169,7 +169,6 @@ def test_nothing_known_neither_rolls_back_nor_passes(phase):
     [
         ("calibration", {"decisions": {}}),
         ("calibration", {"decisions": {"calibration": decision(Verdict.GO, results=())}}),
-        ("calibration", {"decisions": {"calibration": decision(Verdict.INCONCLUSIVE, Outcome.NO_DATA)}}),
         ("calibration", {"pairs": None}),
         ("shadow_5", {"decisions": {}}),
         ("shadow_5", {"decisions": {"shadow_5": decision(Verdict.INCONCLUSIVE, Outcome.NO_DATA)}}),
@@ -245,6 +244,22 @@ def test_a_harness_that_tells_production_from_itself_needs_people():
     assert "has to be mended" in ruling.reason
     against = decision(Verdict.NO_GO, results=differs.results)
     assert ruled("calibration", decisions={"calibration": against}).action is Action.PAUSE
+
+
+def test_a_harness_without_bounds_is_not_calibrated():
+    open_ended = result("latency_p95_ratio", Outcome.INCONCLUSIVE, low=0.9, high=1.1)
+    open_ended = replace(open_ended, estimate=replace(open_ended.estimate, low=None, high=None))
+    nothing = decision(Verdict.INCONCLUSIVE, results=(open_ended,))
+    assert ruled("calibration", decisions={"calibration": nothing}).action is Action.WAIT
+
+
+def test_the_noise_floor_is_not_measured_from_itself():
+    ratio = result("latency_p95_ratio", Outcome.PASS, low=0.9, high=1.1)
+    floor = result("similarity_from_floor", Outcome.NO_DATA, low=0.0, high=0.0)
+    floor = replace(floor, estimate=Estimate(metric="similarity_from_floor", value=None))
+    both, alone = (decision(Verdict.INCONCLUSIVE, results=results) for results in ((ratio, floor), (floor,)))
+    assert ruled("calibration", decisions={"calibration": both}).action is Action.ADVANCE
+    assert ruled("calibration", decisions={"calibration": alone}).action is Action.WAIT
 
 
 def test_a_rule_not_even_production_meets_needs_people():
