@@ -198,8 +198,8 @@ class Course:
     end: str
     """``full``, ``rolled back``, ``people`` or ``open``."""
     hours: float
-    requests: int
-    """Served by the candidate until then."""
+    affected: int
+    """Requests that users had from the candidate while it was as bad as it gets, until then."""
     check: str = ""
     """What decided."""
 
@@ -220,12 +220,12 @@ def ours(truth: Truth, seed: tuple[int, ...]) -> Course:
     traffic, events = Traffic(truth, seed), until_canary()
     state = history.state_of(events, PHASES)
     phases: dict[str, Collected] = {}
-    requests = 0
+    affected = 0
     for number in range(1, MAX_TICKS + 1):
         now = BEGIN + number * TICK
         share, name = state.served_share, state.phase.name
         tick = traffic.tick(share, now)
-        requests += len(tick.own_latency)
+        affected += len(tick.own_latency) if share >= truth.from_share else 0
         phases.setdefault(name, Collected(phase=name, share=share)).add(tick)
         ruling = rule(state, evidence_of(phases, tick, now), POLICY, now)
         event = history.event_for(state, ruling, PHASES, at=now)
@@ -237,8 +237,8 @@ def ours(truth: Truth, seed: tuple[int, ...]) -> Course:
             events.append(history.approve(state, at=now, actor="Grace", reason="simulated"))
             state = history.state_of(events, PHASES)
         if end := _end(state):
-            return Course(end=end, hours=number / 12, requests=requests, check=_decisive(ruling))
-    return Course(end="open", hours=MAX_TICKS / 12, requests=requests)
+            return Course(end=end, hours=number / 12, affected=affected, check=_decisive(ruling))
+    return Course(end="open", hours=MAX_TICKS / 12, affected=affected)
 
 
 def _end(state: RolloutState) -> str | None:
@@ -256,7 +256,7 @@ def _decisive(ruling: Ruling) -> str:
 def naive(truth: Truth, seed: tuple[int, ...]) -> Course:
     """One rollout by point estimates: the errors of every hour, and the same times in every phase."""
     traffic = Traffic(truth, seed)
-    requests, number = 0, 0
+    affected, number = 0, 0
     for phase in CANARIES:
         for _ in range(round(phase.min_bake_s / 3600)):
             errors, served = np.zeros(2), np.zeros(2)
@@ -266,11 +266,11 @@ def naive(truth: Truth, seed: tuple[int, ...]) -> Course:
                 arms = tick.own_latency, tick.control_latency
                 errors += [np.isinf(arm).sum() for arm in arms]
                 served += [len(arm) for arm in arms]
-            requests += int(served[0])
+            affected += int(served[0]) if phase.share >= truth.from_share else 0
             rates = errors / np.maximum(served, 1)
             if rates[0] > 1.5 * rates[1]:
-                return Course(end="rolled back", hours=number / 12, requests=requests, check="hourly errors")
-    return Course(end="full", hours=number / 12, requests=requests, check="time")
+                return Course(end="rolled back", hours=number / 12, affected=affected, check="hourly errors")
+    return Course(end="full", hours=number / 12, affected=affected, check="time")
 
 
 CONTROLLERS = {"harness": ours, "naive": naive}
@@ -286,10 +286,10 @@ def table(found: dict[tuple[str, str], list[Course]]) -> list[Sequence[str]]:
     """A row per truth and controller."""
     rows: list[Sequence[str]] = [
         ("truth", "controller", "rollouts", "full", "rolled back", "people", "open",
-         "requests served at roll back, median (90%)", "hours to the end, median", "what decided"),
+         "affected requests at roll back, median (90%)", "hours to the end, median", "what decided"),
     ]  # fmt: skip
     for (truth, controller), courses in found.items():
-        back = [course.requests for course in courses if course.end == "rolled back"]
+        back = [course.affected for course in courses if course.end == "rolled back"]
         shares = [f"{share(courses, end):.1%}" for end in ("full", "rolled back", "people", "open")]
         checks = Counter(course.check for course in courses if course.end == "rolled back").most_common(3)
         rows.append((

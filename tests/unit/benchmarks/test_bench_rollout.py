@@ -32,12 +32,12 @@ def test_a_failing_candidate_is_rolled_back_by_the_products_own_ruling_and_the_s
     course = bench.one(("harness", "errors 5%", 0))
     assert course == bench.one(("harness", "errors 5%", 0))
     assert (course.end, course.check.partition(".")[0]) in {("rolled back", "sequential"), ("rolled back", "breaker")}
-    assert course.requests < 2_000
+    assert course.affected < 2_000
 
 
 def test_the_table_and_the_promises_are_of_the_courses():
     def course(end):
-        return bench.Course(end=end, hours=1.0, requests=10, check="sequential.errors")
+        return bench.Course(end=end, hours=1.0, affected=10, check="sequential.errors")
 
     found = {(truth, "harness"): [course("rolled back")] * 50 for truth in bench.TRUTHS}
     found["identical", "harness"] = [course("full")] * 47 + [course("rolled back")] * 3
