@@ -4,6 +4,8 @@
     ├── ConfigurationError     the experiment, environment or command line is wrong; exit code 2
     ├── InputError             an export or verdict file cannot be used; exit code 2
     ├── InfrastructureError    store, network set-up or provider account is unusable; exit code 4
+    ├── EventRefusedError      another controller was faster; exit code 4
+    │   (defined in harness.store.rollouts)
     ├── Interrupted            somebody asked for the end; exit code 130
     └── ModelError             one model call failed; becomes a failed Observation, never ends a run
         (defined in harness.domain.model, where its CallError lives)

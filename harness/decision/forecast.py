@@ -89,7 +89,7 @@ def _one(
     if metric.unit is Unit.COUNT:
         count = math.ceil(criterion.threshold)
         return _forecast(criterion, truth=None, spread=None, basis="counted", pairs=dict.fromkeys(_POWERS, count))
-    truth = truths.get(criterion.metric, _if_equal(criterion.metric, metric.unit))
+    truth = truths.get(criterion.metric, if_equal(criterion.metric, metric.unit))
     spread, basis = _spread(criterion.metric, metric.unit, production, pilot)
     if truth is None or spread is None:
         note = "nothing is known of it yet: a pilot of 100 requests will tell"
@@ -101,7 +101,7 @@ def _one(
     return _forecast(criterion, truth=truth, spread=spread, basis=basis, pairs=pairs)
 
 
-def _if_equal(name: str, unit: Unit) -> float | None:
+def if_equal(name: str, unit: Unit) -> float | None:
     """What the metric is of a candidate that is exactly as good as production; ``None`` where that is not known."""
     if name.startswith("win_rate"):
         return 0.0 if "_from_floor" in name else 0.5

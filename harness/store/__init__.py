@@ -1,7 +1,8 @@
 """The comparison DB: one SQLAlchemy Core implementation for SQLite and PostgreSQL."""
 
 from harness.store.counts import JudgmentCounts, ObservationCounts
+from harness.store.rollouts import EventRefusedError, RolloutRecord
 from harness.store.runs import DecisionRecord
 from harness.store.store import Store
 
-__all__ = ["DecisionRecord", "JudgmentCounts", "ObservationCounts", "Store"]
+__all__ = ["DecisionRecord", "EventRefusedError", "JudgmentCounts", "ObservationCounts", "RolloutRecord", "Store"]

@@ -40,9 +40,12 @@ def load(connection: sa.Connection, run_id: str | None = None) -> list[Run]:
 
 
 def delete(connection: sa.Connection, run_id: str) -> None:
-    """Everything the store holds about the run, except the attempts it made: they stay spent."""
+    """Everything the store holds about the run, except the attempts it made: they stay spent.
+
+    Rollouts stay as well: they belong to a live experiment, not to a run.
+    """
     for table in tables.metadata.sorted_tables:
-        if table is tables.attempts:
+        if table is tables.attempts or "run_id" not in table.c:
             continue
         connection.execute(sa.delete(table).where(table.c.run_id == run_id))
 

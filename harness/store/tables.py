@@ -327,3 +327,30 @@ attempts = Table(
     _time("decided_at"),
     **_NARROW,
 )
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    _key("rollout_id"),
+    _text("live", nullable=False),
+    _text("candidate", nullable=False),
+    _text("fingerprint", nullable=False),
+    _text("configuration", nullable=False),
+    _text("configuration_sha256", nullable=False),
+    _time("started_at", nullable=False),
+    **_NARROW,
+)
+
+rollout_events = Table(
+    "rollout_events",
+    metadata,
+    _key("rollout_id"),
+    Column("number", BigInteger, primary_key=True, nullable=False, autoincrement=False),
+    _text("kind", nullable=False),
+    _text("phase", nullable=False),
+    _time("happened_at", nullable=False),
+    _text("actor", nullable=False),
+    _text("reason", nullable=False),
+    _text("evidence", nullable=False),
+    **_NARROW,
+)

@@ -1,0 +1,250 @@
+"""The gradual rollout: one YAML file for its phases, and for what ends it."""
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from harness.config.base import NAME, Section
+from harness.config.experiment import problems
+from harness.domain.rollout import Gate, Phase, PhaseKind, WhenInconclusive
+from harness.errors import ConfigurationError
+
+ROLL_BACK_TESTS = 3
+"""Sequential tests that may roll back: errors by count, error difference, P95 ratio. They share alpha."""
+_HOUR, _DAY = 3_600.0, 86_400.0
+_ORDER = tuple(PhaseKind)
+_GATES: Mapping[PhaseKind, frozenset[Gate]] = {
+    PhaseKind.CALIBRATION: frozenset({Gate.CALIBRATED}),
+    PhaseKind.SHADOW: frozenset({Gate.SAFE, Gate.REACHABLE, Gate.GO}),
+    PhaseKind.CANARY: frozenset({Gate.SAFE, Gate.SERVES_AS_WELL}),
+    PhaseKind.FULL: frozenset({Gate.SAFE, Gate.SERVES_AS_WELL}),
+}
+
+
+class PhaseSection(Section):
+    """One step of the rollout."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    kind: PhaseKind
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Of the requests that are mirrored, or of the conversations the candidate serves."""
+    gate: Gate
+    min_pairs: Annotated[int, Field(ge=1)]
+    """Evidence before the gate is looked at: pairs, or conversations per arm where users are served."""
+    min_bake_s: Annotated[float, Field(ge=0)]
+    max_s: Annotated[float, Field(gt=0)]
+    """Time after which a phase whose gate is still not passed ends the rollout."""
+    when_inconclusive: WhenInconclusive = WhenInconclusive.WAIT
+    ask_after_s: Annotated[float, Field(gt=0)] = 72 * _HOUR
+    """With `ask`: how long it may stay inconclusive before people are asked."""
+    approval: bool = False
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.gate not in _GATES[self.kind]:
+            fitting = ", ".join(sorted(_GATES[self.kind]))
+            raise ValueError(f"gate `{self.gate}` says nothing about a {self.kind} phase; one of: {fitting}")
+        if self.kind.serves_users and self.share >= 1:
+            raise ValueError("a share below 1 is needed: without a holdback nothing can be compared or rolled back on")
+        if self.max_s <= self.min_bake_s:
+            raise ValueError("`max_s` is not longer than `min_bake_s`, so the phase could only expire")
+        return self
+
+    def phase(self) -> Phase:
+        """The phase as the domain sees it."""
+        return Phase(**self.model_dump())
+
+
+def _phase(name: str, kind: PhaseKind, share: float, gate: Gate, **more: Any) -> PhaseSection:
+    return PhaseSection(name=name, kind=kind, share=share, gate=gate, **more)
+
+
+DEFAULT_PHASES: tuple[PhaseSection, ...] = (
+    _phase("calibration", PhaseKind.CALIBRATION, 0.05, Gate.CALIBRATED,
+           min_pairs=500, min_bake_s=_HOUR, max_s=7 * _DAY),
+    _phase("shadow_5", PhaseKind.SHADOW, 0.05, Gate.SAFE,
+           min_pairs=500, min_bake_s=_HOUR, max_s=7 * _DAY),
+    _phase("shadow_25", PhaseKind.SHADOW, 0.25, Gate.REACHABLE,
+           min_pairs=2_000, min_bake_s=6 * _HOUR, max_s=7 * _DAY),
+    _phase("shadow_100", PhaseKind.SHADOW, 1.0, Gate.GO,
+           min_pairs=10_000, min_bake_s=_DAY, max_s=21 * _DAY, approval=True),
+    _phase("canary_5", PhaseKind.CANARY, 0.05, Gate.SAFE,
+           min_pairs=1_000, min_bake_s=4 * _HOUR, max_s=7 * _DAY, when_inconclusive=WhenInconclusive.HOLD),
+    _phase("canary_25", PhaseKind.CANARY, 0.25, Gate.SAFE,
+           min_pairs=5_000, min_bake_s=12 * _HOUR, max_s=7 * _DAY, when_inconclusive=WhenInconclusive.HOLD),
+    _phase("canary_50", PhaseKind.CANARY, 0.5, Gate.SERVES_AS_WELL,
+           min_pairs=10_000, min_bake_s=_DAY, max_s=14 * _DAY, when_inconclusive=WhenInconclusive.ASK, approval=True),
+    _phase("full", PhaseKind.FULL, 0.95, Gate.SERVES_AS_WELL,
+           min_pairs=1_000, min_bake_s=72 * _HOUR, max_s=30 * _DAY, when_inconclusive=WhenInconclusive.ASK,
+           ask_after_s=7 * _DAY),
+)  # fmt: skip
+
+
+class WindowBreaker(Section):
+    """When the last minutes alone are bad enough, without waiting for a sequential test."""
+
+    window_s: Annotated[float, Field(gt=0)] = 300.0
+    min_requests: Annotated[int, Field(ge=1)] = 20
+    """Requests of the candidate below which errors do not trigger."""
+    error_ratio: Annotated[float, Field(gt=1)] = 5.0
+    """The candidate's error rate over production's usual one, or over the control's now where that is higher."""
+    least_baseline: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    """Error rate taken for production's where it is lower: 5 times nothing is nothing."""
+    latency_ratio: Annotated[float, Field(gt=1)] = 2.0
+    """The candidate's P95 over the control's."""
+    latency_min_requests: Annotated[int, Field(ge=20)] = 100
+    """Requests of either arm below which latency does not trigger: P95 of 20 is the slowest of them."""
+    p_below: Annotated[float, Field(gt=0, lt=0.05)] = 1e-6
+    """Chance of so many failed or slow requests in a candidate like production, below which it triggers.
+
+    A canary of days is a thousand windows: at 1e-4 the breaker alone would roll back about one good candidate in 100.
+    """
+
+
+class RollbackSection(Section):
+    """What takes the candidate away from users, and when it may come back."""
+
+    automatic: bool = True
+    """Whether the controller may roll back by itself; otherwise it pauses and says so, and users see what they saw."""
+    breaker: WindowBreaker = WindowBreaker()
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    """Chance that a candidate like production is ever rolled back by the sequential tests, which share it."""
+    error_concentration: Annotated[float, Field(gt=0)] = 10.0
+    """Prior conversations of the error test: small finds gross differences sooner, large finds small ones."""
+    error_margin: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    """Candidate's less control's share of failed conversations that is still as good."""
+    latency_margin: Annotated[float, Field(gt=1)] = 1.2
+    """Candidate's P95 over control's that is still as good."""
+    gate_alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Chance that `serves_as_well` is said of a candidate at a margin."""
+    cool_down_s: Annotated[float, Field(ge=0)] = _DAY
+    """After a roll back, before another rollout of the candidate may begin."""
+
+    @property
+    def test_alpha(self) -> float:
+        """What one of the sequential tests may spend."""
+        return self.alpha / ROLL_BACK_TESTS
+
+    @property
+    def strict_level(self) -> float:
+        """Two-sided level of the bounds that condemn."""
+        return 1 - 2 * self.test_alpha
+
+    @property
+    def gate_level(self) -> float:
+        """Two-sided level of the bounds that promise."""
+        return 1 - 2 * self.gate_alpha
+
+
+class ValiditySection(Section):
+    """When the evidence is not believed, whatever it says."""
+
+    completeness: Annotated[float, Field(gt=0, le=1)] = 0.99
+    """Least share of the sampled requests that became pairs: the missing ones are seldom the easy ones."""
+    sample_ratio_alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.001
+    """Chance of ever doubting an assignment that works."""
+    no_traffic_s: Annotated[float, Field(gt=0)] = _DAY
+    stale_s: Annotated[float, Field(gt=0)] = 900.0
+    """Age at which evidence no longer says how things stand."""
+
+
+class ApprovalsSection(Section):
+    """Who may agree to the next phase, and for how long that holds."""
+
+    people: list[Annotated[str, Field(min_length=1)]] = []
+    """Names that may; anybody who gives a name when empty."""
+    valid_s: Annotated[float, Field(gt=0)] = 72 * _HOUR
+    """An approval that was not used by then is asked for again."""
+
+
+class Rollout(Section):
+    """One candidate's way to all users, step by step."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    live: Annotated[str, Field(min_length=1)]
+    """The live experiment that mirrors and serves; relative to this file."""
+    candidate: Annotated[str, Field(pattern=NAME)]
+    """The name of one of its candidates."""
+    budget_usd: Annotated[float, Field(gt=0)] | None = None
+    """What candidate and judges may cost over the whole rollout; more ends it."""
+    horizon: Annotated[int, Field(ge=1)] | None = None
+    """Pairs within which every criterion has to be within reach; those of the largest shadow phase when not given."""
+    phases: Annotated[list[PhaseSection], Field(min_length=1)] = list(DEFAULT_PHASES)
+    rollback: RollbackSection = RollbackSection()
+    validity: ValiditySection = ValiditySection()
+    approvals: ApprovalsSection = ApprovalsSection()
+    lease_s: Annotated[float, Field(gt=0)] = 60.0
+    """How long a controller may act without renewing its claim; another takes over after that."""
+
+    @model_validator(mode="after")
+    def _goes_forward(self) -> Self:
+        names = [phase.name for phase in self.phases]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"phases: more than one is named {', '.join(repeated)}")
+        for before, after in pairwise(self.phases):
+            if _ORDER.index(after.kind) < _ORDER.index(before.kind):
+                raise ValueError(f"phases: {after.name} ({after.kind}) cannot follow {before.name} ({before.kind})")
+            if after.kind is before.kind and after.share < before.share:
+                raise ValueError(f"phases: {after.name} has a smaller share than {before.name} before it")
+        shadows = [phase for phase in self.phases if phase.kind is PhaseKind.SHADOW]
+        served = any(phase.kind.serves_users for phase in self.phases)
+        if served and not (shadows and shadows[-1].gate is Gate.GO):
+            raise ValueError("phases: the last shadow phase before users are served needs the gate `go`")
+        return self
+
+    @property
+    def steps(self) -> tuple[Phase, ...]:
+        """The phases as the domain sees them."""
+        return tuple(section.phase() for section in self.phases)
+
+    @property
+    def reach(self) -> int:
+        """Pairs within which every criterion has to be within reach."""
+        pairs = [phase.min_pairs for phase in self.phases if phase.kind is PhaseKind.SHADOW]
+        return self.horizon or max(pairs, default=0)
+
+    @property
+    def error_threshold(self) -> float:
+        """Natural logarithm of the e-value at which the error test rolls back."""
+        return -math.log(self.rollback.test_alpha)
+
+
+def load_rollout(path: Path) -> Rollout:
+    """Read a rollout; the path in it is relative to the file.
+
+    Raises:
+        ConfigurationError: the file is missing, not YAML, or says something the product does not know.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path}: no such file; it needs `name`, `live` and `candidate`, and may say more"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigurationError(f"{path}: expected a mapping with `name`, `live` and `candidate`")
+    return parse_rollout(raw, base=path.parent, origin=str(path))
+
+
+def parse_rollout(raw: Mapping[str, Any], *, base: Path = Path(), origin: str = "rollout") -> Rollout:
+    """Validate a rollout and resolve its path against ``base``.
+
+    Raises:
+        ConfigurationError: with every problem on its own line, named by its place in the file.
+    """
+    resolved = dict(raw)
+    if isinstance(raw.get("live"), str) and raw["live"]:
+        resolved["live"] = str((base / raw["live"]).absolute())
+    try:
+        return Rollout.model_validate(resolved)
+    except ValidationError as error:
+        raise ConfigurationError(f"{origin} is not a valid rollout:\n{problems(error)}") from None
