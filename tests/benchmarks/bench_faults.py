@@ -1,12 +1,16 @@
 """What production's users notice when the shadow side is broken: one table of latencies from one run.
 
-    python -m tests.benchmarks.bench_faults [--rounds 5] [--seconds 3] [--rate 200]
+    python -m tests.benchmarks.bench_faults [--rounds 5] [--seconds 3] [--rate 200] [--apart]
 
 Every state is a gateway of its own in front of the same upstream, which answers at once. They take turns in short
 slices at a steady rate, round by round, so that what else happens on the machine meets all of them alike. The table
 holds medians over the rounds; the last column is the median of P99 over that of the gateway with mirroring off in the
 same round. A second gateway with mirroring off tells how far two of a kind differ in that column, which is the noise of
 the machine. Every request that is not answered as production would have is counted as wrong.
+
+A worker that asks a candidate 200 times a second fills a core. Where production's side has to share it, clients and
+upstream included, the table shows the scheduler; ``--apart`` gives the shadow side a core of its own, as a deployment
+may.
 """
 
 import argparse
@@ -94,7 +98,12 @@ def reading(spool: Path) -> Iterator[None]:
                     pass
                 reader.save()
 
-    thread = threading.Thread(target=run)
+    def apart() -> None:
+        if workers.CORES:
+            os.sched_setaffinity(0, workers.CORES)
+        run()
+
+    thread = threading.Thread(target=apart)
     thread.start()
     try:
         yield
@@ -175,7 +184,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rate", type=float, default=200.0)
+    parser.add_argument("--apart", action="store_true", help="the shadow side on a core of its own")
     args = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    if args.apart:
+        if len(cores) < 2:
+            parser.error("--apart needs two cores")
+        workers.CORES.append(cores.pop())
+        os.sched_setaffinity(0, cores)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         [port] = processes.free_ports(1)
@@ -203,10 +219,8 @@ def main() -> None:
             ]
             return ", ".join(kinds) or "none"
 
-        cores = len(os.sched_getaffinity(0))
-        print(
-            f"{args.rate:g} requests a second, one in four streamed, {args.rounds} x {args.seconds:g} s, {cores} cores"
-        )
+        sides = f"{len(cores)} cores" + (", one more for the shadow side" if args.apart else "")
+        print(f"{args.rate:g} requests a second, one in four streamed, {args.rounds} x {args.seconds:g} s, {sides}")
         for line in table(found, ends):
             print(line)
 

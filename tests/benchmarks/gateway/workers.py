@@ -13,13 +13,20 @@ from pathlib import Path
 from tests.gateways import until
 
 HARNESS = Path(sys.executable).parent / "harness"
+CORES: list[int] = []
+"""Where the shadow side runs; anywhere when empty."""
+
+
+def _there(*command: str | Path) -> list[str | Path]:
+    """The command on the shadow side's cores."""
+    return ["taskset", "-c", ",".join(map(str, CORES)), *command] if CORES else [*command]
 
 
 @contextmanager
 def candidate(mode: str) -> Iterator[int]:
     """The port of a candidate that behaves in one way."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.gateway.candidate", mode],
+        _there(sys.executable, "-m", "tests.benchmarks.gateway.candidate", mode),
         stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     assert process.stdout is not None
@@ -48,8 +55,8 @@ class Worker:
     def _start(self) -> "subprocess.Popen[bytes]":
         log = (self._live.parent / "worker.log").open("ab")
         return subprocess.Popen(
-            [HARNESS, "worker", self._live, "--quiet"], cwd=self._live.parent, stdout=log, stderr=log,
-            env=os.environ | {"OPENAI_API_KEY": "unused"},
+            _there(HARNESS, "worker", self._live, "--quiet"), cwd=self._live.parent, stdout=log, stderr=log,
+            env=os.environ | {"OPENAI_API_KEY": "unused"}, start_new_session=True,
         )  # fmt: skip
 
     def _pause(self) -> None:
