@@ -12,12 +12,12 @@ from harness.spool.reader import COUNTERS
 from harness.spool.writer import SUFFIX
 
 
-def readings(live: Live) -> Sequence[Reading | Histogram]:
-    """Everything the serving processes count, dead ones included."""
-    spool = Path(live.spool.folder)
+def readings(spool: Path, *, enabled: bool = True) -> Sequence[Reading | Histogram]:
+    """Everything the serving processes count, dead ones included; ``enabled`` is what the configuration says."""
     # Zeros before anything is counted: a series that begins at 1 has no rate.
     counts = dict.fromkeys(counters.NAMES, 0) | counters.totals(spool / COUNTERS)
     size, files = spool_size(spool)
+    mirroring = enabled and control.is_mirroring(spool)
     classes = [((f"{hundreds}xx",), float(counts[f"status.{hundreds}"])) for hundreds in range(1, 6)]
 
     def counter(name: str, text: str, key: str) -> Reading:
@@ -48,7 +48,7 @@ def readings(live: Live) -> Sequence[Reading | Histogram]:
         counter("spool_errors", "Writes the disk refused", "spool_errors"),
         Reading.of("spool_bytes", "Bytes in the spool", size),
         Reading.of("spool_files", "Files in the spool", files),
-        Reading.of("mirror_enabled", "1 unless mirroring is switched off", float(_is_mirroring(live))),
+        Reading.of("mirror_enabled", "1 unless mirroring is switched off", float(mirroring)),
         Histogram(
             name="gateway_added_seconds",
             help="Time the gateway itself took per request, production's time excluded",
@@ -68,7 +68,7 @@ def status(live: Live, problem: str | None) -> Mapping[str, Any]:
     return {
         "name": live.name,
         "upstream": live.gateway.upstream,
-        "mirroring": _is_mirroring(live),
+        "mirroring": mirror.enabled and control.is_mirroring(spool),
         "rate": mirror.rate,
         "starts": mirror.starts,
         "ends": mirror.ends,
@@ -76,10 +76,6 @@ def status(live: Live, problem: str | None) -> Mapping[str, Any]:
         "spool": {"bytes": size, "files": files, "limit_bytes": live.spool.max_bytes},
         "counts": dict(counts),
     }
-
-
-def _is_mirroring(live: Live) -> bool:
-    return live.mirror.enabled and control.is_mirroring(Path(live.spool.folder))
 
 
 def spool_size(spool: Path) -> tuple[int, int]:

@@ -219,7 +219,7 @@ class Supervisor:
         return [
             Reading.of("gateway_processes", "Serving processes that run", up),
             Reading.of("gateway_restarts", "Serving processes started again", self._restarts, kind="counter"),
-            *state.readings(self._followed.live),
+            *state.readings(self._folder, enabled=self._followed.live.mirror.enabled),
         ]
 
     def _status(self) -> Mapping[str, Any]:
