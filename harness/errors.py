@@ -4,6 +4,8 @@
     ├── ConfigurationError     the experiment, environment or command line is wrong; exit code 2
     ├── InputError             an export or verdict file cannot be used; exit code 2
     ├── InfrastructureError    store, network set-up or provider account is unusable; exit code 4
+    │   └── DataRefusedError   the store works and does not take these rows; exit code 4
+    │       (defined in harness.store.connection)
     ├── EventRefusedError      another controller was faster; exit code 4
     │   (defined in harness.store.rollouts)
     ├── Interrupted            somebody asked for the end; exit code 130

@@ -1,6 +1,7 @@
 """From what the gateway captured to an Exchange; everything in it is hostile until it has been read."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,8 @@ _ANSWER_KEY: Mapping[str, str] = {
 _HISTORY_ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 """Fields of a Responses request that name messages which only the provider has."""
 _ERROR_CHARS = 2_000
+_LONGEST = 200
+"""Characters of a name or value that is indexed; whatever a client sends is production's to refuse."""
 _CUT = "the stream ended without its closing event"
 
 
@@ -97,7 +100,7 @@ def _request(body: dict[str, Any], surface: str) -> ChatRequest:
     request = bodies.request(body)
     if request is None or not request.messages:
         raise UnreadableRecord("request", f"holds no {surface} request with messages that can be asked again")
-    return request
+    return replace(request, model=request.model[:_LONGEST]) if request.model else request
 
 
 def _answer(captured: Captured, surface: str) -> Answer:
@@ -174,7 +177,7 @@ def _session(body: Mapping[str, Json]) -> str | None:
             if isinstance(found, dict):
                 found = found.get("id")
             if isinstance(found, str | int) and not isinstance(found, bool) and (named := values.label(found)):
-                return named[:200]
+                return named[:_LONGEST]
     return None
 
 
@@ -187,7 +190,7 @@ def _user(body: Mapping[str, Json]) -> str | None:
     )
     for item in found:
         if isinstance(item, str | int) and not isinstance(item, bool) and (named := values.label(item)):
-            return named[:200]
+            return named[:_LONGEST]
     return None
 
 
@@ -199,5 +202,5 @@ def _metadata(
         found["source"] = source
     for name in metadata_headers:
         if value := captured.request_headers.get(name):
-            found[name] = value[:200]
+            found[name] = value[:_LONGEST]
     return found

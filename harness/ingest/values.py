@@ -11,6 +11,9 @@ import orjson
 
 from harness.domain.json import Json
 
+_LARGEST = (1 << 53) - 1
+"""The largest whole number that JSON and every database agree on."""
+
 _ISO = re.compile(
     r"^\s*(\d{4})-(\d\d)-(\d\d)(?:[Tt ]+(\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{0,9})\d*)?)?)?"
     r"\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?\s*$"
@@ -88,9 +91,9 @@ def number(value: Json) -> float | None:
 
 
 def count(value: Json) -> int | None:
-    """A whole number that is not negative."""
+    """A whole number that is not negative, and that a database can hold."""
     found = number(value)
-    return int(found) if found is not None and found >= 0 else None
+    return int(found) if found is not None and 0 <= found <= _LARGEST else None
 
 
 def flag(value: Json) -> bool:

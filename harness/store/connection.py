@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, SQLAlchemyError
 
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.store.tables import metadata
 
 _BUSY_TIMEOUT_MS = 30_000
 _FIRST_ANALYZE = 500
+_DATA_STATES = ("22", "54")
+"""Classes of SQLSTATE that blame the rows: data exceptions, and limits such as that of a row of an index."""
+
+
+class DataRefusedError(InfrastructureError):
+    """The database works, and does not take these rows, however often they are offered."""
 
 
 class Database:
@@ -47,6 +53,7 @@ class Database:
         """A write transaction: committed at the end, or nothing of it happened.
 
         Raises:
+            DataRefusedError: the database cannot hold what was written.
             InfrastructureError: the database refused or is gone.
         """
         if self._writer is None:
@@ -67,7 +74,7 @@ class Database:
                     connection = connection.execution_options(isolation_level="REPEATABLE READ")
                 with connection.begin():
                     yield connection
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OverflowError) as error:
             raise self.failure(error) from error
 
     def wrote(self, n_rows: int) -> None:
@@ -82,8 +89,11 @@ class Database:
             with self.write() as connection:
                 connection.exec_driver_sql("ANALYZE " + ", ".join(sorted(metadata.tables)))
 
-    def failure(self, error: SQLAlchemyError) -> InfrastructureError:
+    def failure(self, error: SQLAlchemyError | OverflowError) -> InfrastructureError:
         """What the user is told; the driver's own words without statement, parameters or password."""
+        if _blames_rows(error):
+            # Not the driver's words: they may hold what was written.
+            return DataRefusedError(f"store {self.label}: it cannot hold what was written ({_sort(error)})")
         words = " ".join(str(getattr(error, "orig", None) or error).split())
         if "no such table" in words or "does not exist" in words:
             hint = "the store's tables are missing; restore it from a backup or name a new store"
@@ -98,6 +108,18 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def _blames_rows(error: SQLAlchemyError | OverflowError) -> bool:
+    # SQLite's driver refuses integers above 64 bits with Python's own error.
+    if isinstance(error, OverflowError | DataError):
+        return True
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return isinstance(state, str) and state.startswith(_DATA_STATES)
+
+
+def _sort(error: SQLAlchemyError | OverflowError) -> str:
+    return type(getattr(error, "orig", None) or error).__name__
 
 
 def parse(url: str) -> sa.URL:

@@ -32,7 +32,8 @@ class Store:
     committed rows only, also while another thread or process writes. Iterators read in short transactions, so a
     consumer may take its time and may write while it reads. Exchanges always come in ascending position.
 
-    Any method raises InfrastructureError when the database cannot be used.
+    Any method raises InfrastructureError when the database cannot be used, and those that write DataRefusedError when
+    it cannot hold one of the rows.
     """
 
     def __init__(self, database: Database) -> None:

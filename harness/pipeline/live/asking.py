@@ -12,7 +12,7 @@ from typing import Self
 from harness.domain.exchange import Exchange
 from harness.domain.mirror import SkipReason
 from harness.domain.model import BudgetExhausted, ModelClient, ModelSpec
-from harness.domain.observation import Observation, Status
+from harness.domain.observation import CallError, ErrorKind, Observation, Status
 from harness.errors import HarnessError
 from harness.models.breaker import Breaker, BreakerState, Permit
 from harness.models.limiter import QueueTimeout
@@ -24,6 +24,7 @@ from harness.pipeline.live.state import EventKind
 from harness.replay.asking import ask
 from harness.replay.writer import Writer
 from harness.spool.sampling import fraction
+from harness.store import DataRefusedError
 
 _RESCAN_S = 1.0
 """How often the store is looked at when nobody said that there is something new."""
@@ -77,8 +78,6 @@ class AskingLoop:
         self.breaker = breaker
         self.stopped: str | None = None
         self.outcomes: Counter[tuple[Status, str]] = Counter()
-        self.written = 0
-        """Observations that this process has put into the store."""
         self.idle = False
         """Whether everything in the store has an ending."""
         self.exhausted = False
@@ -95,6 +94,8 @@ class AskingLoop:
         self._after = float("-inf")
         self._pending = 0
         """Taken from the queue and without an ending."""
+        self._instead: dict[str, Observation] = {}
+        """What was stored for observations that the database cannot hold, until it is counted."""
 
     @property
     def in_flight(self) -> int:
@@ -159,11 +160,22 @@ class AskingLoop:
 
     def _write(self, observations: Sequence[Observation]) -> None:
         session = self._room.session
-        self._room.persist(lambda: session.store.put_observations(session.run_id, observations))
+        try:
+            self._room.persist(lambda: session.store.put_observations(session.run_id, observations))
+        except DataRefusedError as error:
+            if len(observations) > 1:
+                for observation in observations:
+                    self._write([observation])
+            elif observations[0].exchange_id in self._instead:
+                raise
+            else:
+                # Such as a count of tokens above 64 bits: an answer that nobody can keep is the model's failure.
+                self._instead[observations[0].exchange_id] = failed = _unkept(observations[0], error)
+                self._write([failed])
 
     def _committed(self, batch: Sequence[Observation]) -> None:
-        self.written += len(batch)
-        self.outcomes.update((item.status, ending_of(item)) for item in batch)
+        kept = [self._instead.pop(item.exchange_id, item) for item in batch]
+        self.outcomes.update((item.status, ending_of(item)) for item in kept)
 
     async def _work(self, writer: Writer, *, ahead: bool) -> None:
         # One worker goes ahead: what the first call takes to set up connections is not the model's.
@@ -298,6 +310,22 @@ class AskingLoop:
             message = f"{self.arm.name}: {self.spec.model} answers again"
             self._room.session.reporter.warn(message)
             self._room.tell(EventKind.BREAKER_CLOSED, message, arm=self.arm.name)
+
+
+def _unkept(observation: Observation, error: DataRefusedError) -> Observation:
+    """What is stored of an observation that the database cannot hold."""
+    return Observation(
+        exchange_id=observation.exchange_id,
+        arm=observation.arm,
+        status=Status.FAILED,
+        error=CallError(kind=ErrorKind.MALFORMED_RESPONSE, message=str(error)),
+        latency_ms=observation.latency_ms,
+        attempts=observation.attempts,
+        cost_usd=observation.cost_usd,
+        cost_estimated=observation.cost_estimated,
+        started_at=observation.started_at,
+        fingerprint=observation.fingerprint,
+    )
 
 
 def ending_of(observation: Observation) -> str:

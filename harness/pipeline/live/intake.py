@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from harness.domain.exchange import Exchange
@@ -18,6 +18,7 @@ from harness.pipeline.live.room import TICK_S, Room
 from harness.pipeline.live.state import EventKind
 from harness.spool.reader import Place, SpoolReader, add
 from harness.spool.record import Captured
+from harness.store import DataRefusedError
 
 EXCHANGE = "exchange"
 DUPLICATE = "duplicate"
@@ -94,18 +95,19 @@ class Intake:
         loop = asyncio.get_running_loop()
         try:
             while not self._room.stopping:
-                before = self.exchanges
+                before, refused = self.exchanges, False
                 try:
                     n = await loop.run_in_executor(self._thread, self._take)
                 except OSError as error:
                     # A full disk: the position is kept in memory and saved once there is room.
                     self._room.session.warn_once(f"{self._reader.folder}: {error}; the worker goes on and tries again")
-                    n = 0
+                    n, refused = 0, True
                 if self.exchanges > before:
                     for event in self._listeners:
                         event.set()
                 if not n:
-                    self.idle = True
+                    # What could not be read is not known to be nothing.
+                    self.idle = not refused
                     await asyncio.sleep(TICK_S)
         finally:
             self._thread.shutdown()
@@ -156,11 +158,16 @@ class Intake:
         """One batch: read, store, save the position; returns how many records it had."""
         batch: list[tuple[Place, Captured]] = []
         size = 0
-        for place, captured in self._reader.read(_RECORDS):
-            batch.append((place, captured))
-            size += len(captured.request) + len(captured.response)
-            if size >= _BYTES:
-                break
+        try:
+            for place, captured in self._reader.read(_RECORDS):
+                batch.append((place, captured))
+                size += len(captured.request) + len(captured.response)
+                if size >= _BYTES:
+                    break
+        except OSError:
+            # The reader is past what it has given us: that comes first, the fault comes again.
+            if not batch:
+                raise
         if batch:
             self.idle = False
             self._store(batch)
@@ -191,20 +198,38 @@ class Intake:
         counts.update({f"{REDACTED}{kind}": n for kind, n in self._redactor.counts.items()})
         self._redactor.counts.clear()
         items = [(exchange, self._next + number) for number, exchange in enumerate(new.values())]
-        if items:
-            self._room.persist(lambda: store.put_exchanges(run_id, items))
+        for exchange in self._refused(items):
+            del new[exchange.id]
+            counts[EXCHANGE] -= 1
+            counts[SkipReason.NOT_READABLE.value] += 1
         with self._lock:
             for exchange in new.values():
                 self._tally.add(Features.of(exchange))
         self._next += len(items)
         was_ended = self.ended
-        self.exchanges += len(items)
+        self.exchanges += len(new)
         add(self._reader.position.counts, counts)
         if self.ended and not was_ended:
             self._room.tell(
                 EventKind.INTAKE_ENDED,
                 f"the experiment has its {self.exchanges:,} exchanges (worker.max_samples) and takes no more",
             )
+
+    def _refused(self, items: Sequence[tuple[Exchange, float]]) -> list[Exchange]:
+        """Store the exchanges; what the database cannot hold costs its record, and never those beside it."""
+        if not items:
+            return []
+        store, run_id = self._room.session.store, self._room.session.run_id
+        try:
+            self._room.persist(lambda: store.put_exchanges(run_id, items))
+        except DataRefusedError as error:
+            if len(items) > 1:
+                return [exchange for item in items for exchange in self._refused([item])]
+            exchange = items[0][0]
+            where = exchange.source.file if exchange.source is not None else exchange.id
+            self._complain("refused", f"{where} cannot be stored: {error}")
+            return [exchange]
+        return []
 
     def _read(self, captured: Captured, where: str, *, seen: bool, added: int) -> tuple[str, Exchange | None]:
         """The ending of a record and its redacted exchange; what is in the store already ended as one."""

@@ -12,6 +12,7 @@ from harness.domain.stop import StopSignal
 from harness.errors import InfrastructureError
 from harness.pipeline.live.state import Event, EventKind, OnEvent
 from harness.pipeline.session import Session
+from harness.store import DataRefusedError
 
 T = TypeVar("T")
 TICK_S = 0.2
@@ -54,6 +55,7 @@ class Room:
         """Do something with the store, again and again while it is down; for a thread, which may block.
 
         Raises:
+            DataRefusedError: it works, and does not take these rows.
             InfrastructureError: it is still down some time after the end was asked for, or at once when nothing is
                 waited for any more.
         """
@@ -61,6 +63,9 @@ class Room:
         while True:
             try:
                 found = work()
+            except DataRefusedError:
+                self._up()
+                raise
             except InfrastructureError as error:
                 now = time.monotonic()
                 if ends_at is None and self.stopping:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.domain.exchange import ChatRequest
 from harness.domain.model import ModelReply, ModelSpec
-from harness.domain.observation import ErrorKind
+from harness.domain.observation import ErrorKind, Usage
 from harness.errors import ConfigurationError
 from harness.models.breaker import BreakerState
 from harness.models.budget import BudgetedClient
@@ -107,6 +107,18 @@ async def test_a_key_that_is_refused_stops_the_candidate_at_once(tmp_path, worke
     assert arm.outcomes["skipped"] == {"stopped": 19}
     assert arm.stopped.startswith(kind.value)
     assert [event.arm for event in told if event.kind is EventKind.CANDIDATE_STOPPED] == ["new"]
+
+
+async def test_an_answer_that_no_database_can_hold_is_the_candidates_failure(tmp_path, store, worker_on):
+    spool(tmp_path, [captured(i) for i in range(6)])
+    counts = iter([Usage(tokens_in=1 << 70), *[Usage(tokens_in=5)] * 5])
+    script = scripted(lambda request, model: reply("Paris.", usage=next(counts)))
+    parsed = live(tmp_path)
+    state = await worker_on(parsed, client_for=script).run()
+    assert state.arms[0].outcomes["completed"] == {"": 5}
+    assert state.arms[0].outcomes["failed"] == {"malformed_response": 1}
+    counted = store.observation_counts("live", "new", parsed.candidates[0].fingerprint)
+    assert (counted.completed, counted.failed) == (5, {"malformed_response": 1})
 
 
 async def test_the_days_money_is_not_exceeded_and_a_restart_does_not_reset_it(tmp_path, worker_on):

@@ -14,6 +14,7 @@ from harness.pipeline.live.room import Room
 from harness.pipeline.live.state import EventKind
 from harness.spool.counters import INDEX, CounterFile
 from harness.spool.reader import COUNTERS, SpoolReader
+from harness.store import DataRefusedError
 from harness.testing import FakeEmbedder, ScriptedModelClient
 from tests.integration.live.conftest import session_on
 from tests.integration.live.spooled import captured, live, spool
@@ -53,6 +54,59 @@ async def test_every_record_has_one_ending(tmp_path, store, worker_on):
     report = store.ingest_report("live")
     assert (report.read, report.rejected, report.deduplicated, report.kept) == (8, 2, 1, 3)
     assert report.skipped == {"too_old": 1, "ended": 1}
+
+
+async def test_a_fault_in_reading_loses_nothing_that_was_read(tmp_path, store, monkeypatch):
+    parsed = live(tmp_path)
+    spool(tmp_path, [captured(i) for i in range(5)])
+    session = session_on(parsed, store, tmp_path)
+    with SpoolReader(tmp_path / "spool") as reader:
+        read, faults = reader.read, [OSError("too many open files"), OSError("too many open files")]
+
+        def broken(limit):
+            yield from read(2)
+            if faults:
+                raise faults.pop()
+
+        monkeypatch.setattr(reader, "read", broken)
+        room = Room(live=parsed, session=session, stop=session.stop)
+        intake = Intake(room, reader, on_captured=lambda captured: None)
+        await intake.prepare()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(intake.run())
+            await until(lambda: intake.idle)
+            session.stop.request("test")
+    assert (intake.exchanges, faults) == (5, [])
+
+
+async def test_a_body_no_database_can_hold_stops_nothing(tmp_path, store, worker_on):
+    chat = {"model": "m" * 5_000, "messages": [{"role": "user", "content": "Capital of France?"}]}
+    answer = {
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Paris."}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 1 << 70, "completion_tokens": 3},
+    }
+    spool(tmp_path, [captured(0, request=json.dumps(chat).encode(), response=json.dumps(answer).encode()), captured(1)])
+    state = await worker_on(live(tmp_path), client_for=paris).run()
+    assert state.endings == {"exchange": 2}
+    first = next(iter(store.exchanges("live")))
+    assert (first.request.model, first.production.usage.tokens_in) == ("m" * 200, None)
+
+
+async def test_a_record_the_store_does_not_take_costs_none_beside_it(tmp_path, store, worker_on, monkeypatch):
+    put = store.put_exchanges
+
+    def picky(run_id, items):
+        if any(exchange.id == "r00002" for exchange, _ in items):
+            raise DataRefusedError("it cannot hold what was written")
+        put(run_id, items)
+
+    monkeypatch.setattr(store, "put_exchanges", picky)
+    spool(tmp_path, [captured(i) for i in range(5)])
+    state = await worker_on(live(tmp_path), client_for=paris).run()
+    assert state.endings == {"exchange": 4, "not_readable": 1}
+    assert state.exchanges == store.count_exchanges("live") == store.ingest_report("live").sampled == 4
+    assert state.arms[0].outcomes["completed"] == {"": 4}
+    assert read_funnel(live(tmp_path), store, "live", embedder=FakeEmbedder()).problems == ()
 
 
 async def test_what_is_stored_is_redacted(tmp_path, store, worker_on):

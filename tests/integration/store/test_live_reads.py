@@ -1,10 +1,13 @@
 """What the worker of a live experiment reads, on SQLite and on PostgreSQL."""
 
+import random
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from harness.domain.exchange import Source
-from harness.domain.observation import CallError, ErrorKind, Status
-from harness.store import Store
+from harness.domain.observation import CallError, ErrorKind, Status, Usage
+from harness.store import DataRefusedError, Store
 from harness.testing import exchange, observation
 
 RUN = "live"
@@ -62,3 +65,15 @@ def test_what_was_spent_since_a_moment_is_by_arm(store):
     )
     assert store.spent_since(RUN, before) == ({"new": 0.75, "old": 1.0}, 0.0)
     assert store.spent_since(RUN, datetime.now(UTC) + timedelta(seconds=5)) == ({}, 0.0)
+
+
+def test_rows_that_the_database_cannot_hold_are_told_from_a_database_that_is_away(store, store_url):
+    with pytest.raises(DataRefusedError, match="cannot hold"):
+        store.put_observations(RUN, [observation(arm="new", exchange_id="e0", usage=Usage(tokens_in=1 << 63))])
+    if store_url.startswith("postgresql"):
+        # Above what a row of an index may have; letters that do not compress.
+        long = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=9_000))
+        with pytest.raises(DataRefusedError, match="ProgramLimitExceeded"):
+            store.put_exchanges(RUN, [(exchange(id="e0", metadata={"team": long}), 0.0)])
+    fill(store)
+    assert store.count_exchanges(RUN) == 6
