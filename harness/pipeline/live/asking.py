@@ -88,7 +88,7 @@ class AskingLoop:
         self._calls = _InFlight()
         self._queue: asyncio.Queue[Exchange] = asyncio.Queue(maxsize=room.live.worker.in_flight)
         self._recent: deque[bool] = deque(maxlen=_SPIKE_WINDOW)
-        self._spiking = False
+        self._spike: str | None = None
         self._was_open = False
         self._warm = asyncio.Event()
         self._after = float("-inf")
@@ -101,6 +101,11 @@ class AskingLoop:
     def in_flight(self) -> int:
         """Calls that are being made."""
         return self._calls.count
+
+    @property
+    def error_spike(self) -> str | None:
+        """How many of the last calls failed, while they are too many."""
+        return self._spike
 
     @property
     def client(self) -> ModelClient:
@@ -268,16 +273,23 @@ class AskingLoop:
             said = observation.error.message if observation.error is not None else ""
             self._stop(f"{kind}: {said}")
             return
+        self._count(kind)
+
+    def _count(self, kind: ErrorKind | None) -> None:
+        """Tell when too many of the last calls failed, and keep saying so while they do."""
         self._recent.append(kind is not None)
         share = sum(self._recent) / _SPIKE_WINDOW
         limit = self._room.live.alerts.error_rate
-        if not self._spiking and share > limit and len(self._recent) == _SPIKE_WINDOW:
-            self._spiking = True
-            message = f"{self.arm.name}: {share:.0%} of its last {_SPIKE_WINDOW} calls failed, last with {kind}"
-            self._room.tell(EventKind.ERROR_SPIKE, message, arm=self.arm.name, value=share)
         # Quiet only well below the limit, or a rate around it would alert again and again.
-        elif self._spiking and share < limit / 2:
-            self._spiking = False
+        if share < limit / 2:
+            self._spike = None
+        elif self._spike is not None or (share > limit and len(self._recent) == _SPIKE_WINDOW):
+            begins = self._spike is None
+            self._spike = f"{self.arm.name}: {share:.0%} of its last {_SPIKE_WINDOW} calls failed"
+            if begins:
+                self._room.tell(
+                    EventKind.ERROR_SPIKE, f"{self._spike}, last with {kind}", arm=self.arm.name, value=share
+                )
 
     def _stop(self, why: str) -> None:
         if self.stopped is not None:

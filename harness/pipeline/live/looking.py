@@ -69,6 +69,9 @@ class JudgingLoop:
         self._embedder = embedder
         self.purse = purse
         self._session = replace(room.session, reporter=_WarningsOnly(room.session.reporter))
+        self.failing_since: datetime | None = None
+        self.failure: str | None = None
+        """Why the last judging could not be done; ``None`` when it could."""
         self._failed_at = float("-inf")
         self._exhausted = False
         self._seen: list[int] | None = None
@@ -95,8 +98,12 @@ class JudgingLoop:
             self._failed_at = time.monotonic()
             said = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             self._session.warn_once(f"judging: {said}")
-            self._room.tell(EventKind.JUDGING_FAILED, said)
+            self.failure = said
+            if self.failing_since is None:
+                self.failing_since = datetime.now(UTC)
+                self._room.tell(EventKind.JUDGING_FAILED, said)
             return
+        self.failing_since = self.failure = None
         self._seen = there if result.stop_reason is None else None
         spent = result.stop_reason == "budget"
         if spent and not self._exhausted:
@@ -122,8 +129,12 @@ class LookingLoop:
         self._stored_at = time.monotonic() if self._stored else float("-inf")
         self._reported_at = float("-inf")
         self._seen: tuple[Any, ...] | None = None
-        self._alarmed: set[tuple[EventKind, str]] = set()
+        self._alarms: dict[tuple[EventKind, str], str] = {}
         self.looks = Looks()
+
+    def alarm(self, kind: EventKind, arm: str) -> str | None:
+        """What is bad about the arm's last pairs, as of the last look; ``None`` when nothing is."""
+        return self._alarms.get((kind, arm))
 
     async def run(self) -> None:
         """Look every ``look_every_s`` until it is time to stop."""
@@ -259,12 +270,14 @@ class LookingLoop:
         return float(np.median(known)) if len(known) == _WINDOW else None
 
     def _edge(self, kind: EventKind, arm: str, is_bad: bool, message: str, value: float | None) -> None:
-        """Tell once when it becomes bad, and be ready again when it is good."""
+        """Tell once when it becomes bad, keep saying so while it is, and be ready again when it is good."""
         key = (kind, arm)
         if not is_bad:
-            self._alarmed.discard(key)
-        elif key not in self._alarmed:
-            self._alarmed.add(key)
+            self._alarms.pop(key, None)
+            return
+        begins = key not in self._alarms
+        self._alarms[key] = message
+        if begins:
             self._room.tell(kind, message, arm=arm, value=value)
 
 

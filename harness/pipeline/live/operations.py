@@ -1,7 +1,6 @@
 """What a worker shows on its admin port, and what of it becomes an alert."""
 
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,18 +15,11 @@ from harness.ops.admin import Operated, admin_app, token_from
 from harness.ops.alerts import Alert, AlertKind, Notifier, sender_from
 from harness.ops.metrics import Histogram, Reading
 from harness.ops.server import serving
-from harness.pipeline.live.state import ArmState, Event, EventKind, WorkerState
+from harness.pipeline.live.state import ArmState, WorkerState
 from harness.pipeline.live.worker import LiveWorker
 from harness.spool import control
 
 _LOOK_S = 5.0
-_PASSING: Mapping[EventKind, AlertKind] = {
-    EventKind.ERROR_SPIKE: AlertKind.ERROR_SPIKE,
-    EventKind.LATENCY: AlertKind.LATENCY,
-    EventKind.DIVERGENCE: AlertKind.DIVERGENCE,
-    EventKind.JUDGING_FAILED: AlertKind.JUDGING,
-}
-"""Events that say when something began but not when it ended; they hold for a while."""
 _VERDICTS = {Verdict.GO: 1.0, Verdict.INCONCLUSIVE: 0.0, Verdict.NO_GO: -1.0}
 
 
@@ -44,10 +36,7 @@ class Operations:
             memory=self._folder / "alerts-worker.json",
             send=sender_from(live.alerts.urls_env),
         )
-        self._passing: dict[tuple[EventKind, str], tuple[float, str]] = {}
-        self._lock = threading.Lock()
         self._stopping = threading.Event()
-        worker.events.append(self.on_event)
 
     @contextmanager
     def running(self, sock: socket) -> Iterator[None]:
@@ -72,28 +61,10 @@ class Operations:
             thread.join(5.0)
             self._notifier.close(2.0)
 
-    def on_event(self, event: Event) -> None:
-        """Take note of what says when it began, but not when it ended."""
-        if event.kind in _PASSING:
-            with self._lock:
-                self._passing[event.kind, event.arm or ""] = (time.monotonic(), event.message)
-
-    def alerts(self) -> list[Alert]:
-        """The conditions that hold."""
-        hold_s = max(self._live.worker.look_every_s * 2, 60.0)
-        with self._lock:
-            now = time.monotonic()
-            self._passing = {key: seen for key, seen in self._passing.items() if now - seen[0] < hold_s}
-            passing = [
-                Alert(kind=_PASSING[kind], subject=arm, text=message)
-                for (kind, arm), (_, message) in self._passing.items()
-            ]
-        return [*standing(self._worker.snapshot()), *passing]
-
     def _watch(self) -> None:
         every = min(_LOOK_S, self._live.alerts.nothing_mirrored_s / 4)
         while not self._stopping.wait(every):
-            self._notifier.update(self.alerts())
+            self._notifier.update(standing(self._worker.snapshot()))
 
 
 def standing(state: WorkerState) -> list[Alert]:
@@ -103,25 +74,37 @@ def standing(state: WorkerState) -> list[Alert]:
         text = f"not reachable since {state.store_down_since:%H:%M:%S} UTC; what was captured waits in the spool"
         found.append(Alert(kind=AlertKind.STORE, text=text))
     for arm in state.arms:
-        if arm.stopped is not None:
-            text = (
-                f"{arm.model} cannot be asked ({arm.stopped}); start the worker again with a key and a name that work"
-            )
-            found.append(Alert(kind=AlertKind.AUTHENTICATION, subject=arm.arm, text=text))
-        if arm.breaker is not BreakerState.CLOSED:
-            text = f"{arm.model} is down; its requests are dropped until a probe is answered"
-            found.append(Alert(kind=AlertKind.BREAKER_OPEN, subject=arm.arm, text=text))
-        if arm.budget_exhausted:
-            text = f"${arm.spent_today_usd:.2f} are spent; requests are skipped until midnight UTC or a higher limit"
-            found.append(Alert(kind=AlertKind.BUDGET, subject=arm.arm, text=text))
-        if arm.quota_remaining_s > 0:
-            text = f"production was told to slow down; {arm.arm} at the same provider rests"
-            found.append(Alert(kind=AlertKind.QUOTA, subject=arm.arm, text=text))
+        found += [Alert(kind=kind, subject=arm.arm, text=text) for kind, text in _of_arm(arm)]
+    if state.judging_failing_since is not None:
+        text = f"since {state.judging_failing_since:%H:%M:%S} UTC: {state.judging_failure}"
+        found.append(Alert(kind=AlertKind.JUDGING, text=text))
     limit = state.judges_daily_usd
     if limit is not None and state.judges_spent_today_usd >= limit:
         text = f"the judges' ${limit:.2f} of the day are spent"
         found.append(Alert(kind=AlertKind.BUDGET, subject="judges", text=text))
     return found
+
+
+def _of_arm(arm: ArmState) -> Iterator[tuple[AlertKind, str]]:
+    if arm.stopped is not None:
+        yield (
+            AlertKind.AUTHENTICATION,
+            f"{arm.model} cannot be asked ({arm.stopped}); start the worker again with a key and a name that work",
+        )
+    if arm.breaker is not BreakerState.CLOSED:
+        yield AlertKind.BREAKER_OPEN, f"{arm.model} is down; its requests are dropped until a probe is answered"
+    if arm.budget_exhausted:
+        text = f"${arm.spent_today_usd:.2f} are spent; requests are skipped until midnight UTC or a higher limit"
+        yield AlertKind.BUDGET, text
+    if arm.quota_remaining_s > 0:
+        yield AlertKind.QUOTA, f"production was told to slow down; {arm.arm} at the same provider rests"
+    for kind, text_or_none in (
+        (AlertKind.ERROR_SPIKE, arm.error_spike),
+        (AlertKind.LATENCY, arm.slow),
+        (AlertKind.DIVERGENCE, arm.diverging),
+    ):
+        if text_or_none is not None:
+            yield kind, text_or_none
 
 
 def not_ready(state: WorkerState) -> list[str]:

@@ -67,6 +67,12 @@ class ArmState:
     spent_today_usd: float = 0.0
     daily_usd: float | None = None
     budget_exhausted: bool = False
+    error_spike: str | None = None
+    """How many of its last calls failed, while they are too many."""
+    slow: str | None = None
+    """How much slower than production's its last answers are, while that is too much."""
+    diverging: str | None = None
+    """How unlike production's its last answers are, while that is too much."""
     concurrency: int | None = None
     """Calls that its provider's limiter lets through at once; ``None`` before the first."""
     verdict: Verdict | None = None
@@ -99,6 +105,10 @@ class WorkerState:
     arms: tuple[ArmState, ...] = ()
     judges_spent_today_usd: float = 0.0
     judges_daily_usd: float | None = None
+    judging_failing_since: datetime | None = None
+    """Since when no judge could be asked; ``None`` while they can."""
+    judging_failure: str | None = None
+    """Why the last judging could not be done."""
     looked_at: datetime | None = None
     """When estimates and decisions were last renewed."""
     decided_at: datetime | None = None

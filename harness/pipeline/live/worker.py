@@ -110,7 +110,8 @@ class LiveWorker:
         intake, room, looking = self._intake, self._room, self._looking
         counts = intake.counts if intake is not None else {}
         looks = looking.looks if looking is not None else None
-        purse = self._judging.purse if self._judging is not None else None
+        judging = self._judging
+        purse = judging.purse if judging is not None else None
         return WorkerState(
             run_id=self.session.run_id,
             at=datetime.now(UTC),
@@ -126,6 +127,8 @@ class LiveWorker:
             arms=tuple(self._arm_state(loop) for loop in self._arms),
             judges_spent_today_usd=purse.spent_usd if purse is not None else 0.0,
             judges_daily_usd=self.live.worker.judges_daily_usd,
+            judging_failing_since=judging.failing_since if judging is not None else None,
+            judging_failure=judging.failure if judging is not None else None,
             looked_at=looks.looked_at if looks is not None else None,
             decided_at=looks.decided_at if looks is not None else None,
             reported_at=looks.reported_at if looks is not None else None,
@@ -265,13 +268,14 @@ class LiveWorker:
         outcomes: dict[str, dict[str, int]] = {status.value: {} for status in Status}
         for (status, reason), n in tuple(loop.outcomes.items()):
             outcomes[status.value][reason] = n
-        standing = self._looking.looks.standings.get(loop.arm.name) if self._looking is not None else None
+        name, looking = loop.arm.name, self._looking
+        standing = looking.looks.standings.get(name) if looking is not None else None
         decision = standing.decision if standing is not None else None
         loop.purse.roll()
         gates = loop.client.gates if isinstance(loop.client, ClientStack) else {}
         gate = gates.get(loop.spec.provider)
         return ArmState(
-            arm=loop.arm.name,
+            arm=name,
             role=loop.arm.role.value,
             model=loop.spec.model,
             outcomes=outcomes,
@@ -283,6 +287,9 @@ class LiveWorker:
             spent_today_usd=loop.purse.spent_usd,
             daily_usd=self.live.worker.daily_usd,
             budget_exhausted=loop.exhausted,
+            error_spike=loop.error_spike,
+            slow=looking.alarm(EventKind.LATENCY, name) if looking is not None else None,
+            diverging=looking.alarm(EventKind.DIVERGENCE, name) if looking is not None else None,
             concurrency=gate.limit if gate is not None else None,
             verdict=decision.verdict if decision is not None else None,
             sentence=decision.sentence if decision is not None else None,

@@ -230,9 +230,22 @@ async def test_many_failures_are_told_once(tmp_path, worker_on):
     worker = worker_on(live(tmp_path, alerts={"error_rate": 0.1}), client_for=script)
     told = []
     worker.events.append(told.append)
-    await worker.run()
+    state = await worker.run()
     spikes = [event for event in told if event.kind is EventKind.ERROR_SPIKE]
     assert [(event.arm, event.value) for event in spikes] == [("new", 0.5)]
+    assert state.arms[0].error_spike == "new: 50% of its last 50 calls failed", "for as long as it is so"
+
+
+async def test_failures_that_are_over_are_no_longer_said(tmp_path, worker_on):
+    spool(tmp_path, [captured(i) for i in range(160)])
+    calls = iter(range(1_000))
+    script = scripted(lambda r, m: model_error(ErrorKind.CONTENT_FILTER) if next(calls) < 60 else "Paris.")
+    worker = worker_on(live(tmp_path, alerts={"error_rate": 0.1}), client_for=script)
+    told = []
+    worker.events.append(lambda event: told.append(event.kind))
+    state = await worker.run()
+    assert told.count(EventKind.ERROR_SPIKE) == 1
+    assert state.arms[0].error_spike is None
 
 
 def state_of(worker, name: str):

@@ -209,6 +209,8 @@ async def test_slow_and_different_answers_are_told(tmp_path, worker_on):
     assert kinds.count(EventKind.LATENCY) == 1
     assert kinds.count(EventKind.DIVERGENCE) == 1
     assert state.arms[0].estimates["similarity"].value < 0.5
+    assert "times production's" in state.arms[0].slow
+    assert "similarity of its last 50 pairs" in state.arms[0].diverging
 
 
 # The funnel

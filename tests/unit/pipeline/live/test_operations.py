@@ -4,13 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from harness.config import parse_live
 from harness.domain.decision import Verdict
 from harness.models.breaker import BreakerState
 from harness.ops import metrics
-from harness.ops.alerts import AlertKind, Notifier
-from harness.pipeline.live.operations import Operations, not_ready, readings, standing, status
-from harness.pipeline.live.state import ArmState, Event, EventKind, WorkerState
+from harness.ops.alerts import AlertKind
+from harness.pipeline.live.operations import not_ready, readings, standing, status
+from harness.pipeline.live.state import ArmState, WorkerState
 from tests.unit.decision.test_criteria import estimate
 
 NOW = datetime(2026, 5, 4, 12, 30, tzinfo=UTC)
@@ -38,6 +37,15 @@ def test_a_worker_at_work_needs_nobody_and_is_ready():
         (state(arm(breaker=BreakerState.HALF_OPEN)), AlertKind.BREAKER_OPEN, "cheap", "openai/cheap is down"),
         (state(arm(budget_exhausted=True, spent_today_usd=10.0)), AlertKind.BUDGET, "cheap", "$10.00 are spent"),
         (state(arm(quota_remaining_s=3.0)), AlertKind.QUOTA, "cheap", "production was told to slow down"),
+        (state(arm(error_spike="cheap: 40% failed")), AlertKind.ERROR_SPIKE, "cheap", "40% failed"),
+        (state(arm(slow="cheap: 3 times")), AlertKind.LATENCY, "cheap", "3 times"),
+        (state(arm(diverging="cheap: 0.20")), AlertKind.DIVERGENCE, "cheap", "0.20"),
+        (
+            state(judging_failing_since=NOW, judging_failure="set OPENAI_API_KEY"),
+            AlertKind.JUDGING,
+            "",
+            "since 12:30:00 UTC: set OPENAI_API_KEY",
+        ),
         (state(judges_daily_usd=2.0, judges_spent_today_usd=2.0), AlertKind.BUDGET, "judges", "the judges' $2.00"),
     ],
 )
@@ -79,33 +87,3 @@ def test_the_metrics_say_how_requests_ended_and_what_is_estimated():
     ):
         assert line in lines
     assert status(found)["arms"][0]["outcomes"]["failed"] == {"timeout": 3}
-
-
-class Worker:
-    def __init__(self) -> None:
-        self.events: list = []
-
-    def snapshot(self) -> WorkerState:
-        return state(arm())
-
-
-def test_an_event_without_an_end_holds_for_a_while(tmp_path, monkeypatch):
-    live = parse_live(
-        {
-            "name": "exp",
-            "gateway": {"upstream": "http://127.0.0.1:9"},
-            "mirror": {"rate": 1},
-            "candidates": [{"name": "cheap", "model": "openai/cheap"}],
-        },
-        base=tmp_path,
-    )
-    clock = [1000.0]
-    monkeypatch.setattr("harness.pipeline.live.operations.time.monotonic", lambda: clock[0])
-    silent = Notifier(name="exp", repeat_s=60, memory=tmp_path / "told.json", send=None)
-    operations = Operations(live, Worker(), notifier=silent)
-    operations.on_event(Event(kind=EventKind.LATENCY, at=NOW, message="cheap is slow", arm="cheap"))
-    operations.on_event(Event(kind=EventKind.DECIDED, at=NOW, message="cheap: GO", arm="cheap"))
-    (alert,) = operations.alerts()
-    assert (alert.kind, alert.subject, alert.text) == (AlertKind.LATENCY, "cheap", "cheap is slow")
-    clock[0] += 61
-    assert operations.alerts() == []
