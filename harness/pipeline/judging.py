@@ -53,6 +53,7 @@ async def _judge_arms(
     purse = purse or judges_purse(session)
     counts: dict[str, Mapping[str, int]] = {}
     stop_reason: str | None = None
+    errors = 0
     async with opened_client(experiment, purse, [model for seat in judges for model in seat.models]) as client:
         gate = CanaryGate(session, client=client, embedder=embedder, stop=stop)
         for arm in arms_of(experiment):
@@ -64,13 +65,15 @@ async def _judge_arms(
                 who = f"{arm.name} · {seat.name}"
                 if not await gate.admits(seat):
                     if stop.reason is None:
-                        counts[who] = {UNREAD: await asyncio.to_thread(_pending, session, arm, seat, portion.first)}
+                        counts[who] = {UNREAD: await asyncio.to_thread(_pending, session, arm, seat, portion)}
                     continue
-                room = _Room(client=client, embedder=embedder, stop=stop, first=portion.first)
+                room = _Room(client=client, embedder=embedder, stop=stop, portion=portion)
                 result = await _judge_arm(session, arm, seat, room)
                 counts[who] = result.endings
                 stop_reason = stop_reason or result.stop_reason
-    return StageCounts(counts=gate.counts | counts, stop_reason=gate.stop_reason or stop_reason or stop.reason)
+                errors += sum(result.errors.values())
+    reason = gate.stop_reason or stop_reason or stop.reason
+    return StageCounts(counts=gate.counts | counts, stop_reason=reason, errors=errors)
 
 
 def judges_purse(session: Session) -> Purse:
@@ -89,24 +92,25 @@ class _Room:
     client: ModelClient
     embedder: Embedder
     stop: StopSignal
-    first: int | None
+    portion: Portion
 
 
-def _pending(session: Session, arm: Arm, seat: SeatedJudge, first: int | None) -> int:
+def _pending(session: Session, arm: Arm, seat: SeatedJudge, portion: Portion) -> int:
     return session.store.count_pending_pairs(
         session.run_id,
         arm.name,
         arm.fingerprint,
         judge_fingerprint=seat.fingerprint,
         orders=orders_of(seat.judge),
-        first=first,
+        first=portion.first,
+        retry_errors=portion.retry_errors,
     )
 
 
 async def _judge_arm(session: Session, arm: Arm, seat: SeatedJudge, room: _Room) -> PanelResult:
     store, run_id, reporter = session.store, session.run_id, session.reporter
     task = f"judge {arm.name} · {seat.name}"
-    total = await asyncio.to_thread(_pending, session, arm, seat, room.first)
+    total = await asyncio.to_thread(_pending, session, arm, seat, room.portion)
     reporter.start(task, total=total)
     watch = SetupWatch(room.client, who=f"judge {seat.name}")
     result = await run_judge(
@@ -118,7 +122,8 @@ async def _judge_arm(session: Session, arm: Arm, seat: SeatedJudge, room: _Room)
             arm.fingerprint,
             judge_fingerprint=seat.fingerprint,
             orders=orders_of(seat.judge),
-            first=room.first,
+            first=room.portion.first,
+            retry_errors=room.portion.retry_errors,
         ),
         lambda judgments: store.put_judgments(run_id, judgments),
         concurrency=session.experiment.replay.concurrency,
@@ -131,5 +136,5 @@ async def _judge_arm(session: Session, arm: Arm, seat: SeatedJudge, room: _Room)
         if not counts.scored:
             watch.check()
     note = ", ".join(f"{n:,} {ending}" for ending, n in result.endings.items()) or "nothing to do"
-    reporter.finish(task, note if room.first is None or result.stop_reason is not None else "")
+    reporter.finish(task, note if room.portion.first is None or result.stop_reason is not None else "")
     return result

@@ -68,6 +68,8 @@ class StageCounts:
 
     counts: Mapping[str, Mapping[str, int]]
     stop_reason: str | None = None
+    errors: int = 0
+    """Judgments that a judge failed to make."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,8 @@ class Portion:
     """As many of the run's requests, in their random order; all when ``None``."""
     without: frozenset[str] = frozenset()
     """Arms that need nothing more."""
+    retry_errors: bool = True
+    """Whether judgments that failed are made again."""
 
 
 EVERYTHING = Portion()

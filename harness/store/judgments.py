@@ -38,26 +38,23 @@ def put(connection: sa.Connection, prepared: observations.Prepared) -> None:
 
 
 def pending(
-    run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str, orders: Sequence[Order]
+    run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str, orders: Sequence[Order], retry_errors: bool
 ) -> sa.Select[Any]:
     """The comparable pairs that lack a finished judgment in any of the orders.
 
     A judgment in no order finishes the pair as a whole: the judge had nothing to read in either order.
     """
     p = o.alias("production")
-    finished = sa.not_(
-        sa.or_(
-            j.c.state == JudgmentState.ERROR.value,
-            sa.and_(j.c.state == JudgmentState.UNSCORED.value, j.c.reason == UnscoredReason.BUDGET.value),
-        )
-    )
+    unfinished = sa.and_(j.c.state == JudgmentState.UNSCORED.value, j.c.reason == UnscoredReason.BUDGET.value)
+    if retry_errors:
+        unfinished = sa.or_(j.c.state == JudgmentState.ERROR.value, unfinished)
     of_pair = sa.and_(
         j.c.run_id == run_id,
         j.c.arm == arm,
         j.c.observation_fingerprint == fingerprint,
         j.c.judge_fingerprint == judge_fingerprint,
         j.c.exchange_id == e.c.exchange_id,
-        finished,
+        sa.not_(unfinished),
     )
     whole = sa.case((j.c.answer_order == Order.NONE.value, len(orders)), else_=1)
     wanted = j.c.answer_order.in_(sorted({order.value for order in orders} | {Order.NONE.value}))

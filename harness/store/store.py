@@ -271,13 +271,22 @@ class Store:
         judge_fingerprint: str,
         orders: Sequence[Order],
         first: int | None = None,
+        retry_errors: bool = True,
     ) -> Iterator[Pair]:
         """The comparable pairs that lack a finished judgment in any of the orders.
 
-        Judgments in error, and those skipped because the budget was spent, are unfinished. A judgment in order
-        ``none`` finishes the pair for every order. ``first`` limits to as many of the run's exchanges by position.
+        Judgments in error (unless ``retry_errors`` is off), and those skipped because the budget was spent, are
+        unfinished. A judgment in order ``none`` finishes the pair for every order. ``first`` limits to as many of the
+        run's exchanges by position.
         """
-        statement = judgments.pending(run_id, arm, fingerprint, judge_fingerprint=judge_fingerprint, orders=orders)
+        statement = judgments.pending(
+            run_id,
+            arm,
+            fingerprint,
+            judge_fingerprint=judge_fingerprint,
+            orders=orders,
+            retry_errors=retry_errors,
+        )
         statement = statement.where(exchanges.among_first(self._database, run_id, first=first))
         return pairs.read(self._database, run_id, arm, fingerprint, statement=statement)
 
@@ -290,9 +299,17 @@ class Store:
         judge_fingerprint: str,
         orders: Sequence[Order],
         first: int | None = None,
+        retry_errors: bool = True,
     ) -> int:
         """How many pairs :meth:`pending_pairs` gives now."""
-        statement = judgments.pending(run_id, arm, fingerprint, judge_fingerprint=judge_fingerprint, orders=orders)
+        statement = judgments.pending(
+            run_id,
+            arm,
+            fingerprint,
+            judge_fingerprint=judge_fingerprint,
+            orders=orders,
+            retry_errors=retry_errors,
+        )
         statement = statement.where(exchanges.among_first(self._database, run_id, first=first))
         return paging.count(self._database, statement)
 

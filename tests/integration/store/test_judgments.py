@@ -53,8 +53,15 @@ def fill(store: Store, n: int, **fields: object) -> list[str]:
     return [f"e{i}" for i in range(n)]
 
 
-def pending(store: Store, orders: Sequence[Order] = BOTH, judge: str = "j1", fingerprint: str = "f1") -> list[str]:
-    key = {"judge_fingerprint": judge, "orders": orders}
+def pending(
+    store: Store,
+    orders: Sequence[Order] = BOTH,
+    judge: str = "j1",
+    fingerprint: str = "f1",
+    *,
+    retry_errors: bool = True,
+) -> list[str]:
+    key = {"judge_fingerprint": judge, "orders": orders, "retry_errors": retry_errors}
     found = [pair.exchange_id for pair in store.pending_pairs("r1", "small", fingerprint, **key)]  # type: ignore[arg-type]
     assert store.count_pending_pairs("r1", "small", fingerprint, **key) == len(found)  # type: ignore[arg-type]
     return found
@@ -97,6 +104,7 @@ def test_errors_and_a_spent_budget_are_judged_again_and_other_endings_are_not(st
         ],
     )
     assert pending(store, orders=[none]) == ["e0", "e1", "e4"]
+    assert pending(store, orders=[none], retry_errors=False) == ["e1", "e4"]
 
 
 def test_a_judgment_in_no_order_finishes_the_pair(store: Store) -> None:
