@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 from harness.models.breaker import Breaker, BreakerState, Permit
 from harness.models.limiter import QueueTimeout
 from harness.pipeline.arms import Arm
-from harness.pipeline.live.purses import DailyPurse
+from harness.pipeline.live.purses import DailyPurse, Limit
 from harness.pipeline.live.quota import QuotaGuard
 from harness.pipeline.live.room import TICK_S, Room
 from harness.pipeline.live.state import EventKind
@@ -80,7 +80,6 @@ class AskingLoop:
         self.outcomes: Counter[tuple[Status, str]] = Counter()
         self.idle = False
         """Whether everything in the store has an ending."""
-        self.exhausted = False
         self._room = room
         self._client = client
         self._quota = quota if quota.covers(spec) else None
@@ -90,6 +89,8 @@ class AskingLoop:
         self._recent: deque[bool] = deque(maxlen=_SPIKE_WINDOW)
         self._spike: str | None = None
         self._was_open = False
+        self._told: tuple[Limit, date] | None = None
+        """The refusal of the purse that was told last."""
         self._warm = asyncio.Event()
         self._after = float("-inf")
         self._pending = 0
@@ -268,7 +269,6 @@ class AskingLoop:
     def _heard(self, observation: Observation, permit: Permit) -> None:
         kind = observation.error.kind if observation.error is not None else None
         self.breaker.record(permit, is_failure=kind is not None and kind.is_deployment)
-        self.exhausted = False
         if kind is not None and kind.is_setup:
             said = observation.error.message if observation.error is not None else ""
             self._stop(f"{kind}: {said}")
@@ -303,12 +303,13 @@ class AskingLoop:
         self._room.tell(EventKind.CANDIDATE_STOPPED, message, arm=self.arm.name)
 
     def _exhausted(self, error: BudgetExhausted) -> None:
-        if self.exhausted:
+        refused = self.purse.refused
+        if refused is None or refused == self._told:
             return
-        self.exhausted = True
-        message = f"{self.arm.name}: {error}; requests are skipped until midnight UTC or a higher limit"
+        self._told = refused
+        message = f"{self.arm.name}: {error}; requests are skipped {refused[0].until}"
         self._room.session.reporter.warn(message)
-        self._room.tell(EventKind.BUDGET_EXHAUSTED, message, arm=self.arm.name, value=self.purse.spent_usd)
+        self._room.tell(EventKind.BUDGET_EXHAUSTED, message, arm=self.arm.name, value=self.purse.spent_today_usd)
 
     def on_breaker(self, state: BreakerState) -> None:
         """Tell about changes of the breaker that matter to people; a probe does not."""

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,11 @@ from harness.pipeline.arms import arms_of
 from harness.pipeline.evaluation import ArmEvaluation
 from harness.pipeline.judging import judge_arms
 from harness.pipeline.live.intake import Intake
-from harness.pipeline.live.purses import DailyPurse
+from harness.pipeline.live.purses import DailyPurse, Limit
 from harness.pipeline.live.room import TICK_S, Room
 from harness.pipeline.live.state import EventKind
 from harness.pipeline.seats import SeatedJudge
-from harness.pipeline.session import Reporter, SilentReporter
+from harness.pipeline.session import Portion, Reporter, SilentReporter
 from harness.stats.evidence import Evidence
 from harness.stats.looks import AnyLook
 
@@ -39,6 +39,8 @@ _BEST_AT = 0.3
 _WINDOW = 50
 _FAILED_WAIT_S = 60.0
 """How long judges are left alone after their set-up failed."""
+_RETRY_S = 300.0
+"""How often judgments that failed are made again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,11 @@ class Standing:
 
 @dataclass(kw_only=True)
 class Looks:
-    """What has been seen so far; replaced as a whole, so that whoever reads it waits for nothing."""
+    """What has been seen so far.
+
+    Each field is replaced and never changed, so that whoever reads it waits for nothing; two of them may be of
+    different looks.
+    """
 
     standings: Mapping[str, Standing] = field(default_factory=dict)
     looked_at: datetime | None = None
@@ -72,8 +78,12 @@ class JudgingLoop:
         self.failing_since: datetime | None = None
         self.failure: str | None = None
         """Why the last judging could not be done; ``None`` when it could."""
+        self.errors_left = False
+        """Whether there are judgments that failed and were not made again."""
         self._failed_at = float("-inf")
-        self._exhausted = False
+        self._retried_at = float("-inf")
+        self._told: tuple[Limit, date] | None = None
+        """The refusal of the purse that was told last."""
         self._seen: list[int] | None = None
         """Comparable pairs by arm when everything that could be judged was."""
 
@@ -83,33 +93,59 @@ class JudgingLoop:
             await self.once()
             await pause(self._room, self._room.live.worker.look_every_s)
 
-    async def once(self) -> None:
-        """Judge what there is to judge now; a judge that cannot work ends nothing else."""
-        if time.monotonic() - self._failed_at < _FAILED_WAIT_S:
+    async def once(self, *, last: bool = False) -> None:
+        """Judge what there is to judge now; a judge that cannot work ends nothing else.
+
+        What failed is tried again now and then, whether or not anything else comes, and the last time in any case.
+        """
+        now = time.monotonic()
+        if now - self._failed_at < _FAILED_WAIT_S and not last:
             return
+        # Earlier workers may have left errors too.
+        may_be_left = self.errors_left or self._retried_at == float("-inf")
+        retry = may_be_left and (last or now - self._retried_at >= _RETRY_S)
         try:
             there = await asyncio.to_thread(self._comparable)
-            if there == self._seen:
+            if there == self._seen and not retry:
                 return
+            portion = Portion(retry_errors=retry)
             result = await judge_arms(
-                self._session, self._judges, self._embedder, purse=self.purse, stop=self._session.stop
+                self._session, self._judges, self._embedder, portion, purse=self.purse, stop=self._session.stop
             )
         except Exception as error:  # noqa: BLE001  a judge that cannot work must not end asking and taking in
-            self._failed_at = time.monotonic()
-            said = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-            self._session.warn_once(f"judging: {said}")
-            self.failure = said
-            if self.failing_since is None:
-                self.failing_since = datetime.now(UTC)
-                self._room.tell(EventKind.JUDGING_FAILED, said)
+            self._failed(error)
             return
         self.failing_since = self.failure = None
         self._seen = there if result.stop_reason is None else None
-        spent = result.stop_reason == "budget"
-        if spent and not self._exhausted:
-            message = f"the judges' budget of the day is spent (${self.purse.spent_usd:.2f})"
-            self._room.tell(EventKind.BUDGET_EXHAUSTED, message, value=self.purse.spent_usd)
-        self._exhausted = spent
+        if retry:
+            self._retried_at = now
+        tried_all = retry and result.stop_reason is None
+        self.errors_left = result.errors > 0 or (self.errors_left and not tried_all)
+        if result.stop_reason == "budget":
+            self._spent()
+
+    def _failed(self, error: Exception) -> None:
+        self._failed_at = time.monotonic()
+        # What it was about to do is to be done, and what has failed by it is to be made again.
+        self._seen, self._retried_at = None, float("-inf")
+        said = _said(error)
+        self._session.warn_once(f"judging: {said}")
+        self.failure = said
+        if self.failing_since is None:
+            self.failing_since = datetime.now(UTC)
+            self._room.tell(EventKind.JUDGING_FAILED, said)
+
+    def _spent(self) -> None:
+        refused = self.purse.refused
+        if refused is None or refused == self._told:
+            return
+        self._told = refused
+        message = (
+            f"the judges' budget of the {refused[0]} is spent (${self.purse.spent_today_usd:.2f} today); pairs are not "
+            f"judged {refused[0].until}"
+        )
+        self._session.reporter.warn(message)
+        self._room.tell(EventKind.BUDGET_EXHAUSTED, message, value=self.purse.spent_today_usd)
 
     def _comparable(self) -> list[int]:
         store, run_id = self._session.store, self._session.run_id
@@ -129,6 +165,8 @@ class LookingLoop:
         self._stored_at = time.monotonic() if self._stored else float("-inf")
         self._reported_at = float("-inf")
         self._seen: tuple[Any, ...] | None = None
+        self._reported: tuple[Any, ...] | None = None
+        """What had been seen when the report was written last."""
         self._alarms: dict[tuple[EventKind, str], str] = {}
         self.looks = Looks()
 
@@ -143,20 +181,24 @@ class LookingLoop:
             await pause(self._room, self._room.live.worker.look_every_s)
 
     async def once(self, *, last: bool = False) -> None:
-        """Look once, if there is something to see; the last time the report is written in any case."""
+        """Look once, if there is something to see; the last time the report is written in any case, or raises."""
         try:
             await asyncio.to_thread(self._look, last=last)
-        except Exception as error:  # noqa: BLE001  a report that cannot be drawn must not end asking and taking in
-            said = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-            self._room.session.warn_once(f"looking: {said}")
+        except Exception as error:
+            # A report that cannot be drawn must not end asking and taking in; at the end nothing else is left to do.
+            if last:
+                raise
+            self._room.session.warn_once(f"looking: {_said(error)}")
 
     def _look(self, *, last: bool) -> None:
         session, intake = self._room.session, self._intake
         if not intake.exchanges:
             return
-        seen = self._fingerprint()
-        report_due = last or time.monotonic() - self._reported_at >= _REPORT_EVERY_S
-        if seen == self._seen and not last:
+        seen, now = self._fingerprint(), time.monotonic()
+        # What was seen and not reported is reported when it is time, also when nothing has come since.
+        report_due = last or (seen != self._reported and now - self._reported_at >= _REPORT_EVERY_S)
+        decision_due = now - self._stored_at >= _DECIDE_EVERY_S
+        if seen == self._seen and not (report_due or decision_due):
             return
         attempts.begin_all(session)
         evaluations = evaluation.evaluate(session, self._judges, describe=report_due)
@@ -168,7 +210,7 @@ class LookingLoop:
         self._alarm(evaluations)
         if report_due:
             self.looks.files = stages.write_files(session, self._judges, evaluations, session.folder)
-            self._reported_at = time.monotonic()
+            self._reported, self._reported_at = seen, time.monotonic()
             self.looks.reported_at = datetime.now(UTC)
             session.reporter.finish("report", self._summary(evaluations))
         self._seen = seen
@@ -319,6 +361,10 @@ async def pause(room: Room, seconds: float) -> None:
     # Ticks, because a stop signal is a flag that a signal handler, or another thread, may have set.
     while not room.stopping and (left := ends_at - time.monotonic()) > 0:  # noqa: ASYNC110
         await asyncio.sleep(min(TICK_S, left))
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
 
 
 def _gist(decision: Decision) -> dict[str, Any]:

@@ -78,9 +78,9 @@ def standing(state: WorkerState) -> list[Alert]:
     if state.judging_failing_since is not None:
         text = f"since {state.judging_failing_since:%H:%M:%S} UTC: {state.judging_failure}"
         found.append(Alert(kind=AlertKind.JUDGING, text=text))
-    limit = state.judges_daily_usd
-    if limit is not None and state.judges_spent_today_usd >= limit:
-        text = f"the judges' ${limit:.2f} of the day are spent"
+    if state.judges_exhausted is not None:
+        spent = f"${state.judges_spent_today_usd:.2f} were spent on judges today"
+        text = f"{spent}; pairs are not judged {state.judges_exhausted.until}"
         found.append(Alert(kind=AlertKind.BUDGET, subject="judges", text=text))
     return found
 
@@ -93,8 +93,8 @@ def _of_arm(arm: ArmState) -> Iterator[tuple[AlertKind, str]]:
         )
     if arm.breaker is not BreakerState.CLOSED:
         yield AlertKind.BREAKER_OPEN, f"{arm.model} is down; its requests are dropped until a probe is answered"
-    if arm.budget_exhausted:
-        text = f"${arm.spent_today_usd:.2f} are spent; requests are skipped until midnight UTC or a higher limit"
+    if arm.budget_exhausted is not None:
+        text = f"${arm.spent_today_usd:.2f} were spent today; requests are skipped {arm.budget_exhausted.until}"
         yield AlertKind.BUDGET, text
     if arm.quota_remaining_s > 0:
         yield AlertKind.QUOTA, f"production was told to slow down; {arm.arm} at the same provider rests"

@@ -8,6 +8,7 @@ from enum import StrEnum
 from harness.domain.decision import Verdict
 from harness.domain.estimate import Estimate
 from harness.models.breaker import BreakerState
+from harness.pipeline.live.purses import Limit
 
 
 class EventKind(StrEnum):
@@ -66,7 +67,8 @@ class ArmState:
     """Why it is not asked until an operator has done something."""
     spent_today_usd: float = 0.0
     daily_usd: float | None = None
-    budget_exhausted: bool = False
+    budget_exhausted: Limit | None = None
+    """Whose money is spent, so that requests are skipped."""
     error_spike: str | None = None
     """How many of its last calls failed, while they are too many."""
     slow: str | None = None
@@ -105,10 +107,14 @@ class WorkerState:
     arms: tuple[ArmState, ...] = ()
     judges_spent_today_usd: float = 0.0
     judges_daily_usd: float | None = None
+    judges_exhausted: Limit | None = None
+    """Whose money is spent, so that pairs are not judged."""
     judging_failing_since: datetime | None = None
     """Since when no judge could be asked; ``None`` while they can."""
     judging_failure: str | None = None
     """Why the last judging could not be done."""
+    judging_errors_left: bool = False
+    """Whether there are judgments that failed and were not made again."""
     looked_at: datetime | None = None
     """When estimates and decisions were last renewed."""
     decided_at: datetime | None = None

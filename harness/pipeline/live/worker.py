@@ -125,10 +125,12 @@ class LiveWorker:
             store_down_since=room.store_down_since,
             intake_ended=intake is not None and intake.ended,
             arms=tuple(self._arm_state(loop) for loop in self._arms),
-            judges_spent_today_usd=purse.spent_usd if purse is not None else 0.0,
+            judges_spent_today_usd=purse.spent_today_usd if purse is not None else 0.0,
+            judges_exhausted=purse.exhausted if purse is not None else None,
             judges_daily_usd=self.live.worker.judges_daily_usd,
             judging_failing_since=judging.failing_since if judging is not None else None,
             judging_failure=judging.failure if judging is not None else None,
+            judging_errors_left=judging is not None and judging.errors_left,
             looked_at=looks.looked_at if looks is not None else None,
             decided_at=looks.decided_at if looks is not None else None,
             reported_at=looks.reported_at if looks is not None else None,
@@ -224,7 +226,9 @@ class LiveWorker:
         assert self._judging is not None  # noqa: S101  set up before
         assert self._looking is not None  # noqa: S101
         if self.session.stop.reason is None:
-            await self._judging.once()
+            await self._judging.once(last=True)
+            if self._judging.failure is not None or self._judging.errors_left:
+                self.session.reporter.warn("judges failed on some pairs; they are asked again when a worker starts")
         await self._looking.once(last=True)
 
     async def _watch(self) -> None:
@@ -271,7 +275,6 @@ class LiveWorker:
         name, looking = loop.arm.name, self._looking
         standing = looking.looks.standings.get(name) if looking is not None else None
         decision = standing.decision if standing is not None else None
-        loop.purse.roll()
         gates = loop.client.gates if isinstance(loop.client, ClientStack) else {}
         gate = gates.get(loop.spec.provider)
         return ArmState(
@@ -284,9 +287,9 @@ class LiveWorker:
             breaker_remaining_s=loop.breaker.remaining_s,
             quota_remaining_s=loop.quota_remaining_s,
             stopped=loop.stopped,
-            spent_today_usd=loop.purse.spent_usd,
+            spent_today_usd=loop.purse.spent_today_usd,
             daily_usd=self.live.worker.daily_usd,
-            budget_exhausted=loop.exhausted,
+            budget_exhausted=loop.purse.exhausted,
             error_spike=loop.error_spike,
             slow=looking.alarm(EventKind.LATENCY, name) if looking is not None else None,
             diverging=looking.alarm(EventKind.DIVERGENCE, name) if looking is not None else None,

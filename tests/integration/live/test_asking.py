@@ -14,6 +14,7 @@ from harness.errors import ConfigurationError
 from harness.models.breaker import BreakerState
 from harness.models.budget import BudgetedClient
 from harness.models.limiter import LimitedClient, Limits
+from harness.pipeline.live.purses import Limit
 from harness.pipeline.live.state import EventKind
 from harness.spool import control
 from harness.testing import ScriptedModelClient, model_error, reply
@@ -142,6 +143,24 @@ async def test_the_days_money_is_not_exceeded_and_a_restart_does_not_reset_it(tm
     assert arm.spent_today_usd == pytest.approx(0.1)
     assert arm.budget_exhausted
     assert told.count(EventKind.BUDGET_EXHAUSTED) == 2, "once per worker"
+
+
+async def test_calls_that_still_fit_do_not_take_back_that_the_day_is_spent(tmp_path, worker_on):
+    client = ScriptedModelClient(lambda request, model: reply("Paris.", cost_usd=0.0001))
+
+    def budgeted(arm, spec, purse):
+        return BudgetedClient(client, purse, lambda model: (1e-6, 2e-6))
+
+    spool(tmp_path, [captured(i, question="long " * 20_000 if i % 2 else "short") for i in range(20)])
+    worker = worker_on(live(tmp_path, worker={"daily_usd": 0.03, "in_flight": 1}), client_for=budgeted)
+    told = []
+    worker.events.append(told.append)
+    [arm] = (await worker.run()).arms
+    assert arm.outcomes["completed"] == {"": 10}
+    assert arm.outcomes["skipped"] == {"budget": 10}
+    assert arm.budget_exhausted is Limit.DAY
+    [message] = [event.message for event in told if event.kind is EventKind.BUDGET_EXHAUSTED]
+    assert "until midnight UTC" in message
 
 
 async def test_a_limit_and_a_model_without_a_price_do_not_go_together(tmp_path, worker_on):

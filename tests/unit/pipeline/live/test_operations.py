@@ -9,6 +9,7 @@ from harness.models.breaker import BreakerState
 from harness.ops import metrics
 from harness.ops.alerts import AlertKind
 from harness.pipeline.live.operations import not_ready, readings, standing, status
+from harness.pipeline.live.purses import Limit
 from harness.pipeline.live.state import ArmState, WorkerState
 from tests.unit.decision.test_criteria import estimate
 
@@ -35,7 +36,13 @@ def test_a_worker_at_work_needs_nobody_and_is_ready():
         (state(arm(stopped="authentication: bad key")), AlertKind.AUTHENTICATION, "cheap", "authentication: bad key"),
         (state(arm(breaker=BreakerState.OPEN)), AlertKind.BREAKER_OPEN, "cheap", "openai/cheap is down"),
         (state(arm(breaker=BreakerState.HALF_OPEN)), AlertKind.BREAKER_OPEN, "cheap", "openai/cheap is down"),
-        (state(arm(budget_exhausted=True, spent_today_usd=10.0)), AlertKind.BUDGET, "cheap", "$10.00 are spent"),
+        (
+            state(arm(budget_exhausted=Limit.DAY, spent_today_usd=9.5)),
+            AlertKind.BUDGET,
+            "cheap",
+            "$9.50 were spent today; requests are skipped until midnight UTC",
+        ),
+        (state(arm(budget_exhausted=Limit.RUN)), AlertKind.BUDGET, "cheap", "until the run's budget is raised"),
         (state(arm(quota_remaining_s=3.0)), AlertKind.QUOTA, "cheap", "production was told to slow down"),
         (state(arm(error_spike="cheap: 40% failed")), AlertKind.ERROR_SPIKE, "cheap", "40% failed"),
         (state(arm(slow="cheap: 3 times")), AlertKind.LATENCY, "cheap", "3 times"),
@@ -46,7 +53,13 @@ def test_a_worker_at_work_needs_nobody_and_is_ready():
             "",
             "since 12:30:00 UTC: set OPENAI_API_KEY",
         ),
-        (state(judges_daily_usd=2.0, judges_spent_today_usd=2.0), AlertKind.BUDGET, "judges", "the judges' $2.00"),
+        (
+            # The next call does not fit although some cents are left.
+            state(judges_daily_usd=2.0, judges_spent_today_usd=1.97, judges_exhausted=Limit.DAY),
+            AlertKind.BUDGET,
+            "judges",
+            "$1.97 were spent on judges today; pairs are not judged until midnight UTC",
+        ),
     ],
 )
 def test_what_needs_a_person(found, kind, subject, words):

@@ -6,7 +6,7 @@ import pytest
 
 from harness.domain.model import BudgetExhausted
 from harness.models.budget import Purse
-from harness.pipeline.live.purses import DailyPurse, midnight
+from harness.pipeline.live.purses import DailyPurse, Limit, midnight
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -75,3 +75,38 @@ async def test_without_limits_everything_is_counted_and_nothing_refused():
 async def test_a_day_of_zero_dollars_means_never():
     with pytest.raises(BudgetExhausted):
         await spend(purse(Now(), daily=0.0), 0.01)
+
+
+async def test_a_spent_day_stays_spent_until_it_is_over_though_smaller_calls_still_fit():
+    now = Now()
+    own = purse(now)
+    await spend(own, 0.9)
+    assert own.exhausted is None
+    with pytest.raises(BudgetExhausted):
+        await spend(own, 0.2)
+    await spend(own, 0.05)
+    assert own.exhausted is Limit.DAY
+    assert "until midnight UTC" in own.exhausted.until
+    now.value += timedelta(days=1)
+    assert own.exhausted is None
+
+
+@pytest.mark.parametrize("daily", [1.0, None])
+async def test_a_spent_run_is_not_told_as_a_spent_day(daily):
+    now = Now()
+    own = purse(now, daily=daily, run=0.5)
+    await spend(own, 0.5)
+    with pytest.raises(BudgetExhausted):
+        await spend(own, 0.1)
+    now.value += timedelta(days=1)
+    assert own.exhausted is Limit.RUN
+    assert "midnight" not in own.exhausted.until
+
+
+async def test_looking_at_what_today_has_cost_begins_no_day():
+    now = Now()
+    own = purse(now)
+    await spend(own, 0.5)
+    assert own.spent_today_usd == 0.5
+    now.value += timedelta(days=1)
+    assert (own.spent_today_usd, own.spent_usd) == (0.0, 0.5)
