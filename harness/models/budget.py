@@ -1,6 +1,7 @@
 """Money: reserved before a call, reconciled after it, never spent past the limit knowingly."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from harness.domain.json import Json
 from harness.domain.model import BudgetExhausted, ModelClient, ModelError, ModelReply, ModelSpec
 from harness.domain.observation import ErrorKind
 from harness.errors import ConfigurationError
+from harness.models.limiter import QueueTimeout
 from harness.models.litellm_client import list_price
 
 TokenPrice = tuple[float, float]
@@ -104,7 +106,9 @@ class BudgetedClient:
     """Reserves each attempt's worst case from the purse and reconciles with what it cost.
 
     A failed attempt that the provider may have worked on (timeout, cut stream, unreadable answer) keeps its whole
-    reservation when its cost is unknown; an error answer or a refused connection gives it back.
+    reservation when its cost is unknown, and the error says so, or whoever reads the store would take it for free; an
+    error answer or a refused connection gives it back. With ``queue_within_deadline`` the deadline begins with the wait
+    for money that other calls may give back.
     """
 
     def __init__(
@@ -114,24 +118,29 @@ class BudgetedClient:
         price_of: Callable[[ModelSpec], TokenPrice | None],
         *,
         allow_unpriced: bool = False,
+        queue_within_deadline: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._inner = inner
         self._purse = purse
         self._price_of = price_of
         self._allow_unpriced = allow_unpriced
+        self._queue_within_deadline = queue_within_deadline
+        self._clock = clock
 
     async def complete(self, request: ChatRequest, model: ModelSpec, *, deadline_s: float) -> ModelReply:
         """Ask when the purse covers the worst case.
 
         Raises:
             BudgetExhausted: it does not; nothing was sent.
+            QueueTimeout: the deadline includes the wait for money, and there was none within it.
             ConfigurationError: the purse has a limit, the model has no price, and that was not allowed.
         """
         price = self._price_of(model)
         if price is None:
             return await self._unpriced(request, model, deadline_s)
         reserved = worst_case_usd(request, model, price) if self._purse.limit_usd is not None else 0.0
-        await self._purse.reserve(reserved)
+        deadline_s = await self._reserved(reserved, deadline_s)
         # Cancelled or crashed in flight: the provider may have done the work, so the reservation counts as spent.
         cost = reserved
         try:
@@ -145,10 +154,25 @@ class BudgetedClient:
                 cost = error.cost_usd
             elif error.error.kind in _NOT_BILLED:
                 cost = 0.0
+            elif reserved > 0:
+                error.cost_usd = reserved
             raise
         finally:
             self._purse.settle(reserved, cost)
         return reply
+
+    async def _reserved(self, amount_usd: float, deadline_s: float) -> float:
+        """Reserve; returns what is left of the deadline."""
+        if not self._queue_within_deadline:
+            await self._purse.reserve(amount_usd)
+            return deadline_s
+        begin = self._clock()
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._purse.reserve(amount_usd)
+        except TimeoutError:
+            raise QueueTimeout(f"no money within {deadline_s:g} s: calls in flight hold it") from None
+        return max(deadline_s - (self._clock() - begin), 0.001)
 
     async def _unpriced(self, request: ChatRequest, model: ModelSpec, deadline_s: float) -> ModelReply:
         if self._purse.limit_usd is not None and not self._allow_unpriced:

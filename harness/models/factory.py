@@ -36,7 +36,13 @@ class ClientStack:
         )
         self._prices: dict[tuple[str, str | None, Price | None], TokenPrice | None] = {}
         self._limited = LimitedClient(
-            BudgetedClient(self._adapter, purse, self._price_of, allow_unpriced=allow_unpriced)
+            BudgetedClient(
+                self._adapter,
+                purse,
+                self._price_of,
+                allow_unpriced=allow_unpriced,
+                queue_within_deadline=shadow is not None,
+            )
             if purse
             else self._adapter,
             Limits(
@@ -86,8 +92,8 @@ def build_client(
 ) -> ClientStack:
     """The client to use everywhere; candidates and judges get one each, with their own purse.
 
-    Beside live traffic (``shadow``) the deadline begins with the wait for a slot, a 429 halves the calls in flight, and
-    an answer may be only so large.
+    Beside live traffic (``shadow``) the deadline begins with the wait for a slot or for money, a 429 halves the calls
+    in flight, and an answer may be only so large.
 
     The budget sits inside the limiter and the retries: each attempt is reserved for itself, and only once it may start.
     """

@@ -45,7 +45,7 @@ class Limits:
 
 
 class QueueTimeout(HarnessError):  # noqa: N818  reads as the state it reports
-    """The deadline passed while the call waited for a slot; nothing was sent."""
+    """The deadline passed while the call waited for a slot, or for money; nothing was sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,7 +173,7 @@ class LimitedClient:
 
         Raises:
             ModelError: as the inner client's, with ``queue_ms`` set.
-            QueueTimeout: the deadline includes the queue, and there was no slot within it.
+            QueueTimeout: the deadline includes the queue, and there was no slot, or no money, within it.
         """
         gate = self.gates.get(model.provider)
         if gate is None:

@@ -163,6 +163,21 @@ async def test_calls_that_still_fit_do_not_take_back_that_the_day_is_spent(tmp_p
     assert "until midnight UTC" in message
 
 
+async def test_what_a_timeout_may_have_cost_is_spent_for_the_next_worker_too(tmp_path, worker_on):
+    client = ScriptedModelClient(lambda request, model: model_error(ErrorKind.TIMEOUT))
+
+    def budgeted(arm, spec, purse):
+        return BudgetedClient(client, purse, lambda model: (1e-6, 2e-6))
+
+    parsed = live(tmp_path, worker={"daily_usd": 1.0, "in_flight": 1, "breaker": {"consecutive": 100}})
+    spool(tmp_path, [captured(i) for i in range(3)])
+    first = await worker_on(parsed, client_for=budgeted).run()
+    second = await worker_on(parsed, client_for=budgeted).run()
+    assert first.arms[0].outcomes["failed"] == {"timeout": 3}
+    assert first.arms[0].spent_today_usd > 0.02
+    assert second.arms[0].spent_today_usd == pytest.approx(first.arms[0].spent_today_usd)
+
+
 async def test_a_limit_and_a_model_without_a_price_do_not_go_together(tmp_path, worker_on):
     unpriced = {"name": "new", "model": "openai/unheard-of", "api_base": "http://127.0.0.1:9/v1"}
     with pytest.raises(ConfigurationError, match="price"):

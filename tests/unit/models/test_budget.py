@@ -11,6 +11,7 @@ from harness.domain.model import BudgetExhausted, ModelError, ModelSpec, Price
 from harness.domain.observation import ErrorKind
 from harness.errors import ConfigurationError
 from harness.models.budget import BudgetedClient, Purse, estimate_cost, output_limit, worst_case_usd
+from harness.models.limiter import QueueTimeout
 from harness.testing import ScriptedModelClient, model_error, reply
 
 PRICE = (1e-6, 2e-6)
@@ -67,11 +68,22 @@ async def test_a_failure_costs_what_the_provider_may_have_billed(error, charged)
     purse = Purse("candidates", 1.0)
     client, _ = budgeted([error], purse)
 
-    with pytest.raises(ModelError):
+    known = error.cost_usd
+    with pytest.raises(ModelError) as raised:
         await ask(client)
 
     assert purse.spent_usd == pytest.approx(charged)
     assert purse.reserved_usd == 0.0
+    assert raised.value.cost_usd == (known if known is not None else charged or None), "what is stored is what is spent"
+
+
+async def test_a_failure_of_unknown_cost_without_a_limit_has_none():
+    client, _ = budgeted([model_error(ErrorKind.TIMEOUT)], Purse("candidates", None))
+
+    with pytest.raises(ModelError) as raised:
+        await ask(client)
+
+    assert raised.value.cost_usd is None
 
 
 async def test_a_cancelled_call_counts_in_full():
@@ -148,6 +160,36 @@ async def test_a_call_waits_for_reservations_that_may_come_back():
 
     assert [task.result().completion.text for task in tasks] == ["ok"] * 5
     assert purse.spent_usd == pytest.approx(WORST / 2)
+
+
+def test_waiting_for_money_is_within_the_deadline_where_the_queue_is(run_virtual):
+    async def main(loop):
+        purse = Purse("candidates", WORST * 1.5)
+        deadlines = []
+
+        class Inner:
+            async def complete(self, request, model, *, deadline_s):
+                deadlines.append(deadline_s)
+                await asyncio.sleep(4.0)
+                return reply("ok", cost_usd=0.0)
+
+        client = BudgetedClient(Inner(), purse, lambda _: PRICE, queue_within_deadline=True, clock=loop.time)
+
+        async def one():
+            try:
+                return await ask(client)
+            except QueueTimeout as error:
+                return str(error), loop.time()
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one()) for _ in range(3)]
+        return purse, deadlines, tasks[2].result()
+
+    purse, deadlines, late = run_virtual(main)
+
+    assert deadlines == pytest.approx([5.0, 1.0])
+    assert late == ("no money within 5 s: calls in flight hold it", pytest.approx(5.0))
+    assert (purse.spent_usd, purse.reserved_usd) == (0.0, 0.0)
 
 
 async def test_a_resumed_run_goes_on_from_what_was_spent():
