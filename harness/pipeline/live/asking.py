@@ -120,22 +120,26 @@ class AskingLoop:
 
     async def run(self) -> None:
         """Ask until it is time to stop; what is in flight then is finished, up to its deadline."""
-        with (
-            ThreadPoolExecutor(1, thread_name_prefix=f"read-{self.arm.name}") as reading,
-            ThreadPoolExecutor(1, thread_name_prefix=f"write-{self.arm.name}") as writing,
-        ):
-            width = self._room.live.worker.in_flight
-            writer = Writer(self._write, writing, on_commit=self._committed, full=max(1, width // 2))
-            try:
-                async with asyncio.TaskGroup() as group:
-                    beside = [group.create_task(self._feed(reading)), group.create_task(writer.keep())]
+        reading = ThreadPoolExecutor(1, thread_name_prefix=f"read-{self.arm.name}")
+        writing = ThreadPoolExecutor(1, thread_name_prefix=f"write-{self.arm.name}")
+        width = self._room.live.worker.in_flight
+        writer = Writer(self._write, writing, on_commit=self._committed, full=max(1, width // 2))
+        try:
+            async with asyncio.TaskGroup() as group:
+                beside = [group.create_task(self._feed(reading)), group.create_task(writer.keep())]
+                with self._room.abandoned_when_cancelled():
                     async with asyncio.TaskGroup() as workers:
                         for place in range(width):
                             workers.create_task(self._work(writer, ahead=place == 0))
-                    for task in beside:
-                        task.cancel()
-            finally:
+                for task in beside:
+                    task.cancel()
+        finally:
+            try:
                 await writer.flush()
+            finally:
+                # In a thread, since what they do may wait for the store, and the loop has more to do than that.
+                await asyncio.to_thread(reading.shutdown)
+                await asyncio.to_thread(writing.shutdown)
 
     def take_over(self, counts: Mapping[tuple[Status, str], int]) -> None:
         """Begin with what earlier workers have done."""
@@ -145,6 +149,8 @@ class AskingLoop:
         loop = asyncio.get_running_loop()
         while True:
             self._fresh.clear()
+            # Not known to be idle until it is: loading may take its time.
+            self.idle = False
             found = await loop.run_in_executor(thread, lambda: self._room.persist(self._next))
             self.idle = not found and self._pending == 0 and self._queue.empty()
             for position, exchange in found:

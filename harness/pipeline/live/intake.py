@@ -88,7 +88,8 @@ class Intake:
     async def prepare(self) -> None:
         """Find out what earlier workers have stored."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, lambda: self._room.persist(self._prepare))
+        with self._room.abandoned_when_cancelled():
+            await loop.run_in_executor(self._thread, lambda: self._room.persist(self._prepare))
 
     async def run(self) -> None:
         """Take in batch after batch until it is time to stop."""
@@ -97,7 +98,8 @@ class Intake:
             while not self._room.stopping:
                 before, refused = self.exchanges, False
                 try:
-                    n = await loop.run_in_executor(self._thread, self._take)
+                    with self._room.abandoned_when_cancelled():
+                        n = await loop.run_in_executor(self._thread, self._take)
                 except OSError as error:
                     # A full disk: the position is kept in memory and saved once there is room.
                     self._room.session.warn_once(f"{self._reader.folder}: {error}; the worker goes on and tries again")
@@ -110,7 +112,8 @@ class Intake:
                     self.idle = not refused
                     await asyncio.sleep(TICK_S)
         finally:
-            self._thread.shutdown()
+            # In a thread, since what it does may wait for the store, and the loop has more to do than that.
+            await asyncio.to_thread(self._thread.shutdown)
 
     def report(self) -> IngestReport:
         """What was read so far, as of any export."""

@@ -1,8 +1,10 @@
 """What all loops of a worker share: the session, who is told, and what holds them up."""
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -34,7 +36,7 @@ class Room:
     mirroring: bool = True
     """Whether candidates may be asked; the kill switch as last seen."""
     abandoned: threading.Event = field(default_factory=threading.Event)
-    """Set when nothing is waited for any more."""
+    """Set when nothing is waited for any more, so that no thread goes on waiting for the store."""
     store_down_since: datetime | None = None
 
     @property
@@ -50,6 +52,18 @@ class Room:
                 listener(event)
             except Exception as error:  # noqa: BLE001  an alert that cannot be sent must not end the experiment
                 self.session.warn_once(f"an event listener failed: {type(error).__name__}: {error}")
+
+    @contextmanager
+    def abandoned_when_cancelled(self) -> Iterator[None]:
+        """Let threads that wait for the store know at once that nobody waits for what they do.
+
+        Who is cancelled waits for its threads before it ends, so it cannot be told later.
+        """
+        try:
+            yield
+        except asyncio.CancelledError:
+            self.abandoned.set()
+            raise
 
     def persist(self, work: Callable[[], T]) -> T:
         """Do something with the store, again and again while it is down; for a thread, which may block.

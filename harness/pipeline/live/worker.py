@@ -88,8 +88,6 @@ class LiveWorker:
         self._arms: list[AskingLoop] = []
         self._judging: JudgingLoop | None = None
         self._looking: LookingLoop | None = None
-        self._done = False
-        """Whether all loops have come to their end by themselves."""
 
     async def run(self) -> WorkerState:
         """Work until the session's stop signal fires; what is in flight then is finished, kept and decided on.
@@ -200,26 +198,16 @@ class LiveWorker:
         assert self._looking is not None  # noqa: S101
         try:
             async with asyncio.TaskGroup() as group:
-                beside = [group.create_task(self._watch()), group.create_task(self._until_abandoned())]
+                watching = group.create_task(self._watch())
                 async with asyncio.TaskGroup() as loops:
                     loops.create_task(self._intake.run())
                     for loop in self._arms:
                         loops.create_task(loop.run())
                     loops.create_task(self._judging.run())
                     loops.create_task(self._looking.run())
-                self._done = True
-                for task in beside:
-                    task.cancel()
+                watching.cancel()
         except BaseExceptionGroup as failure:
             raise root_cause(failure) from None
-
-    async def _until_abandoned(self) -> None:
-        """Let threads that wait for the store know when nobody waits for them any more."""
-        try:
-            await asyncio.Event().wait()
-        finally:
-            if not self._done:
-                self._room.abandoned.set()
 
     async def _finish(self) -> None:
         """Judge what was answered last, if there is time for it, and decide once more."""

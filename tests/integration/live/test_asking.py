@@ -246,6 +246,20 @@ async def test_a_request_that_waits_too_long_for_the_candidates_own_limit_is_dro
     assert limited.gates["openai@http://127.0.0.1:9/v1"].limit == 2, "a 429 halves the calls in flight"
 
 
+async def test_a_drain_waits_for_what_is_being_loaded(tmp_path, store, worker_on, monkeypatch):
+    load = store.unasked_exchanges
+
+    def slow(*args, **options):
+        found = load(*args, **options)
+        time.sleep(2.0 if found else 0.0)
+        return found
+
+    monkeypatch.setattr(store, "unasked_exchanges", slow)
+    spool(tmp_path, [captured(i) for i in range(3)])
+    state = await worker_on(live(tmp_path), client_for=scripted(lambda request, model: "Paris.")).run()
+    assert state.arms[0].outcomes["completed"] == {"": 3}
+
+
 async def test_the_replica_gets_its_share_and_accounts_for_the_rest(tmp_path, worker_on):
     spool(tmp_path, [captured(i) for i in range(200)])
     replica = {"model": "openai/production", "api_base": "http://127.0.0.1:9/v1", "share": 0.2}

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, InfrastructureError
 from harness.pipeline.live.funnel import read_funnel
 from harness.pipeline.live.intake import Intake
 from harness.pipeline.live.room import Room
@@ -170,6 +170,38 @@ async def test_a_store_that_is_down_is_waited_for_and_nothing_is_lost(tmp_path, 
     assert EventKind.STORE_DOWN in told
     assert EventKind.STORE_BACK in told
     assert store.count_exchanges("live") == 40
+
+
+@pytest.mark.parametrize("at_work", [True, False])
+async def test_a_worker_that_is_cancelled_while_the_store_is_down_ends_at_once(tmp_path, worker_on, at_work):
+    spool(tmp_path, [captured(i) for i in range(20)])
+    worker = worker_on(live(tmp_path), drain=False, client_for=paris)
+    if not at_work:
+        rename(tmp_path, "exchanges", "gone")
+    running = asyncio.ensure_future(worker.run())
+    if at_work:
+        await until(lambda: worker.snapshot().exchanges == 20)
+        rename(tmp_path, "exchanges", "gone")
+        spool(tmp_path, [captured(i) for i in range(20, 40)], number=1)
+    await until(lambda: worker.snapshot().store_down_since is not None)
+    await asyncio.sleep(2.0)  # by now they wait for seconds
+    gaps = []
+
+    async def tick() -> None:
+        while True:
+            begin = time.monotonic()
+            await asyncio.sleep(0.01)
+            gaps.append(time.monotonic() - begin)
+
+    ticking = asyncio.ensure_future(tick())
+    running.cancel()
+    with pytest.raises((asyncio.CancelledError, InfrastructureError)):
+        async with asyncio.timeout(5):
+            await running
+    await asyncio.sleep(0.05)
+    ticking.cancel()
+    assert max(gaps) < 1.0, "nothing else on the loop was held up"
+    assert worker._room.abandoned.is_set(), "no thread goes on waiting"
 
 
 async def test_decisions_are_stored_when_they_change(tmp_path, store, worker_on):
