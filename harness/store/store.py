@@ -255,6 +255,12 @@ class Store:
         with self._database.read() as connection:
             return observations.count(connection, run_id, arm, fingerprint)
 
+    def arm_counts(self, run_id: str, arm: str, fingerprint: str) -> tuple[ObservationCounts, int]:
+        """:meth:`observation_counts` and :meth:`count_unasked_exchanges` of one moment, so that they add up."""
+        with self._database.read() as connection:
+            counts = observations.count(connection, run_id, arm, fingerprint)
+            return counts, exchanges.count_unasked(connection, run_id, arm, fingerprint)
+
     # Pairs and judgments
 
     def pairs(self, run_id: str, arm: str, fingerprint: str, *, ids: Sequence[str] | None = None) -> Iterator[Pair]:

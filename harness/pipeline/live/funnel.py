@@ -113,11 +113,12 @@ def read_funnel(live: Live, store: Store, run_id: str, *, embedder: Embedder | N
 
 def _read(live: Live, store: Store, run_id: str, judges: Sequence[SeatedJudge]) -> Funnel:
     folder = Path(live.spool.folder)
-    # From the end to the beginning: what moves on meanwhile is counted too early, never too late.
+    # From the end to the beginning: what moves on meanwhile is counted too early, never too late. The position goes
+    # before the exchanges, since it is saved after them.
     arms = tuple(_arm(store, run_id, arm, judges) for arm in arms_of(live.experiment))
-    exchanges = store.count_exchanges(run_id)
     position = saved_position(folder)
     waiting_b = waiting_bytes(folder, position)
+    exchanges = store.count_exchanges(run_id)
     counts = counters.totals(folder / COUNTERS)
     endings = {name: position.counts[name] for name in ENDINGS if position.counts.get(name)}
     not_eligible = {reason.value: number for reason in NotEligible if (number := counts[f"not_eligible.{reason}"])}
@@ -147,12 +148,11 @@ def _read(live: Live, store: Store, run_id: str, judges: Sequence[SeatedJudge]) 
 
 
 def _arm(store: Store, run_id: str, arm: Arm, judges: Sequence[SeatedJudge]) -> ArmFunnel:
-    counts = store.observation_counts(run_id, arm.name, arm.fingerprint)
+    counts, pending = store.arm_counts(run_id, arm.name, arm.fingerprint)
     judged = {
         judge.name: store.judgment_counts(run_id, arm.name, arm.fingerprint, judge_fingerprint=judge.fingerprint).scored
         for judge in judges
     }
-    pending = store.count_unasked_exchanges(run_id, arm.name, arm.fingerprint)
     return ArmFunnel(
         arm=arm.name,
         exchanges=counts.sampled,

@@ -1,6 +1,7 @@
 """Every record has one ending and every exchange is in the store once, whatever happens."""
 
 import asyncio
+import itertools
 import json
 import sqlite3
 import time
@@ -8,6 +9,7 @@ import time
 import pytest
 
 from harness.errors import ConfigurationError, InfrastructureError
+from harness.pipeline.live import funnel
 from harness.pipeline.live.funnel import read_funnel
 from harness.pipeline.live.intake import Intake
 from harness.pipeline.live.room import Room
@@ -15,7 +17,7 @@ from harness.pipeline.live.state import EventKind
 from harness.spool.counters import INDEX, CounterFile
 from harness.spool.reader import COUNTERS, SpoolReader
 from harness.store import DataRefusedError
-from harness.testing import FakeEmbedder, ScriptedModelClient
+from harness.testing import FakeEmbedder, ScriptedModelClient, exchange
 from tests.integration.live.conftest import session_on
 from tests.integration.live.spooled import captured, live, spool
 from tests.integration.live.test_asking import until
@@ -275,6 +277,33 @@ async def test_the_funnel_adds_up_from_the_gateway_to_judged_pairs(tmp_path, sto
     [arm] = found.arms
     assert (arm.completed, arm.pending, arm.comparable) == (29, 0, 29)
     assert arm.judged == {"exact": 29, "length": 29}
+
+
+async def test_a_worker_at_work_makes_the_funnel_no_problems(tmp_path, store, worker_on, monkeypatch):
+    """Whatever is stored between two of its queries, as slowly as those are read."""
+    parsed = live(tmp_path)
+    spool(tmp_path, [captured(i) for i in range(3)])
+    await worker_on(parsed, client_for=paris).run()
+    judged, position, extra = store.judgment_counts, funnel.saved_position, itertools.count()
+
+    def put() -> None:
+        number = next(extra)
+        store.put_exchanges("live", [(exchange(id=f"extra{number}"), 1_000.0 + number)])
+
+    def meanwhile(*args, **options):
+        put()
+        return judged(*args, **options)
+
+    def saved(folder):
+        put()
+        found = position(folder)
+        found.counts["exchange"] = store.count_exchanges("live")
+        found.written = {"gw": found.counts["exchange"]}
+        return found
+
+    monkeypatch.setattr(store, "judgment_counts", meanwhile)
+    monkeypatch.setattr(funnel, "saved_position", saved)
+    assert read_funnel(parsed, store, "live", embedder=FakeEmbedder()).problems == ()
 
 
 @pytest.mark.parametrize(
