@@ -3,13 +3,15 @@
 import importlib
 import io
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from harness.ingest.dialects.calls import UnreadableRecord
 
 LARGEST = 64 << 20
 """Bytes a body may come to."""
+_PIECE = 1 << 20
+_BROTLI_STEP = 16
 
 
 def decoded(body: bytes, coding: str | None, *, largest: int = LARGEST) -> bytes:
@@ -87,8 +89,7 @@ def _brotli(body: bytes, largest: int) -> bytes:
     machine = library.Decompressor()
     pieces: list[bytes] = []
     total = 0
-    for start in range(0, len(body), 4096):
-        piece = machine.process(body[start : start + 4096])
+    for piece in _brotli_pieces(machine, body):
         total += len(piece)
         if total > largest:
             raise _too_large(largest)
@@ -96,6 +97,17 @@ def _brotli(body: bytes, largest: int) -> bytes:
     if not machine.is_finished():
         raise ValueError("it is cut off")
     return b"".join(pieces)
+
+
+def _brotli_pieces(machine: Any, body: bytes) -> Iterator[bytes]:
+    if not hasattr(machine, "can_accept_more_data"):
+        # Before 1.2 the library cannot be told where to stop, and a few bytes can stand for 16 MiB.
+        for start in range(0, len(body), _BROTLI_STEP):
+            yield machine.process(body[start : start + _BROTLI_STEP])
+        return
+    yield machine.process(body, output_buffer_limit=_PIECE)
+    while not machine.is_finished() and (piece := machine.process(b"", output_buffer_limit=_PIECE)):
+        yield piece
 
 
 def _brotli_library() -> Any:

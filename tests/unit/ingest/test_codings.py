@@ -59,5 +59,56 @@ def test_brotli_is_read_where_its_library_is(monkeypatch):
         codings.decoded(b"\x0b\x02\x80", "br")
 
 
+class OldBrotli:
+    """Each byte stands for 1 KiB; all that is given is undone at once."""
+
+    def __init__(self) -> None:
+        self.largest_piece = self.undone = 0
+
+    def Decompressor(self) -> "OldBrotli":  # noqa: N802  as the library names it
+        return self
+
+    def process(self, data: bytes) -> bytes:
+        self.undone += len(data) << 10
+        self.largest_piece = max(self.largest_piece, len(data) << 10)
+        return bytes(len(data) << 10)
+
+    def is_finished(self) -> bool:
+        return self.undone > 0
+
+
+class NewBrotli(OldBrotli):
+    """Can be told where to stop, and goes on from there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 0
+
+    def process(self, data: bytes, *, output_buffer_limit: int) -> bytes:
+        self.left += len(data) << 10
+        piece = min(self.left, output_buffer_limit)
+        self.left -= piece
+        self.undone += piece
+        self.largest_piece = max(self.largest_piece, piece)
+        return bytes(piece)
+
+    def can_accept_more_data(self) -> bool:
+        return not self.left
+
+    def is_finished(self) -> bool:
+        return not self.left
+
+
+@pytest.mark.parametrize("library", [OldBrotli(), NewBrotli()])
+def test_brotli_is_undone_in_pieces_and_not_further_than_it_may(monkeypatch, library):
+    monkeypatch.setattr(codings, "_brotli_library", lambda: library)
+    assert codings.decoded(b"x" * 5_000, "br") == bytes(5_000 << 10)
+    library.undone = library.left = 0
+    with pytest.raises(UnreadableRecord, match="more than 2 MiB"):
+        codings.decoded(b"x" * 50_000, "br", largest=2 << 20)
+    assert library.largest_piece <= 1 << 20
+    assert library.undone <= 3 << 20
+
+
 def test_an_empty_body_is_empty_in_any_coding():
     assert codings.decoded(b"", "gzip") == b""
