@@ -85,13 +85,16 @@ def alerts(live: Live, problem: str | None, window: Sequence[Look], restarts: in
     """
     settings, spool = live.alerts, Path(live.spool.folder)
     first, last, now = window[0], window[max(0, len(window) - 2)], window[-1]
+    # The latest look since which enough requests came: between two looks there are too few of them on a quiet service.
+    before = next((look for look in reversed(window) if now.since(look, "requests") >= _FEW), now)
     found: list[Alert] = []
     if problem is not None:
         found.append(Alert(kind=AlertKind.CONFIGURATION, text=f"the changed file is not taken in: {problem}"))
-    requests, failed = now.since(last, "requests"), now.since(last, "upstream_unreachable")
-    failed += now.since(last, "upstream_timeout")
+    requests, failed = now.since(before, "requests"), now.since(before, "upstream_unreachable")
+    failed += now.since(before, "upstream_timeout")
     if requests >= _FEW and failed > settings.error_rate * requests:
-        text = f"{failed:,} of the last {requests:,} requests got no answer from {live.gateway.upstream}"
+        said = "got no answer, or one that broke off,"
+        text = f"{failed:,} of the last {requests:,} requests {said} from {live.gateway.upstream}"
         found.append(Alert(kind=AlertKind.PRODUCTION_UNREACHABLE, text=text))
     whole = now.at - first.at >= settings.nothing_mirrored_s
     supported = now.since(first, "requests") - now.since(first, f"not_eligible.{NotEligible.UNSUPPORTED_SURFACE}")

@@ -76,9 +76,27 @@ def test_traffic_without_comparable_answers_is_not_missed(path):
 
 def test_production_that_does_not_answer(path):
     found = kinds(path, QUIET, QUIET | {"requests": 200, "upstream_unreachable": 15, "upstream_timeout": 10})
-    assert found[AlertKind.PRODUCTION_UNREACHABLE].startswith("25 of the last 100 requests got no answer")
+    assert found[AlertKind.PRODUCTION_UNREACHABLE].startswith(
+        "25 of the last 100 requests got no answer, or one that broke off, from http://127.0.0.1:9"
+    )
     few = kinds(path, QUIET, QUIET | {"requests": 110, "upstream_unreachable": 10})
     assert AlertKind.PRODUCTION_UNREACHABLE not in few
+
+
+def counted(requests: int, failed: int) -> dict[str, int]:
+    return QUIET | {"requests": 100 + requests, "upstream_unreachable": failed}
+
+
+def test_production_that_does_not_answer_a_quiet_service(path):
+    looks = [counted(4 * place, 4 * place) for place in range(10)]
+    text = kinds(path, *looks)[AlertKind.PRODUCTION_UNREACHABLE]
+    assert text.startswith("20 of the last 20 requests got no answer")
+
+
+def test_production_that_answers_again_is_seen_by_its_latest_requests(path):
+    looks = [counted(0, 0), *(counted(100 + 4 * place, 100) for place in range(8))]
+    assert kinds(path, *looks[:2])[AlertKind.PRODUCTION_UNREACHABLE].startswith("100 of the last 100")
+    assert AlertKind.PRODUCTION_UNREACHABLE not in kinds(path, *looks)
 
 
 def test_a_full_spool_and_a_refusing_disk(path):
