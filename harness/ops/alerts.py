@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from queue import Empty, Full, Queue
@@ -16,6 +16,8 @@ import orjson
 _WAITING = 100
 _ATTEMPTS = 3
 _PAUSE_S = 2.0
+_AGAIN_S = 60.0
+"""After this an alert that has reached nobody is sent again."""
 _log = logging.getLogger("harness.alerts")
 
 
@@ -60,22 +62,38 @@ class Alert:
 
 @dataclass(kw_only=True)
 class _Known:
+    """A condition that was told and whose end was not."""
+
+    title: str
     sent_at: float
-    """When it was last told, seconds since the epoch."""
-    active: bool = True
-    told: bool = True
-    """Whether the last message about it was that it holds."""
-    title: str = field(default="")
+    """When it was last told, or tried to be, seconds since the epoch."""
+    held_at: float
+    """When it was last seen to hold; by a new process that has not seen it yet, when that began."""
+    reached: bool = False
+    """Whether the last message that it holds reached anybody."""
+    waiting: bool = False
+    """Whether that message is still on its way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Message:
+    title: str
+    text: str
+    bad: bool
+    about: _Known | None = None
+    """What is to know whether this reached anybody."""
 
 
 Send = Callable[[str, str, bool], bool]
-"""Title, body and whether it is bad news; returns whether it was delivered."""
+"""To one address: title, body and whether it is bad news; returns whether it was delivered."""
 
 
 class Notifier:
     """Sends what is new among the conditions that hold; one that goes on is told again after ``repeat_s`` seconds.
 
-    What was told is kept in a file, so that a process that is restarted over and over does not tell it each time.
+    One is over when it has not been seen for ``gone_s`` seconds: until then a process that has just begun may not know
+    of it yet, or it may only come and go. What was told is kept in a file, so that a process that is restarted over and
+    over does not tell it each time.
     """
 
     def __init__(
@@ -84,48 +102,35 @@ class Notifier:
         name: str,
         repeat_s: float,
         memory: Path,
-        send: Send | None,
+        send: Sequence[Send] | None,
+        gone_s: float = 360.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
         self._repeat_s = repeat_s
         self._memory = memory
-        self._send = send
+        self._send = tuple(send or ())
+        self._gone_s = gone_s
         self._clock = clock
-        self._known = _load(memory)
-        self._waiting: Queue[tuple[str, str, bool]] = Queue(_WAITING)
+        self._known = _load(memory, clock())
+        self._lock = threading.Lock()
+        """Held for what is known, of which the sending thread says whether it reached anybody."""
+        self._waiting: Queue[_Message] = Queue(_WAITING)
         self._closing = threading.Event()
-        self.delivered = 0
-        self.failed = 0
         self._thread: threading.Thread | None = None
 
     def update(self, active: Sequence[Alert]) -> None:
-        """Take in everything that holds now; what was told before and is not among it is over."""
+        """Take in everything that holds now."""
         now = self._clock()
-        changed = False
-        for alert in active:
-            known = self._known.get(alert.key)
-            if known is not None and now - known.sent_at < self._repeat_s:
-                known.active = True
-                continue
-            title = _title(alert)
-            self._known[alert.key] = _Known(sent_at=now, title=title)
-            self._queue(title, alert.text, bad=True)
-            changed = True
-        held = {alert.key for alert in active}
-        for key, known in list(self._known.items()):
-            if key in held:
-                continue
-            if known.active and known.told:
-                self._queue(f"resolved: {known.title}", "It no longer holds.", bad=False)
-                known.told = known.active = False
-                changed = True
-            elif now - known.sent_at >= self._repeat_s:
-                del self._known[key]
-                changed = True
-            known.active = False
-        if changed:
-            _save(self._memory, self._known)
+        with self._lock:
+            told = [self._holds(alert, now) for alert in active]
+            over = [key for key, known in self._known.items() if now - known.held_at >= self._gone_s]
+            for key in over:
+                title = f"resolved: {self._known.pop(key).title}"
+                _log.info("%s", title)
+                self._queue(_Message(title=title, text="It no longer holds.", bad=False))
+            if over or any(told):
+                _save(self._memory, self._known)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Send what waits, for a moment."""
@@ -133,21 +138,36 @@ class Notifier:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def _queue(self, title: str, text: str, *, bad: bool) -> None:
-        _log.log(logging.WARNING if bad else logging.INFO, "%s", f"{title}: {text}" if bad else title)
-        if self._send is None:
-            return
+    def _holds(self, alert: Alert, now: float) -> bool:
+        """Whether it was to be told."""
+        known = self._known.get(alert.key)
+        if known is None:
+            known = self._known[alert.key] = _Known(title=_title(alert), sent_at=now, held_at=now)
+        else:
+            known.held_at = now
+            again_s = self._repeat_s if known.reached else min(_AGAIN_S, self._repeat_s)
+            if known.waiting or now - known.sent_at < again_s:
+                return False
+            known.sent_at = now
+        _log.warning("%s: %s", known.title, alert.text)
+        known.reached = not self._send
+        known.waiting = self._queue(_Message(title=known.title, text=alert.text, bad=True, about=known))
+        return True
+
+    def _queue(self, message: _Message) -> bool:
+        """Whether it is on its way."""
+        if not self._send:
+            return False
         try:
-            self._waiting.put_nowait((f"{self._name}: {title}", text, bad))
+            self._waiting.put_nowait(message)
         except Full:
-            self.failed += 1
-            return
+            return False
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
             self._thread.start()
+        return True
 
     def _run(self) -> None:
-        assert self._send is not None  # noqa: S101  nothing is queued without
         while True:
             try:
                 message = self._waiting.get(timeout=0.2)
@@ -155,40 +175,48 @@ class Notifier:
                 if self._closing.is_set():
                     return
                 continue
-            for attempt in range(_ATTEMPTS):
-                if _delivered(self._send, message):
-                    self.delivered += 1
-                    break
-                if self._closing.wait(_PAUSE_S * attempt):
-                    self.failed += 1
-                    break
-            else:
-                self.failed += 1
-                _log.error("an alert could not be delivered: %s", message[0])
+            reached = self._deliver(message)
+            if message.about is not None:
+                with self._lock:
+                    message.about.waiting, message.about.reached = False, reached
+                    _save(self._memory, self._known)
+
+    def _deliver(self, message: _Message) -> bool:
+        """Send to every address, again where it fails; whether it reached anybody."""
+        left = list(self._send)
+        for attempt in range(_ATTEMPTS):
+            if attempt and self._closing.wait(_PAUSE_S * attempt):
+                break
+            left = [send for send in left if not _delivered(send, f"{self._name}: {message.title}", message)]
+            if not left:
+                return True
+        # Without the addresses, which may hold passwords.
+        _log.error("%d of %d addresses could not be told: %s", len(left), len(self._send), message.title)
+        return len(left) < len(self._send)
 
 
-def sender_from(variable: str) -> Send | None:
-    """A sender to the apprise addresses in an environment variable; ``None`` when it is not set."""
-    addresses = os.environ.get(variable, "").split()
-    if not addresses:
-        return None
+def sender_from(variable: str) -> Sequence[Send] | None:
+    """A sender to each of the apprise addresses in an environment variable; ``None`` when it is not set."""
+    return [_sender(address, variable) for address in os.environ.get(variable, "").split()] or None
 
+
+def _sender(address: str, variable: str) -> Send:
     def send(title: str, body: str, bad: bool) -> bool:
         import apprise
 
         service = apprise.Apprise()
-        for address in addresses:
-            if not service.add(address):
-                _log.error("%s holds an address apprise does not know", variable)
+        if not service.add(address):
+            _log.error("%s holds an address apprise does not know", variable)
+            return False
         kind = apprise.NotifyType.WARNING if bad else apprise.NotifyType.SUCCESS
         return bool(service.notify(title=title, body=body, notify_type=kind))
 
     return send
 
 
-def _delivered(send: Send, message: tuple[str, str, bool]) -> bool:
+def _delivered(send: Send, title: str, message: _Message) -> bool:
     try:
-        return send(*message)
+        return send(title, message.text, message.bad)
     except Exception:  # noqa: BLE001  a hundred services raise what they like, and their texts may hold addresses
         return False
 
@@ -198,18 +226,19 @@ def _title(alert: Alert) -> str:
     return f"{words} ({alert.subject})" if alert.subject else words
 
 
-def _load(path: Path) -> dict[str, _Known]:
+def _load(path: Path, now: float) -> dict[str, _Known]:
     try:
         stored: dict[str, Any] = orjson.loads(path.read_bytes())
-        return {key: _Known(**value) for key, value in stored.items()}
+        return {key: _Known(**value, held_at=now) for key, value in stored.items()}
     except (OSError, orjson.JSONDecodeError, TypeError, AttributeError):
         return {}
 
 
 def _save(path: Path, known: dict[str, _Known]) -> None:
+    stored = {key: {"title": one.title, "sent_at": one.sent_at, "reached": one.reached} for key, one in known.items()}
     draft = path.with_suffix(".new")
     try:
-        draft.write_bytes(orjson.dumps(known))
+        draft.write_bytes(orjson.dumps(stored))
         draft.replace(path)
     except OSError:
         _log.exception("what was told cannot be remembered")
