@@ -84,7 +84,7 @@ class Told:
     def is_withheld(self) -> bool:
         """Whether the proxy keeps the texts from callbacks, or a guardrail has stepped in."""
         shown = self.payload.get("messages"), self.payload.get("response")
-        if _REDACTED in orjson.dumps(shown, default=str).decode():
+        if _REDACTED in orjson.dumps(shown, default=str, option=orjson.OPT_NON_STR_KEYS).decode():
             return True
         guardrails = self.payload.get("guardrail_information") or ()
         return any("intervened" in str(item.get("guardrail_status", "")) for item in guardrails)
@@ -105,8 +105,8 @@ def told(details: Mapping[str, Any]) -> Told | None:
         call=str(details.get("litellm_call_id") or payload.get("litellm_call_id") or payload.get("id")),
         path=_path(payload, failed=failed),
         headers=_headers(details),
-        session=str(payload.get("session_id") or "") or None,
-        user=str(user or "") or None,
+        session=_text(payload.get("session_id") or "") or None,
+        user=_text(user or "") or None,
         at_ns=int((begin or 0) * 1e9),
         # Not its `response_time`, which for a stream ends at the first token. An answer from a cache took no model's.
         latency_s=None if cached or begin is None or end is None else end - begin,
@@ -162,6 +162,11 @@ def _prompt(asked: Any) -> Any:
 
 def _seconds(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and value else None
+
+
+def _text(value: object) -> str:
+    """Clients name their sessions and users, with half a character if they like."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _json(value: Any) -> bytes:

@@ -3,6 +3,8 @@
 Loaded by LiteLLM, in a process that has it loaded; nothing of ours imports this module.
 """
 
+import logging
+import time
 from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger
@@ -10,12 +12,13 @@ from litellm.integrations.custom_logger import CustomLogger
 from harness.capture import capturing
 from harness.capture.attempt import Attempt, Ending
 from harness.capture.litellm_body import Told, told
-from harness.domain.mirror import NotEligible
+from harness.domain.mirror import MirrorDrop, NotEligible
 from harness.spool import headers as allowed
 from harness.spool.rules import Rules
 from harness.spool.sampling import Sampled, fields_of, surface_of
 
 _NAME = "litellm"
+_log = logging.getLogger("harness.capture")
 
 
 class ShadowCallback(CustomLogger):  # type: ignore[misc]  # litellm is not followed by the type checker
@@ -28,6 +31,7 @@ class ShadowCallback(CustomLogger):  # type: ignore[misc]  # litellm is not foll
         super().__init__()
         self._live = live
         self._capture: capturing.Capture | None = None
+        self._faulted = float("-inf")
 
     def log_success_event(self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:
         """A call of ``litellm.completion`` was answered."""
@@ -72,18 +76,39 @@ class ShadowCallback(CustomLogger):  # type: ignore[misc]  # litellm is not foll
         except Exception:  # noqa: BLE001  ours, whatever it is
             if capture is not None:
                 capture.fault()
+            else:
+                self._fault()
+
+    def _fault(self) -> None:
+        """Report that there is no capture, at most once a minute."""
+        now = time.monotonic()
+        if now - self._faulted >= 60:
+            self._faulted = now
+            _log.exception("shadow capture: it could not begin, so nothing is captured; the caller is not affected")
 
 
 def _record(capture: capturing.Capture, rules: Rules, call: Told) -> None:
     id_ = _id(call.call)
     decided = _decide(rules, call, id_)
-    sampled = isinstance(decided, Sampled)
+    bodies: tuple[bytes, bytes] | None = b"", b""
+    if isinstance(decided, Sampled):
+        # Before it is counted, so that whatever cannot be written is counted, and ended.
+        try:
+            # What the proxy holds back from callbacks, it holds back from us.
+            if call.is_withheld:
+                decided = NotEligible.DENIED
+            else:
+                bodies = call.request(), call.response()
+        except Exception:  # noqa: BLE001  such as half a character, or an integer above 64 bits
+            bodies = None
+            capture.fault()
+    request, response = bodies or (b"", b"")
     attempt = Attempt(
         id_=id_,
         method="POST",
         path=call.path,
         headers=rules.headers.to_keep(call.headers) | {"content-type": "application/json", allowed.SOURCE: _NAME},
-        request=call.request() if sampled else b"",
+        request=request,
         retries=0,
         mirror=rules.mirror,
         salt_id=rules.sampler.salt_id,
@@ -93,15 +118,17 @@ def _record(capture: capturing.Capture, rules: Rules, call: Told) -> None:
     capture.count(attempt)
     attempt.at_ns = call.at_ns or attempt.at_ns
     attempt.status = call.status
-    if sampled:
+    if bodies is None:
+        attempt.strip(MirrorDrop.CAPTURE_FAILED)
+    elif isinstance(decided, Sampled):
         attempt.response_headers = {"content-type": "application/json"}
-        attempt.add(call.response())
+        attempt.add(response)
     attempt.begun, attempt.first, attempt.last = 0.0, call.ttft_s, call.latency_s
     capture.end(attempt, Ending.WHOLE if call.status else Ending.FAILED, error=call.error)
 
 
 def _id(call: object) -> str:
-    return f"{_NAME}-{call}"
+    return f"{_NAME}-{call}".encode("utf-8", "replace").decode()
 
 
 def _decide(rules: Rules, call: Told, id_: str) -> Sampled | NotEligible | None:
@@ -118,9 +145,15 @@ def _decide(rules: Rules, call: Told, id_: str) -> Sampled | NotEligible | None:
         seen.setdefault(rules.mirror.user_header, call.user)
     # By the call's own id, so that its retries are decided alike.
     named = rules.sampler.body_fields
-    decided = rules.sampler.decide(call.path, seen, id_, fields_of(call.request(), named) if named else {})
-    # What the proxy holds back from callbacks, it holds back from us.
-    return NotEligible.DENIED if isinstance(decided, Sampled) and call.is_withheld else decided
+    return rules.sampler.decide(call.path, seen, id_, fields_of(_asked(call), named) if named else {})
+
+
+def _asked(call: Told) -> bytes:
+    """Its body; empty when it cannot be written, in which case it is counted by what else is known of it."""
+    try:
+        return call.request()
+    except Exception:  # noqa: BLE001  if it is sampled, that is reported
+        return b""
 
 
 callback = ShadowCallback()

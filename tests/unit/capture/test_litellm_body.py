@@ -111,12 +111,19 @@ def test_a_failure_has_the_providers_status_where_there_was_one(error, status, t
         ({}, False),
         ({"messages": [{"content": "redacted-by-litellm"}]}, True),
         ({"response": {"choices": [{"message": {"content": "redacted-by-litellm"}}]}}, True),
+        ({"messages": [{"content": "hi", 1: 2}]}, False),
         ({"guardrail_information": [{"guardrail_status": "guardrail_intervened"}]}, True),
         ({"guardrail_information": [{"guardrail_status": "success"}]}, False),
     ],
 )
 def test_what_is_withheld_from_callbacks_is_seen_as_such(payload, withheld):
     assert told(details(**payload)).is_withheld is withheld
+
+
+def test_half_a_character_in_a_name_is_replaced():
+    found = told(details(session_id="s\ud83d", end_user="u\ud83d"))
+
+    assert (found.session, found.user) == ("s?", "u?")
 
 
 def test_without_a_payload_there_is_no_call():

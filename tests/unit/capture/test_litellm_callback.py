@@ -8,9 +8,11 @@ import orjson
 import pytest
 
 import harness
+from harness.capture import capturing
 from harness.capture.litellm_callback import ShadowCallback
 from harness.ingest.captured import exchange_of
 from tests.unit.capture.provider import TEXT
+from tests.unit.capture.test_litellm_body import CHAT, details
 
 ASK = [{"role": "user", "content": "hi"}]
 
@@ -135,6 +137,61 @@ def test_an_experiment_that_cannot_be_read_changes_nothing(provider, experiment,
     assert call(provider) == TEXT
     assert until(lambda: "no such file" in caplog.text)
     harness.shadow.close()
+
+
+HALF = [{"role": "user", "content": "\ud83d"}]
+UNWRITABLE = {
+    "half a character in the request": details(messages=HALF) | {"messages": HALF},
+    "an integer above 64 bits in the request": details({"body": {"seed": 1 << 70}, "headers": {}}),
+    "half a character in the answer": details(response=CHAT | {"id": "\ud83d"}),
+}
+
+
+@pytest.mark.parametrize("told", UNWRITABLE.values(), ids=UNWRITABLE.keys())
+def test_what_cannot_be_written_is_counted_and_ended(experiment, callback, caplog, told):
+    callback.log_success_event(told, None, None, None)
+
+    assert experiment.records() == []
+    counts = experiment.counts()
+    assert counts["requests"] == counts["sampled"] == counts["answered"] == counts["dropped.capture_failed"] == 1
+    assert "a request could not be captured" in caplog.text
+
+
+def test_what_cannot_be_written_and_is_sampled_by_a_field_is_counted(experiment, callback):
+    experiment.write(rules=[{"fields": {"seed": "1"}, "rate": 0}])
+    callback.log_success_event(UNWRITABLE["an integer above 64 bits in the request"], None, None, None)
+
+    assert experiment.counts()["dropped.capture_failed"] == 1
+
+
+def test_a_call_named_with_half_a_character_is_spooled(experiment, callback):
+    callback.log_success_event(details() | {"litellm_call_id": "c\ud83d"}, None, None, None)
+    asyncio.run(callback.async_post_call_failure_hook({"litellm_call_id": "c\ud83d"}, Exception(), None))
+
+    assert [captured.id for captured in experiment.records()] == ["litellm-c?"]
+
+
+def test_an_answer_that_cannot_be_written_after_all_is_counted_and_ended(experiment, callback, monkeypatch):
+    def fails(_):
+        raise ValueError("of a model_dump")
+
+    monkeypatch.setattr("harness.capture.litellm_body.Told.response", fails)
+    callback.log_success_event(details(), None, None, None)
+
+    counts = experiment.counts()
+    assert counts["started"] == counts["answered"] == counts["dropped.capture_failed"] == 1
+
+
+def test_a_capture_that_cannot_begin_is_logged_once(callback, monkeypatch, caplog):
+    def fails(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(capturing, "of", fails)
+    for _ in range(3):
+        callback.log_success_event(details(), None, None, None)
+
+    assert caplog.text.count("it could not begin") == 1
+    assert "can't start new thread" in caplog.text
 
 
 def test_a_call_that_the_proxy_gave_up_is_not_waited_for(provider, experiment, callback):
