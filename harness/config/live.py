@@ -212,6 +212,11 @@ class AlertsSection(Section):
     nothing_mirrored_s: Annotated[float, Field(gt=0)] = 300.0
     """Time with eligible requests and none mirrored that alerts."""
 
+    @property
+    def gone_s(self) -> float:
+        """An alert that has not been seen for this long is over; a process sees the slowest of them only after its time."""
+        return max(360.0, self.nothing_mirrored_s + 60.0)
+
 
 class Live(Section):
     """A live experiment: where production is, what is mirrored, who is asked and how it is decided."""

@@ -153,6 +153,7 @@ class Supervisor:
             repeat_s=settings.repeat_s,
             memory=self._folder / "alerts-gateway.json",
             send=sender_from(settings.urls_env),
+            gone_s=settings.gone_s,
         )
         every = min(_LOOK_S, settings.nothing_mirrored_s / 4)
         looks: list[watch.Look] = []

@@ -35,6 +35,7 @@ class Operations:
             repeat_s=live.alerts.repeat_s,
             memory=self._folder / "alerts-worker.json",
             send=sender_from(live.alerts.urls_env),
+            gone_s=live.alerts.gone_s,
         )
         self._stopping = threading.Event()
 
