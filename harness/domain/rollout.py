@@ -201,3 +201,8 @@ class RolloutState:
         if self.status.is_over and self.status is not RolloutStatus.COMPLETED:
             return 0.0
         return self.phase.share if self.phase.kind.serves_users else 0.0
+
+    @property
+    def mirror_rate(self) -> float:
+        """The share of the requests that is mirrored now; below 0 where the live experiment's own rate holds."""
+        return -1.0 if self.status.is_over or self.phase.kind.serves_users else self.phase.share

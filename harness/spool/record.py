@@ -4,6 +4,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
@@ -43,6 +44,9 @@ class Captured:
     """Names the salt without telling it, so that the sample can be recomputed in an audit."""
     session: str | None = None
     user: str | None = None
+    served: Mapping[str, Any] = field(default_factory=dict)
+    """For a conversation of a rollout's arms: the fields of :class:`~harness.domain.served.Served` that stand nowhere
+    else; empty for everybody else's."""
     request: bytes = b""
     response: bytes = b""
 
