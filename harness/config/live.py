@@ -214,7 +214,7 @@ class AlertsSection(Section):
 
     @property
     def gone_s(self) -> float:
-        """An alert that has not been seen for this long is over; the slowest of them takes its time to be seen again."""
+        """An alert that has not been seen for this long is over; the slowest of them takes its time to be seen."""
         return max(360.0, self.nothing_mirrored_s + 60.0)
 
 
