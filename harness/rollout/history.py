@@ -275,6 +275,16 @@ def abort(state: RolloutState, *, at: datetime, actor: str, reason: str) -> Even
     return _next(state, _ending(state.phase), at=at, actor=_named(actor), reason=reason)
 
 
+def withdraw(state: RolloutState, *, at: datetime, reason: str) -> Event:
+    """The controller ends it for a reason that is no evidence: production serves everybody.
+
+    Raises:
+        InputError: it is over, or the reason is missing.
+    """
+    _going(state, "withdrawn")
+    return _next(state, _ending(state.phase), at=at, actor=CONTROLLER, reason=reason)
+
+
 def _going(state: RolloutState, what: str) -> None:
     if state.status.is_over:
         raise InputError(f"rollout {state.rollout_id} is over ({state.status}) and cannot be {what}")

@@ -78,8 +78,11 @@ def read(database: Database, run_id: str, arm: str, fingerprint: str) -> Iterato
                 yield found[exchange_id]
 
 
-def count(connection: sa.Connection, run_id: str, arm: str, fingerprint: str) -> ObservationCounts:
-    """How the run's exchanges ended in this arm."""
+def count(
+    connection: sa.Connection, run_id: str, arm: str, fingerprint: str, *, since: datetime | None = None
+) -> ObservationCounts:
+    """How the run's exchanges ended in this arm; those from ``since`` on, by the time of production's request."""
+    of_run = [e.c.run_id == run_id, *([] if since is None else [e.c.timestamp >= since])]
     p = o.alias("production")
     both = sa.and_(p.c.status == Status.COMPLETED.value, o.c.status == Status.COMPLETED.value)
     detail = sa.func.coalesce(o.c.error_kind, o.c.reason, "")
@@ -98,7 +101,7 @@ def count(connection: sa.Connection, run_id: str, arm: str, fingerprint: str) ->
         .select_from(e)
         .join(o, of_exchange(o, arm, fingerprint))
         .outerjoin(p, of_exchange(p, PRODUCTION, ""))
-        .where(e.c.run_id == run_id)
+        .where(*of_run)
         .group_by(o.c.status, detail)
     )
     groups = connection.execute(statement).all()
@@ -106,7 +109,7 @@ def count(connection: sa.Connection, run_id: str, arm: str, fingerprint: str) ->
     for row in groups:
         kinds[row.status][row.detail] = row.n
     return ObservationCounts(
-        sampled=connection.scalar(sa.select(sa.func.count()).select_from(e).where(e.c.run_id == run_id)) or 0,
+        sampled=connection.scalar(sa.select(sa.func.count()).select_from(e).where(*of_run)) or 0,
         completed=sum(kinds[Status.COMPLETED].values()),
         failed=kinds[Status.FAILED],
         dropped=kinds[Status.DROPPED],

@@ -101,6 +101,12 @@ def load(connection: sa.Connection, rollout_id: str) -> RolloutRecord | None:
     return _first(connection, sa.select(t).where(t.c.rollout_id == rollout_id))
 
 
+def of_live(connection: sa.Connection, live: str) -> list[RolloutRecord]:
+    """Every rollout of this live experiment, oldest first."""
+    statement = sa.select(t).where(t.c.live == live).order_by(t.c.started_at, t.c.rollout_id)
+    return [_record(row) for row in connection.execute(statement)]
+
+
 def events(connection: sa.Connection, rollout_id: str) -> list[Event]:
     """The rollout's history, oldest first; empty when there is no such rollout."""
     statement = sa.select(e).where(e.c.rollout_id == rollout_id).order_by(e.c.number)
@@ -156,8 +162,10 @@ def _insert(connection: sa.Connection, event: Event) -> None:
 
 def _first(connection: sa.Connection, statement: sa.Select[Any]) -> RolloutRecord | None:
     row = connection.execute(statement.limit(1)).first()
-    if row is None:
-        return None
+    return None if row is None else _record(row)
+
+
+def _record(row: Any) -> RolloutRecord:
     return RolloutRecord(
         id=row.rollout_id,
         live=row.live,

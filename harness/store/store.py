@@ -250,10 +250,15 @@ class Store:
         statement = statement.where(exchanges.among_first(self._database, run_id, share=share, first=first))
         return paging.count(self._database, statement)
 
-    def observation_counts(self, run_id: str, arm: str, fingerprint: str) -> ObservationCounts:
-        """How the sampled requests ended in this arm, for the funnel; production's under ``""``."""
+    def observation_counts(
+        self, run_id: str, arm: str, fingerprint: str, *, since: datetime | None = None
+    ) -> ObservationCounts:
+        """How the sampled requests ended in this arm, for the funnel; production's under ``""``.
+
+        With ``since``, of the requests from then on; what a request lost on its way is of all of them.
+        """
         with self._database.read() as connection:
-            return observations.count(connection, run_id, arm, fingerprint)
+            return observations.count(connection, run_id, arm, fingerprint, since=since)
 
     def arm_counts(self, run_id: str, arm: str, fingerprint: str) -> tuple[ObservationCounts, int]:
         """:meth:`observation_counts` and :meth:`count_unasked_exchanges` of one moment, so that they add up."""
@@ -419,6 +424,11 @@ class Store:
         """The rollout, or ``None``."""
         with self._database.read() as connection:
             return rollouts.load(connection, rollout_id)
+
+    def rollouts(self, live: str) -> list[RolloutRecord]:
+        """Every rollout of this live experiment, oldest first."""
+        with self._database.read() as connection:
+            return rollouts.of_live(connection, live)
 
     def rollout_events(self, rollout_id: str) -> list[Event]:
         """The rollout's history, oldest first."""
