@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from harness.config.base import NAME, Section
 from harness.config.experiment import problems
+from harness.config.live import AdminSection
 from harness.domain.rollout import Gate, Phase, PhaseKind, WhenInconclusive
 from harness.errors import ConfigurationError
 
@@ -180,6 +181,8 @@ class Rollout(Section):
     approvals: ApprovalsSection = ApprovalsSection()
     lease_s: Annotated[float, Field(gt=0)] = 60.0
     """How long a controller may act without renewing its claim; another takes over after that."""
+    admin: AdminSection = AdminSection(port=9092)
+    """The controller's port."""
 
     @model_validator(mode="after")
     def _goes_forward(self) -> Self:

@@ -64,6 +64,8 @@ class SkipReason(StrEnum):
     """The candidate cannot be asked with our set-up (key, permission, model name) and waits for an operator."""
     NOT_DRAWN = "not_drawn"
     """Not in the share of the requests that this arm is asked."""
+    SERVED_BY_CANDIDATE = "served_by_candidate"
+    """Of a conversation that a rollout's candidate serves: its pair is not one of the shadow."""
 
     @property
     def is_overload(self) -> bool:

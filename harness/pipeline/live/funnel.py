@@ -17,6 +17,7 @@ from harness.store import Store
 
 ENDINGS = (
     EXCHANGE, DUPLICATE, SkipReason.NOT_READABLE.value, SkipReason.TOO_OLD.value, SkipReason.ENDED.value,
+    SkipReason.SERVED_BY_CANDIDATE.value,
 )  # fmt: skip
 """What a record can become."""
 _SETTLE_S = 0.3

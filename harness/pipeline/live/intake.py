@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from harness.domain.exchange import Exchange
 from harness.domain.mirror import SkipReason
 from harness.domain.run import IngestReport
+from harness.domain.served import Arm, ServedOutcome
 from harness.ingest.captured import exchange_of
 from harness.ingest.dialects.calls import UnreadableRecord
 from harness.ingest.redaction import Redactor
@@ -40,10 +41,19 @@ class Intake:
     where they stand; their exchanges are put again with the same content.
     """
 
-    def __init__(self, room: Room, reader: SpoolReader, *, on_captured: Callable[[Captured], None]) -> None:
+    def __init__(
+        self,
+        room: Room,
+        reader: SpoolReader,
+        *,
+        on_captured: Callable[[Captured], None],
+        on_served: Callable[[Sequence[tuple[Captured, Exchange]]], None] = lambda _: None,
+    ) -> None:
         self._room = room
         self._reader = reader
         self._on_captured = on_captured
+        self._on_served = on_served
+        """Given what a rollout's candidate served; it may be given the same again."""
         self._redactor = Redactor(room.session.experiment.traffic.redaction)
         self._tally = Tally()
         self._next = 0.0
@@ -119,9 +129,8 @@ class Intake:
         """What was read so far, as of any export."""
         counts = self.counts
         kept = counts.get(EXCHANGE, 0)
-        skipped = {
-            reason.value: counts[reason] for reason in (SkipReason.TOO_OLD, SkipReason.ENDED) if counts.get(reason)
-        }
+        left_out = (SkipReason.TOO_OLD, SkipReason.ENDED, SkipReason.SERVED_BY_CANDIDATE)
+        skipped = {reason.value: counts[reason] for reason in left_out if counts.get(reason)}
         rejected = counts.get(SkipReason.NOT_READABLE, 0)
         duplicates = counts.get(DUPLICATE, 0)
         source = self._room.session.experiment.traffic.source[0]
@@ -187,6 +196,7 @@ class Intake:
         known = self._room.persist(lambda: store.exchange_sources(run_id, ids))
         counts: Counter[str] = Counter()
         new: dict[str, Exchange] = {}
+        served: list[tuple[Captured, Exchange]] = []
         for place, captured in batch:
             self._on_captured(captured)
             where = f"{place.segment}#{place.offset}"
@@ -195,11 +205,18 @@ class Intake:
                 continue
             seen = captured.id in known
             ending, exchange = self._read(captured, where, seen=seen, added=len(new))
+            if exchange is not None and is_candidates(captured):
+                if captured.served.get("outcome") == ServedOutcome.SERVED:
+                    served.append((captured, exchange))
+                counts[SkipReason.SERVED_BY_CANDIDATE.value] += 1
+                continue
             counts[ending] += 1
             if exchange is not None and not seen:
                 new[captured.id] = exchange
         counts.update({f"{REDACTED}{kind}": n for kind, n in self._redactor.counts.items()})
         self._redactor.counts.clear()
+        if served:
+            self._room.persist(lambda: self._on_served(served))
         items = [(exchange, self._next + number) for number, exchange in enumerate(new.values())]
         for exchange in self._refused(items):
             del new[exchange.id]
@@ -255,3 +272,11 @@ class Intake:
         self._complaints[code] += 1
         if self._complaints[code] == 1 and len(self._complaints) <= _SHOWN:
             self._room.session.warn_once(self._redactor.twin().text(f"spool record {message}"))
+
+
+def is_candidates(captured: Captured) -> bool:
+    """Whether a record is of a conversation that a rollout's candidate serves.
+
+    Those on which it failed are left out too: shadow pairs of its failures alone would say that it always fails.
+    """
+    return captured.served.get("arm") == Arm.CANDIDATE

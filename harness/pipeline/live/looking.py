@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,14 +14,13 @@ from harness.config import digest
 from harness.decision import metrics
 from harness.domain.decision import Decision
 from harness.domain.estimate import Estimate
-from harness.domain.run import Stage
+from harness.domain.run import IngestReport, Stage
 from harness.errors import ConfigurationError, HarnessError
 from harness.judging.protocol import Embedder
 from harness.pipeline import attempts, evaluation, stages
 from harness.pipeline.arms import arms_of
 from harness.pipeline.evaluation import ArmEvaluation
 from harness.pipeline.judging import judge_arms
-from harness.pipeline.live.intake import Intake
 from harness.pipeline.live.purses import DailyPurse, Limit
 from harness.pipeline.live.room import TICK_S, Room
 from harness.pipeline.live.state import EventKind
@@ -153,10 +152,26 @@ class JudgingLoop:
         return [store.observation_counts(run_id, arm.name, arm.fingerprint).comparable for arm in arms]
 
 
+class Source(Protocol):
+    """Where the exchanges come from that are looked at."""
+
+    exchanges: int
+    """In the store."""
+
+    @property
+    def records(self) -> int:
+        """Whole records read, ever."""
+        ...
+
+    def report(self) -> IngestReport:
+        """What was read so far, as of any export."""
+        ...
+
+
 class LookingLoop:
     """Renews estimates and decisions, stores what is new about them, and writes the report."""
 
-    def __init__(self, room: Room, judges: Sequence[SeatedJudge], intake: Intake, *, command: str) -> None:
+    def __init__(self, room: Room, judges: Sequence[SeatedJudge], intake: Source, *, command: str) -> None:
         self._room = room
         self._judges = judges
         self._intake = intake

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.config import Live
 from harness.domain.model import ModelClient, ModelSpec
-from harness.domain.observation import Status
+from harness.domain.observation import ArmRole, Status
 from harness.domain.run import Stage
 from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError, root_cause
@@ -27,6 +27,7 @@ from harness.pipeline.live.looking import JudgingLoop, LookingLoop, check_looks
 from harness.pipeline.live.purses import DailyPurse, Now, midnight, utc_now
 from harness.pipeline.live.quota import QuotaGuard
 from harness.pipeline.live.room import Room
+from harness.pipeline.live.served import ServedPairs
 from harness.pipeline.live.state import ArmState, EventKind, OnEvent, WorkerState
 from harness.pipeline.replaying import candidates_purse
 from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges
@@ -88,6 +89,7 @@ class LiveWorker:
         self._arms: list[AskingLoop] = []
         self._judging: JudgingLoop | None = None
         self._looking: LookingLoop | None = None
+        self._served: ServedPairs | None = None
 
     async def run(self) -> WorkerState:
         """Work until the session's stop signal fires; what is in flight then is finished, kept and decided on.
@@ -159,7 +161,11 @@ class LiveWorker:
     async def _set_up(self, reader: SpoolReader, stack: AsyncExitStack) -> None:
         session, room = self.session, self._room
         room.mirroring = control.is_mirroring(self._folder)
-        intake = Intake(room, reader, on_captured=self._saw)
+        served = ServedPairs(
+            room, judges=self._judges, embedder=self._embedder, quota=self.quota, client_of=self._replica_client,
+            purse_of=self._replica_purse, judges_purse_of=self._judges_purse, command=self._options.command,
+        )  # fmt: skip
+        intake = Intake(room, reader, on_captured=self._saw, on_served=served.take)
         await intake.prepare()
         today, judged_today = await asyncio.to_thread(session.store.spent_since, session.run_id, midnight(self._now()))
         run_purse = await asyncio.to_thread(candidates_purse, session)
@@ -187,7 +193,7 @@ class LiveWorker:
         self._looking = await asyncio.to_thread(
             lambda: LookingLoop(room, self._judges, intake, command=self._options.command)
         )
-        self._intake = intake
+        self._intake, self._served = intake, served
         if not reached(session.run, Stage.INGESTED):
             await asyncio.to_thread(session.store.save_ingest_report, session.run_id, intake.report())
             session.advance(Stage.INGESTED)
@@ -196,6 +202,7 @@ class LiveWorker:
         assert self._intake is not None  # noqa: S101  set up before
         assert self._judging is not None  # noqa: S101
         assert self._looking is not None  # noqa: S101
+        assert self._served is not None  # noqa: S101
         try:
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(self._watch())
@@ -205,6 +212,7 @@ class LiveWorker:
                         loops.create_task(loop.run())
                     loops.create_task(self._judging.run())
                     loops.create_task(self._looking.run())
+                    loops.create_task(self._served.run())
                 watching.cancel()
         except BaseExceptionGroup as failure:
             raise root_cause(failure) from None
@@ -235,7 +243,22 @@ class LiveWorker:
             await asyncio.sleep(control.LOOK_S)
 
     def _is_idle(self) -> bool:
-        return self._intake is not None and self._intake.idle and all(loop.idle for loop in self._arms)
+        if self._intake is None or self._served is None:
+            return False
+        return self._intake.idle and self._served.idle and all(loop.idle for loop in self._arms)
+
+    def _replica(self) -> AskingLoop:
+        return next(loop for loop in self._arms if loop.arm.role is ArmRole.REPLICA)
+
+    def _replica_client(self) -> ModelClient:
+        return self._replica().client
+
+    def _replica_purse(self) -> DailyPurse:
+        return self._replica().purse
+
+    def _judges_purse(self) -> DailyPurse:
+        assert self._judging is not None  # noqa: S101  set up before anything is read
+        return self._judging.purse
 
     def _saw(self, captured: Captured) -> None:
         if self.quota.saw(captured):
