@@ -14,8 +14,6 @@ from harness.domain.served import Served
 from harness.errors import HarnessError
 from harness.rollout.evidence import RolloutEvidence
 
-_OVERLAP = timedelta(seconds=30)
-"""Rows are read again for this long: transactions that began earlier may commit later."""
 _log = logging.getLogger("harness.controller")
 
 LookNow = Callable[[RolloutState, datetime], ShadowLook]
@@ -100,15 +98,10 @@ class Collector:
         )
 
     def _read(self) -> None:
-        since = None if self._stored_to is None else self._stored_to - _OVERLAP
-        last = self._stored_to
-        taken = []
-        for item, stored_at in self._answers.served(self._rollout_id, stored_from=since):
-            taken.append(item)
-            last = stored_at if last is None else max(last, stored_at)
-        # All of it or nothing: what the store gave before it went away is read again.
-        self.serving.take(taken)
-        self._stored_to = last
+        # Those of the last moment come once more, and are known.
+        for item, stored_at in self._answers.served(self._rollout_id, stored_from=self._stored_to):
+            self.serving.take([item])
+            self._stored_to = stored_at
 
     def _look_again(self, state: RolloutState, now: datetime) -> None:
         looking = self._looking

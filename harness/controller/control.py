@@ -285,7 +285,7 @@ class Controller:
                     # Those who were told are not told again; the others are at the next step.
                     course.problems["follow"] = str(error)
                     return
-                self._store.finish_action(course.record.id, event.number, _HANDLED, now=self._now(), outcome="ok")
+                self._store.finish_action(course.record.id, event.number, _HANDLED, "ok", now=self._now())
             course.problems.pop("follow", None)
             course.handled = event.number
 

@@ -202,7 +202,7 @@ def report_severe(store: Store, live: str, *, key: str, reason: str, at: datetim
     now = at or datetime.now(UTC)
     name = severe_name(key)
     if store.begin_action(one.record.id, 0, name, now=now):
-        store.finish_action(one.record.id, 0, name, now=now, outcome=reason)
+        store.finish_action(one.record.id, 0, name, reason, now=now)
     return one.record.id
 
 
