@@ -1,0 +1,446 @@
+"""Whole rollouts by the controller, against a real store, with time and evidence made by the test."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.config.live import Live, parse_live
+from harness.config.rollout import Rollout, parse_rollout
+from harness.controller import people
+from harness.controller.control import Acts, Controller, Route
+from harness.domain.rollout import Event, EventKind, Phase, RolloutState, RolloutStatus
+from harness.errors import ConfigurationError, HarnessError, InfrastructureError, InputError
+from harness.rollout.evidence import Assigned, Bounds, Conversations, Recent, RolloutEvidence, Stage, Window
+from harness.stats import unpaired
+from harness.store import Store
+
+BEGIN = datetime(2026, 3, 2, 8, tzinfo=UTC)
+PHASES = [
+    {"name": "canary_5", "kind": "canary", "share": 0.05, "gate": "safe", "min_pairs": 50, "min_bake_s": 20,
+     "max_s": 600},
+    {"name": "canary_50", "kind": "canary", "share": 0.5, "gate": "safe", "min_pairs": 50, "min_bake_s": 20,
+     "max_s": 600, "approval": True},
+    {"name": "full", "kind": "full", "share": 0.95, "gate": "safe", "min_pairs": 50, "min_bake_s": 20, "max_s": 600},
+]  # fmt: skip
+SHADOW = {"name": "shadow", "kind": "shadow", "share": 1.0, "gate": "go", "min_pairs": 1, "min_bake_s": 0,
+          "max_s": 600}  # fmt: skip
+
+
+def live(tmp_path: Path, **more: Any) -> Live:
+    return parse_live(
+        {
+            "name": "shop",
+            "gateway": {"upstream": "http://127.0.0.1:9"},
+            "mirror": {"rate": 1.0},
+            "spool": {"folder": str(tmp_path / "spool")},
+            "candidates": [{"name": "small", "model": "openai/small"}],
+            "canary": {},
+            "decision": {"looks": "any"},
+            **more,
+        }
+    )
+
+
+def policy(**more: Any) -> Rollout:
+    raw = {"name": "small-for-all", "live": "live.yaml", "candidate": "small", "phases": [SHADOW, *PHASES]}
+    return parse_rollout({**raw, **more})
+
+
+@dataclass
+class Clock:
+    at: datetime = BEGIN
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def pass_(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+@dataclass
+class Evidence:
+    """What would have been collected: 2,000 conversations, of which some failed."""
+
+    failed: int = 0
+    severe: int = 0
+    problem: str | None = None
+    closed: int = 0
+
+    def collect(
+        self, state: RolloutState, events: Sequence[Event], phases: Sequence[Phase], now: datetime
+    ) -> RolloutEvidence:
+        share = state.phase.share
+        chance = share / (share + min(share, 1 - share))
+        own = Conversations(begun=round(2_000 * chance), failed=self.failed)
+        control = Conversations(begun=2_000 - own.begun)
+        counts = (own.failed, own.begun), (0, control.begun)
+        bounds = Bounds(
+            gate=unpaired.share_difference(*counts, level=0.9), strict=unpaired.share_difference(*counts, level=0.99)
+        )
+        recent = Recent(requests=own.begun, errors=own.failed, p95_ms=100.0)
+        return RolloutEvidence(
+            at=now,
+            window=Window(candidate=recent, control=Recent(requests=control.begun, p95_ms=100.0), slow=0),
+            stages=(Stage(phase=state.phase.name, share=chance, candidate=own, control=control),),
+            error_difference=bounds,
+            latency_p95_ratio=Bounds(gate=_ratio(0.9), strict=_ratio(0.9934)),
+            assigned=(Assigned(name="conversations", taken=own.begun, left=control.begun, share=chance),),
+            severe=self.severe,
+            last_traffic=now,
+        )
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def _ratio(level: float):
+    from harness.domain.estimate import Estimate
+
+    return Estimate(metric="latency_p95_ratio", value=1.0, low=0.9, high=1.1, level=level, looks="any", n=100)
+
+
+@dataclass
+class Recorded:
+    """Everybody who is told, in the order in which they were."""
+
+    told: list[tuple[str, Any]] = field(default_factory=list)
+    refuses: str | None = None
+    away: bool = False
+
+    def refusal(self, event: Event) -> str | None:
+        self.told.append(("before", event.number))
+        return self.refuses
+
+    def route(self, route: Route) -> None:
+        if self.away:
+            raise InfrastructureError("the proxy is away")
+        self.told.append(("route", (route.number, route.share)))
+
+    def follow(self, event: Event, state: RolloutState) -> None:
+        self.told.append(("follow", event.number))
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with Store.open(f"sqlite:///{tmp_path}/harness.db") as opened:
+        yield opened
+
+
+def controller(store: Any, acts: Acts, evidence: Evidence, clock: Clock, holder: str = "one", **more: Any) -> Controller:
+    return Controller(store, "shop", acts, lambda record, rules: evidence, holder=holder, run_id="shop", now=clock, **more)
+
+
+def begun(store: Store, tmp_path: Path, clock: Clock, **more: Any) -> str:
+    """A rollout that has passed its shadow phase."""
+    record, first = people.start(store, live(tmp_path), policy(**more), by="Ada", reason="cheaper", at=clock())
+    event = Event(rollout_id=record.id, number=2, kind=EventKind.ADVANCED, phase="canary_5", at=clock(),
+                  actor="controller", reason="the pairs say GO")  # fmt: skip
+    store.append_event(event)
+    return record.id
+
+
+def go_on(one: Controller, clock: Clock, store: Store, *, steps: int = 60, approve: bool = True) -> RolloutState:
+    for _ in range(steps):
+        one.step()
+        state = people.standing(store, "shop").state
+        if state.status.is_over:
+            one.step()
+            break
+        if state.asks_approval and approve:
+            people.approve(store, "shop", by="Grace", reason="looks good", at=clock())
+        clock.pass_(10)
+    return people.standing(store, "shop").state
+
+
+def kinds(store: Store) -> list[tuple[str, str]]:
+    return [(event.kind.value, event.phase) for event in people.standing(store, "shop").events]
+
+
+GOOD = [
+    ("started", "shadow"), ("advanced", "canary_5"), ("advanced", "canary_50"), ("paused", "canary_50"),
+    ("approved", "canary_50"), ("advanced", "full"), ("completed", "full"),
+]  # fmt: skip
+
+
+def test_a_good_candidate_reaches_everybody(store: Store, tmp_path: Path) -> None:
+    clock, acts, evidence = Clock(), Recorded(), Evidence()
+    begun(store, tmp_path, clock)
+    state = go_on(controller(store, acts, evidence, clock), clock, store)
+    assert kinds(store) == GOOD
+    assert (state.status, state.served_share) == (RolloutStatus.COMPLETED, 0.95)
+    routes = [what for how, what in acts.told if how == "route"]
+    assert routes == [(2, 0.05), (3, 0.5), (4, 0.5), (6, 0.95), (7, 0.95)]
+    assert [what for how, what in acts.told if how == "follow"] == [1, 2, 3, 4, 5, 6, 7]
+    assert [what for how, what in acts.told if how == "before"] == [3, 6, 7]
+    last = people.standing(store, "shop").events[-1]
+    assert len(str(last.evidence["evidence_sha256"])) == 64
+    assert last.evidence["served"]["full"]["candidate"]["begun"] == 1_900  # type: ignore[index]
+    assert {check["name"] for check in last.evidence["checks"]} >= {"gate", "sequential.errors"}  # type: ignore[index, union-attr]
+
+
+def test_a_failing_candidate_is_routed_away_before_it_is_recorded_and_told(store: Store, tmp_path: Path) -> None:
+    clock, acts, evidence = Clock(), Recorded(), Evidence()
+    rollout_id = begun(store, tmp_path, clock)
+    one = controller(store, acts, evidence, clock)
+    one.step()
+    evidence.failed = 60
+    acts.told.clear()
+    appended: list[bool] = []
+
+    class Watched(Recorded):
+        def route(self, route: Route) -> None:
+            appended.append(len(store.rollout_events(rollout_id)) > 2)
+            super().route(route)
+
+    one._acts = watched = Watched()
+    one.step()
+    assert kinds(store)[-1] == ("rolled_back", "canary_5")
+    assert appended == [False, True]
+    assert [how for how, _ in watched.told] == ["route", "route", "follow"]
+    assert store.rollout_control(rollout_id).is_halted
+
+
+@pytest.mark.parametrize("failed", [0, 60])
+def test_killed_at_every_call_of_store_and_hooks_nothing_is_done_twice_or_left_undone(
+    tmp_path: Path, failed: int
+) -> None:
+    number, ends = 0, set()
+    with Store.open(f"sqlite:///{tmp_path}/begun.db") as template:
+        begun(template, tmp_path, Clock())
+    while True:
+        number += 1
+        shutil.copy(tmp_path / "begun.db", tmp_path / "again.db")
+        with Store.open(f"sqlite:///{tmp_path}/again.db") as fresh:
+            clock, acts, evidence = Clock(), Recorded(), Evidence()
+            calls = Counter({"left": (number + 1) // 2, "after": number % 2})
+            first = controller(_Deadly(fresh, calls), _Deadly(acts, calls), evidence, clock)
+            died = False
+            for step in range(60):
+                evidence.failed = failed if step > 2 else 0
+                try:
+                    first.step()
+                except _Killed:
+                    died = True
+                    break
+                state = people.standing(fresh, "shop").state
+                if state.status.is_over:
+                    break
+                if state.asks_approval:
+                    people.approve(fresh, "shop", by="Grace", reason="looks good", at=clock())
+                clock.pass_(10)
+            if not died:
+                break
+            # The claim of the dead one runs out, and another takes over.
+            clock.pass_(70)
+            evidence.failed = failed
+            go_on(controller(fresh, acts, evidence, clock, holder="two"), clock, fresh)
+            found = kinds(fresh)
+            ends.add(found[-1])
+            assert len(set(found)) == len(found)
+            if failed:
+                assert found[-1][0] == "rolled_back"
+            else:
+                assert found == GOOD
+            followed = [what for how, what in acts.told if how == "follow"]
+            assert sorted(set(followed)) == list(range(1, len(found) + 1))
+            # Told twice only when it died between telling and noting that.
+            assert len(followed) <= len(found) + 1
+            last = [what for how, what in acts.told if how == "route"][-1]
+            assert last == (len(found), 0.0 if failed else 0.95)
+    assert number > 15
+    assert ends
+
+
+class _Killed(BaseException):
+    pass
+
+
+_EFFECTS = {
+    "claim_rollout", "halt_rollout", "append_event", "begin_action", "finish_action", "refusal", "route", "follow",
+}  # fmt: skip
+
+
+class _Deadly:
+    """Whatever it stands before, of which the process does not survive the n-th call, before or after its effect."""
+
+    def __init__(self, inner: Any, calls: Counter[str]) -> None:
+        self._inner, self._calls = inner, calls
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if name not in _EFFECTS:
+            return found
+
+        def called(*args: Any, **more: Any) -> Any:
+            self._calls["left"] -= 1
+            if self._calls["left"] == 0 and not self._calls["after"]:
+                raise _Killed
+            value = found(*args, **more)
+            if self._calls["left"] == 0:
+                raise _Killed
+            return value
+
+        return called
+
+
+def test_of_two_controllers_one_acts_and_the_other_takes_over_when_its_claim_runs_out(
+    store: Store, tmp_path: Path
+) -> None:
+    clock, acts = Clock(), Recorded()
+    begun(store, tmp_path, clock)
+    one, two = (controller(store, acts, Evidence(), clock, holder=name) for name in ("one", "two"))
+    assert (one.step().role, two.step().role) == ("controls", "stands_by")
+    clock.pass_(59)
+    assert (two.step().role, one.step().role) == ("stands_by", "controls")
+    clock.pass_(61)
+    assert (two.step().role, one.step().role) == ("controls", "stands_by")
+    two.close()
+    assert one.step().role == "controls"
+
+
+def test_a_hook_that_refuses_keeps_the_next_phase_from_beginning_and_never_a_roll_back(
+    store: Store, tmp_path: Path
+) -> None:
+    clock, acts, evidence = Clock(), Recorded(refuses="the freeze is on"), Evidence()
+    begun(store, tmp_path, clock)
+    one = controller(store, acts, evidence, clock)
+    state = go_on(one, clock, store, steps=20)
+    assert state.phase.name == "canary_5"
+    assert one.sight.refused == "the freeze is on"
+    asked = [what for how, what in acts.told if how == "before"]
+    assert 1 <= len(asked) <= 4  # once a minute, not at every step
+    evidence.failed = 60
+    one.step()
+    assert kinds(store)[-1] == ("rolled_back", "canary_5")
+
+
+def test_an_actuator_that_is_away_is_a_problem_and_is_told_again(store: Store, tmp_path: Path) -> None:
+    clock, acts, evidence = Clock(), Recorded(away=True), Evidence(failed=60)
+    rollout_id = begun(store, tmp_path, clock)
+    one = controller(store, acts, evidence, clock)
+    sight = one.step()
+    # What can be done is done: the gateways follow the halt.
+    assert kinds(store)[-1] == ("rolled_back", "canary_5")
+    assert store.rollout_control(rollout_id).is_halted
+    assert sight.problem is not None
+    assert "the proxy is away" in sight.problem
+    acts.away = False
+    assert one.step().problem is None
+    assert acts.told[-1] == ("route", (3, 0.0))
+
+
+def test_a_changed_candidate_ends_its_rollout(store: Store, tmp_path: Path) -> None:
+    clock, acts = Clock(), Recorded()
+    begun(store, tmp_path, clock)
+    controller(store, acts, Evidence(), clock, fingerprint=lambda _: "another").step()
+    last = people.standing(store, "shop").events[-1]
+    assert (last.kind, last.actor) == (EventKind.ROLLED_BACK, "controller")
+    assert "changed" in last.reason
+
+
+def test_a_severe_event_rolls_back_at_the_next_step_and_may_be_reported_twice(store: Store, tmp_path: Path) -> None:
+    clock, acts, evidence = Clock(), Recorded(), Evidence()
+    begun(store, tmp_path, clock)
+    one = controller(store, acts, evidence, clock)
+    one.step()
+    for _ in range(2):
+        people.report_severe(store, "shop", key="leak-17", reason="a card number in an answer", at=clock())
+    one.step()
+    assert evidence.severe == 1
+    one.step()
+    assert kinds(store)[-1] == ("rolled_back", "canary_5")
+
+
+# People
+
+
+def test_an_abort_is_routed_at_once_and_ends_it(store: Store, tmp_path: Path) -> None:
+    clock, acts = Clock(), Recorded()
+    rollout_id = begun(store, tmp_path, clock)
+    one = controller(store, acts, Evidence(), clock)
+    one.step()
+    people.abort(store, "shop", by="Ada", reason="complaints", at=clock())
+    assert store.rollout_control(rollout_id).is_halted
+    one.step()
+    assert acts.told[-2:] == [("route", (3, 0.0)), ("follow", 3)]
+    with pytest.raises(InputError, match="is over"):
+        people.abort(store, "shop", by="Ada", reason="again", at=clock())
+
+
+def test_pause_and_resume_stop_and_go_on(store: Store, tmp_path: Path) -> None:
+    clock = Clock()
+    begun(store, tmp_path, clock)
+    one = controller(store, Recorded(), Evidence(), clock)
+    one.step()
+    people.pause(store, "shop", by="Ada", reason="holiday", at=clock())
+    assert go_on(one, clock, store, steps=30).phase.name == "canary_5"
+    people.resume(store, "shop", by="Ada", reason="back", at=clock())
+    assert go_on(one, clock, store).status is RolloutStatus.COMPLETED
+
+
+def test_the_same_candidate_does_not_come_back_after_a_roll_back_and_a_changed_one_has_less_alpha(
+    store: Store, tmp_path: Path
+) -> None:
+    clock = Clock()
+    begun(store, tmp_path, clock)
+    controller(store, Recorded(), Evidence(failed=60), clock).step()
+
+    def again(settings: Live) -> float:
+        record, first = people.start(store, settings, policy(), by="Ada", reason="again", at=clock())
+        return float(first.evidence["attempt_alpha"])  # type: ignore[arg-type]
+
+    with pytest.raises(InputError, match="this very candidate"):
+        again(live(tmp_path))
+    changed = live(tmp_path, candidates=[{"name": "small", "model": "openai/small", "params": {"temperature": 0}}])
+    with pytest.raises(InputError, match="another may start from"):
+        again(changed)
+    clock.pass_(86_401)
+    assert again(changed) < policy().rollback.alpha
+    standing = people.standing(store, "shop")
+    assert standing.policy.rollback.alpha < policy().rollback.alpha
+    with pytest.raises(InputError, match="abort it before"):
+        again(changed)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rules", "message"),
+    [
+        ({"candidates": [{"name": "other", "model": "openai/x"}]}, {}, "has no candidate 'small'"),
+        ({"canary": None}, {}, "`canary` section"),
+        ({}, {"phases": [{"name": "aa", "kind": "calibration", "share": 0.05, "gate": "calibrated", "min_pairs": 1,
+                          "min_bake_s": 0, "max_s": 9}, SHADOW]}, "`replica`"),
+        ({"decision": {"looks": "one"}}, {}, "looks: any"),
+    ],
+)  # fmt: skip
+def test_what_a_rollout_needs_is_asked_for_before_it_begins(
+    store: Store, tmp_path: Path, settings: dict[str, Any], rules: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        people.start(store, live(tmp_path, **settings), policy(**rules), by="Ada", reason="x")
+    assert store.latest_rollout("shop") is None
+
+
+def test_a_store_that_is_away_is_a_problem_and_no_end(store: Store, tmp_path: Path) -> None:
+    clock = Clock()
+    begun(store, tmp_path, clock)
+
+    class Away:
+        def __getattr__(self, name: str) -> Callable[..., Any]:
+            def refuse(*_: Any, **__: Any) -> Any:
+                raise InfrastructureError("no database")
+
+            return refuse
+
+    one = controller(store, Recorded(), Evidence(), clock)
+    one.step()
+    one._store = Away()  # type: ignore[assignment]
+    assert one.step().problem == "no database"
+    one._store = store
+    assert one.step().problem is None
+    assert issubclass(InfrastructureError, HarnessError)
