@@ -20,7 +20,7 @@ def init(
     path: Annotated[
         Path | None,
         typer.Argument(
-            help="File to write; experiment.yaml, or live.yaml with --live, when not given.",
+            help="File to write; experiment.yaml, or live.yaml or rollout.yaml with those options, when not given.",
             envvar="HARNESS_EXPERIMENT",
             show_default=False,
         ),
@@ -31,6 +31,9 @@ def init(
             "--live", help="A live experiment, for `harness serve` and `harness worker`.", envvar="HARNESS_INIT_LIVE"
         ),
     ] = False,
+    rollout: Annotated[
+        bool, typer.Option("--rollout", help="A rollout, for `harness rollout`.", envvar="HARNESS_INIT_ROLLOUT")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a file that is there.", envvar="HARNESS_FORCE")
     ] = False,
@@ -39,9 +42,11 @@ def init(
     """Write the template, never over somebody's work unless told.
 
     Raises:
-        ConfigurationError: the file exists, or its folder does not.
+        ConfigurationError: the file exists, or its folder does not, or two templates are asked for.
     """
-    template = "live.yaml" if live else "experiment.yaml"
+    if live and rollout:
+        raise ConfigurationError("--live and --rollout are two files; write one after the other")
+    template = "rollout.yaml" if rollout else "live.yaml" if live else "experiment.yaml"
     path = path or Path(template)
     if path.exists() and not force:
         raise ConfigurationError(f"{path} exists; name another file or add --force")
@@ -52,7 +57,9 @@ def init(
         out_json({"experiment": str(path)})
     else:
         out(str(path))
-    if live:
+    if rollout:
+        err(f"Edit {path}, then: harness rollout start {path} --by YOU --reason WHY && harness rollout control {path}")
+    elif live:
         err(f"Edit {path}, then: harness serve {path}, and beside it: harness worker {path}")
     else:
         err(f"Edit {path}, then: harness doctor {path} && harness run {path}")
