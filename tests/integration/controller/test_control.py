@@ -132,8 +132,12 @@ def store(tmp_path: Path):
         yield opened
 
 
-def controller(store: Any, acts: Acts, evidence: Evidence, clock: Clock, holder: str = "one", **more: Any) -> Controller:
-    return Controller(store, "shop", acts, lambda record, rules: evidence, holder=holder, run_id="shop", now=clock, **more)
+def controller(
+    store: Any, acts: Acts, evidence: Evidence, clock: Clock, holder: str = "one", **more: Any
+) -> Controller:
+    return Controller(
+        store, "shop", acts, lambda record, rules: evidence, holder=holder, run_id="shop", now=clock, **more
+    )
 
 
 def begun(store: Store, tmp_path: Path, clock: Clock, **more: Any) -> str:
