@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from harness.config.rollout import Rollout
     from harness.controller.people import Standing
     from harness.domain.rollout import Event
-    from harness.store import Store
 
 RolloutFile = Annotated[
     Path, typer.Argument(help="The rollout (YAML); it names the live experiment.", envvar="HARNESS_ROLLOUT")
@@ -232,4 +231,5 @@ def _print(standing: "Standing") -> None:
 
 
 def _line(event: "Event") -> str:
-    return f"{event.number:>3}  {event.at:%Y-%m-%d %H:%M:%S}  {event.kind.value:<11}  {event.phase:<12}  {event.actor}: {event.reason}"
+    when, where = f"{event.at:%Y-%m-%d %H:%M:%S}", f"{event.kind.value:<11}  {event.phase:<12}"
+    return f"{event.number:>3}  {when}  {where}  {event.actor}: {event.reason}"

@@ -142,7 +142,7 @@ def controller(
 
 def begun(store: Store, tmp_path: Path, clock: Clock, **more: Any) -> str:
     """A rollout that has passed its shadow phase."""
-    record, first = people.start(store, live(tmp_path), policy(**more), by="Ada", reason="cheaper", at=clock())
+    record, _ = people.start(store, live(tmp_path), policy(**more), by="Ada", reason="cheaper", at=clock())
     event = Event(rollout_id=record.id, number=2, kind=EventKind.ADVANCED, phase="canary_5", at=clock(),
                   actor="controller", reason="the pairs say GO")  # fmt: skip
     store.append_event(event)
@@ -396,7 +396,7 @@ def test_the_same_candidate_does_not_come_back_after_a_roll_back_and_a_changed_o
     controller(store, Recorded(), Evidence(failed=60), clock).step()
 
     def again(settings: Live) -> float:
-        record, first = people.start(store, settings, policy(), by="Ada", reason="again", at=clock())
+        _, first = people.start(store, settings, policy(), by="Ada", reason="again", at=clock())
         return float(first.evidence["attempt_alpha"])  # type: ignore[arg-type]
 
     with pytest.raises(InputError, match="this very candidate"):
