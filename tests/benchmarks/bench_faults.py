@@ -1,12 +1,12 @@
 """What production's users notice when the shadow side is broken: one table of latencies from one run.
 
-    python -m tests.benchmarks.bench_faults [--rounds 5] [--seconds 3] [--rate 200] [--apart]
+    python -m tests.benchmarks.bench_faults [--rounds 5] [--seconds 3] [--rate 200] [--apart] [--only worker]
 
 Every state is a gateway of its own in front of the same upstream, which answers at once. They take turns in short
 slices at a steady rate, round by round, so that what else happens on the machine meets all of them alike. The table
 holds medians over the rounds; the last column is the median of P99 over that of the gateway with mirroring off in the
 same round. A second gateway with mirroring off tells how far two of a kind differ in that column, which is the noise of
-the machine. Every request that is not answered as production would have is counted as wrong.
+the machine, and a third, beside which a stranger's program computes, what a busy core costs whoever keeps it busy. Every request that is not answered as production would have is counted as wrong.
 
 A worker that asks a candidate 200 times a second fills a core. Where production's side has to share it, clients and
 upstream included, the table shows the scheduler; ``--apart`` gives the shadow side a core of its own, as a deployment
@@ -53,11 +53,14 @@ class State:
     """How the candidate of a real worker behaves; without one there is no worker."""
     store_locked: bool = False
     crash_loop: bool = False
+    busy: bool = False
+    """A program that has nothing to do with us computes beside it, as low in priority as a worker."""
 
 
 STATES = (
     State(name="mirroring off", rate=0),
     State(name="mirroring off, again", rate=0),
+    State(name="off, a stranger computes", rate=0, busy=True),
     State(name="mirroring on", reader=True),
     State(name="worker stopped"),
     State(name="spool full", spool_bytes=100_000),
@@ -118,10 +121,14 @@ class Measured:
 
     gateway: Gateway
     worker: workers.Worker | None = None
+    busy: bool = False
 
     def slice(self, seconds: float, rate: float) -> tuple[float, float, int]:
         """One turn of it."""
-        with self.worker.at_work() if self.worker is not None else nullcontext():
+        with (
+            self.worker.at_work() if self.worker is not None else nullcontext(),
+            workers.stranger() if self.busy else nullcontext(),
+        ):
             return measure(self.gateway.port, seconds, rate)
 
 
@@ -158,7 +165,7 @@ def start(stack: ExitStack, state: State, folder: Path, upstream: int) -> Measur
     if state.candidate is not None:
         worker = workers.Worker(found.path, locks_store=state.store_locked, crashes=state.crash_loop)
         stack.callback(worker.close)
-    return Measured(gateway=found, worker=worker)
+    return Measured(gateway=found, worker=worker, busy=state.busy)
 
 
 def measure(port: int, seconds: float, rate: float) -> tuple[float, float, int]:
@@ -184,6 +191,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rate", type=float, default=200.0)
+    parser.add_argument("--only", default="", help="states with this in their names, and mirroring off")
     parser.add_argument("--apart", action="store_true", help="the shadow side on a core of its own")
     args = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
@@ -200,6 +208,8 @@ def main() -> None:
         stack.callback(processes.stop, upstream)
         gateways: dict[str, Measured] = {}
         for number, state in enumerate(STATES):
+            if args.only not in state.name and number > 1:
+                continue
             if (started := start(stack, state, folder / str(number), port)) is not None:
                 gateways[state.name] = started
             else:

@@ -38,6 +38,18 @@ def candidate(mode: str) -> Iterator[int]:
         process.stdout.close()
 
 
+@contextmanager
+def stranger() -> Iterator[None]:
+    """A program that computes for as long as the block lasts, as nice and as much by itself as a worker."""
+    command = _there("nice", "-n", "10", sys.executable, "-c", "while True: pass")
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
 class Worker:
     """A worker that stands still until it is let go."""
 
