@@ -6,7 +6,8 @@ Every state is a gateway of its own in front of the same upstream, which answers
 slices at a steady rate, round by round, so that what else happens on the machine meets all of them alike. The table
 holds medians over the rounds; the last column is the median of P99 over that of the gateway with mirroring off in the
 same round. A second gateway with mirroring off tells how far two of a kind differ in that column, which is the noise of
-the machine, and a third, beside which a stranger's program computes, what a busy core costs whoever keeps it busy. Every request that is not answered as production would have is counted as wrong.
+the machine, and a third, beside which a stranger's program computes, what a busy core costs whoever keeps it busy.
+Every request that is not answered as production would have is counted as wrong.
 
 A worker that asks a candidate 200 times a second fills a core. Where production's side has to share it, clients and
 upstream included, the table shows the scheduler; ``--apart`` gives the shadow side a core of its own, as a deployment
