@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,13 +209,17 @@ def fleet(
     folder: Path,
     *,
     store_url: str | None = None,
+    store_urls: Sequence[str] = (),
     gateways: int = 1,
     errors: float = 0.0,
     phases: Any = PHASES,
     live: Mapping[str, Any] | None = None,
     **policy: Any,
 ) -> Iterator[Fleet]:
-    """Models, gateways and files; worker and controller are for the test to start."""
+    """Models, gateways and files; worker and controller are for the test to start.
+
+    ``store_urls`` are how the gateways reach the store, where they do not all do in the same way.
+    """
     url = store_url or f"sqlite:///{folder / 'harness.db'}"
     with ExitStack() as stack:
         production = stack.enter_context(in_thread(Model("big")))
@@ -231,7 +235,7 @@ def fleet(
             own = folder if number == 0 else folder / f"gateway-{number}"
             own.mkdir(exist_ok=True)
             started.append(stack.enter_context(gateway(
-                own, production.port, env=ENVIRONMENT | {"HARNESS_STORE": url},
+                own, production.port, env=ENVIRONMENT | {"HARNESS_STORE": store_urls[number] if store_urls else url},
                 **sections(candidate.port, production.port, **(live or {})),
             )))  # fmt: skip
         (folder / "rollout.yaml").write_text(yaml.safe_dump(rollout))
