@@ -134,7 +134,7 @@ def test_two_gateways_follow_within_a_second_and_one_that_is_cut_off_falls_back_
 @pytest.mark.parametrize("what", ["controller", "store"])
 def test_without_a_controller_or_a_store_production_serves_everybody_and_it_goes_on_with_them(tmp_path, postgres, what):
     with (
-        line_to(postgres) as (line, over, direct),
+        line_to(postgres) as (line, over, _),
         fleet(tmp_path, store_url=over, phases=SLOWLY) as one,
     ):
         one.work()

@@ -10,18 +10,21 @@ from harness.errors import InfrastructureError, InputError
 from harness.ops.admin import Operated, RolloutDesk, admin_app
 
 
+TOKEN = "token"
+
+
 class Desk:
     def __init__(self) -> None:
         self.done: list[tuple[str, str, str]] = []
         self.error: Exception | None = None
 
-    def operated(self, token: str | None = "token") -> Operated:
+    def operated(self) -> Operated:
         return Operated(
             name="rollout",
             not_ready=list,
             readings=list,
             status=lambda: {"role": "controls"},
-            token=token,
+            token=TOKEN,
             rollout=RolloutDesk(
                 state=lambda: self.say({"status": "running"}),
                 history=lambda: [{"number": 1}],
@@ -53,7 +56,7 @@ def client(desk):
     return TestClient(admin_app(desk.operated()), raise_server_exceptions=False)
 
 
-AUTHORIZED = {"authorization": "Bearer token"}
+AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
 SAID = {"by": "Ada", "reason": "looks good"}
 schema = schemathesis.openapi.from_asgi("/openapi.json", admin_app(Desk().operated()))
 

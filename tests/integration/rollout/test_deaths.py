@@ -1,0 +1,77 @@
+"""At every step of a rollout somebody is killed: no step is taken twice, none is left out, and users are served."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.gateways import until
+from tests.rollouts import PHASES, Fleet, Users, fleet
+
+
+def processes(one: Fleet, module: str) -> list[int]:
+    """Those of a module that the gateway keeps."""
+    found = []
+    for pid in one.gateways[0].children:
+        with suppress(OSError):
+            if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+def deaths(one: Fleet) -> Iterator[str]:
+    """Kill one after the other, for as long as somebody asks."""
+    while True:
+        for module in ("harness.rollout.agent", "harness.canary.process", "harness.gateway.process"):
+            one.kill("control")
+            one.control()
+            yield "control"
+            for pid in processes(one, module)[:1]:
+                os.kill(pid, signal.SIGKILL)
+            yield module
+            one.kill("worker")
+            one.work()
+            yield "worker"
+
+
+@pytest.mark.parametrize("errors_later", [0.0, 0.7])
+def test_killed_at_every_step_it_ends_as_it_has_to(tmp_path, errors_later):
+    quick = [{**phase, "min_bake_s": 1} for phase in PHASES]
+    with fleet(tmp_path, phases=quick, live={"gateway": {"processes": 2}}) as one:
+        one.work()
+        one.control()
+        assert one.command("start", "--by", "Ada", "--reason", "x").returncode == 0
+        dying, killed, seen = deaths(one), [], 1
+        with Users([one.gateways[0].port]).talking() as users:
+            end = time.monotonic() + 240
+            while not one.standing().state.status.is_over:
+                assert time.monotonic() < end, f"{one.history()} {one.logs()}"
+                history = one.history()
+                if len(history) > seen:
+                    seen = len(history)
+                    killed.append(next(dying))
+                if one.standing().state.served_share > 0 and users.by["small"] > 20:
+                    one.candidate.errors = errors_later
+                if one.standing().state.asks_approval:
+                    one.command("approve", "--by", "Grace", "--reason", "x")
+                time.sleep(0.1)
+            before = len(users.seen)
+            until(lambda: len(users.seen) > before + 150, 60, one.logs())
+            last = [who for _, _, who in users.seen[before + 60 :]]
+        history = [item for item in one.history() if item[0] not in {"held", "resumed"}]
+        assert len(set(history)) == len(history)
+        if errors_later:
+            assert history[-1][0] == "rolled_back"
+            assert set(last) == {"big"}
+        else:
+            assert history[-1] == ("completed", "full")
+            assert [phase for kind, phase in history if kind == "advanced"] == [item["name"] for item in quick[1:]]
+            assert "small" in last
+        assert len(killed) >= 4
+        # A connection that the killed process held is lost with it, once per user; nobody gets a wrong answer.
+        assert len(users.wrong) <= 4 * killed.count("harness.gateway.process")
+        assert not [wrong for wrong in users.wrong if wrong[:3].isdigit()], users.wrong
