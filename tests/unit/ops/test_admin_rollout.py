@@ -9,7 +9,6 @@ from starlette.testclient import TestClient
 from harness.errors import InfrastructureError, InputError
 from harness.ops.admin import Operated, RolloutDesk, admin_app
 
-
 TOKEN = "token"
 
 
