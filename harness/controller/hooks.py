@@ -5,6 +5,7 @@ a hold or a pause. A hook after a step is told of it at least once, and its fail
 """
 
 import json
+import logging
 import os
 import selectors
 import signal
@@ -32,6 +33,7 @@ _REPLY_BYTES = 65_536
 _VARIABLE = 4_096
 _LOOK_S = 0.02
 Stage = Literal["before", "after"]
+_log = logging.getLogger("harness.controller")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,10 +153,10 @@ class Hooks:
         self._doer = doer
 
     @classmethod
-    def of(cls, section: HooksSection, *, ledger_of: LedgerOf, doer: Doer) -> Self:
-        """The hooks a rollout asks for."""
+    def of(cls, section: HooksSection, *, more: Sequence[Subscribed] = (), ledger_of: LedgerOf, doer: Doer) -> Self:
+        """The hooks a rollout asks for, and ``more`` that are told after a step before those are."""
         before, after = ([_subscribed(one) for one in many] for many in (section.before, section.after))
-        return cls(before, after, ledger_of=ledger_of, doer=doer)
+        return cls(before, [*more, *after], ledger_of=ledger_of, doer=doer)
 
     def before(self, news: News) -> Answer:
         """Ask whether the step may be taken; the first that refuses ends it.
@@ -167,7 +169,7 @@ class Hooks:
         for hook in (one.hook for one in self._before if one.wants(news)):
             name = action_name(hook)
             ledger.noted(book, news.event.number, name)
-            answer = hook.run(news, "before")
+            answer = _asked(hook, news)
             if not answer.ok:
                 return Answer(refused=f"hook {hook.name}: {answer.refused}")
             ledger.noted_end(book, news.event.number, name, "agreed")
@@ -210,6 +212,14 @@ def hook_of(section: HookSection) -> Hook:
     if section.webhook_env is not None:
         return WebhookHook(name=section.name, variable=section.webhook_env, timeout_s=section.timeout_s)
     raise ConfigurationError(f"hook {section.name}: either `command` or `webhook_env` is wanted")
+
+
+def _asked(hook: Hook, news: News) -> Answer:
+    try:
+        return hook.run(news, "before")
+    except Exception as error:  # noqa: BLE001  whatever is wrong with a hook, it has not agreed
+        _log.exception("hook %s failed", hook.name)
+        return Answer(refused=f"it failed ({type(error).__name__})")
 
 
 def _subscribed(section: HookSection) -> Subscribed:
@@ -265,7 +275,7 @@ def _run(
     assert process.stdout is not None  # noqa: S101  it was asked for
     output = _Tail(process.stdout)
     try:
-        ended = _followed(process.pid, output, deadline)
+        ended = _followed(process, output, deadline)
     finally:
         # Before the process is reaped, so that its number cannot be another's by now.
         with suppress(ProcessLookupError, PermissionError):
@@ -276,13 +286,20 @@ def _run(
     return (status if ended else None), output.text
 
 
-def _followed(pid: int, output: "_Tail", deadline: float) -> bool:
+def _followed(process: "subprocess.Popen[bytes]", output: "_Tail", deadline: float) -> bool:
     """Read what it writes until it ends; whether it did in time."""
-    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+    while not _has_ended(process):
         if time.monotonic() >= deadline:
             return False
         output.wait(_LOOK_S)
     return True
+
+
+def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
+    """Whether it has, without reaping it where the system can tell so."""
+    if not hasattr(os, "waitid"):  # macOS
+        return process.poll() is not None
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 
 class _Tail:

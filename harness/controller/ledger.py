@@ -130,7 +130,11 @@ class Doer:
         if not ledger.begin(event.number, name):
             self._failed.pop(key, None)
             return None
-        problem = do()
+        try:
+            problem = do()
+        except Exception as error:  # noqa: BLE001  a fault of one thing must not keep the others from being done
+            _log.exception("%s: %s about event %d", event.rollout_id, name, event.number)
+            problem = f"it failed ({type(error).__name__})"
         if problem is not None and self._now() - event.at < _GIVE_UP:
             known = self._failed.get(key)
             pause = min(known.pause * 2, _LONGEST_PAUSE) if known is not None else _FIRST_PAUSE

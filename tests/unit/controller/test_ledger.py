@@ -103,6 +103,16 @@ def test_what_is_older_than_a_day_is_tried_once(doer, book, now):
     assert (deed.done, book.done) == (1, {(7, "hook:a"): "given up: no"})
 
 
+def test_a_fault_of_ours_is_tried_again_like_any_other_failure(doer, book, now, caplog):
+    def fail() -> None:
+        raise ZeroDivisionError("not to be told: sk-1")
+
+    assert doer.once(event(), "hook:a", fail) == "it failed (ZeroDivisionError)"
+    assert doer.waits(event(), "hook:a") == "it failed (ZeroDivisionError)"
+    now.pass_s(5)
+    assert doer.once(event(), "hook:a", Deed()) is None
+
+
 def test_nothing_is_done_that_cannot_be_noted(now):
     deed = Deed()
     with pytest.raises(InfrastructureError, match="away"):
