@@ -79,7 +79,7 @@ def control(
     runs_dir: options.RunsDir = options.RUNS_DIR,
 ) -> int:
     """Control the rollouts of the live experiment until Ctrl-C or SIGTERM; several may run, one acts."""
-    from harness.controller.acting import acts_of
+    from harness.controller.acting import Acting
     from harness.controller.service import Service
     from harness.ops import logs
     from harness.ops.server import bind, shown
@@ -91,8 +91,8 @@ def control(
     with (
         bind(admin.host, admin.port, "controller's admin port", "admin") as sock,
         opened_store(settings) as opened,
-        acts_of(opened, live, policy, runs_dir=settings.runs_dir, run_id=run_id or live.name) as acts,
     ):
+        acts = Acting.of(policy, live, opened)
         service = Service(
             opened, live, Path(policy.live), policy, acts, runs_dir=settings.runs_dir, run_id=run_id or live.name
         )

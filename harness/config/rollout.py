@@ -4,15 +4,16 @@ import math
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from harness.config.base import NAME, Section
 from harness.config.experiment import problems
 from harness.config.live import AdminSection
-from harness.domain.rollout import Gate, Phase, PhaseKind, WhenInconclusive
+from harness.domain.rollout import EventKind, Gate, Phase, PhaseKind, WhenInconclusive
 from harness.errors import ConfigurationError
 
 ROLL_BACK_TESTS = 3
@@ -163,6 +164,122 @@ class ApprovalsSection(Section):
     """An approval that was not used by then is asked for again."""
 
 
+ASKED_BEFORE = frozenset({EventKind.ADVANCED, EventKind.COMPLETED})
+"""What gives the candidate more; nothing is asked before anything else happens."""
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""Name of an environment variable."""
+
+
+class HookSection(Section):
+    """A command or a webhook that is told of a step of the rollout."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    """With the rollout and the number of the event it is the key by which a repetition is known."""
+    command: Annotated[list[str], Field(min_length=1)] | None = None
+    """A program and its arguments; no shell reads them."""
+    webhook_env: Variable | None = None
+    """Environment variable with the address, which may hold a secret and so is not put here."""
+    events: list[EventKind] = []
+    """What it is told of; everything when empty."""
+    timeout_s: Annotated[float, Field(gt=0)] = 30.0
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Self:
+        if (self.command is None) is (self.webhook_env is None):
+            raise ValueError("either `command` or `webhook_env` is wanted")
+        if self.command is not None and (not self.command[0] or any("\0" in word for word in self.command)):
+            raise ValueError("`command` begins with a program, and no word of it holds a zero byte")
+        return self
+
+
+class HooksSection(Section):
+    """Who is asked before the candidate gets more, and who is told after anything happened."""
+
+    before: list[HookSection] = []
+    after: list[HookSection] = []
+
+    @model_validator(mode="after")
+    def _can_be_told_apart(self) -> Self:
+        names = [hook.name for hook in (*self.before, *self.after)]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"more than one hook is named {', '.join(repeated)}")
+        for hook in self.before:
+            if never := sorted(set(hook.events) - ASKED_BEFORE):
+                raise ValueError(
+                    f"before: {hook.name} would never be asked before {', '.join(never)}: "
+                    f"only {', '.join(sorted(ASKED_BEFORE))} give the candidate more; tell it `after`"
+                )
+        return self
+
+
+class GatewayActuator(Section):
+    """The gateways themselves, which follow the store."""
+
+    kind: Literal["gateway"] = "gateway"
+
+    @property
+    def label(self) -> str:
+        """Name within the rollout."""
+        return self.kind
+
+    @property
+    def longest_s(self) -> float:
+        """What it may take."""
+        return 0.0
+
+
+class LiteLLMActuator(Section):
+    """The weights of two deployments of one model group of a LiteLLM proxy."""
+
+    kind: Literal["litellm"]
+    url: str
+    """Of the proxy, such as http://litellm:4000."""
+    key_env: Variable
+    """Environment variable with a key of the proxy that may change models."""
+    production_id: Annotated[str, Field(min_length=1)]
+    """`model_info.id` of production's deployment."""
+    candidate_id: Annotated[str, Field(min_length=1)]
+    block: bool = True
+    """Whether a share of 0 also blocks the candidate's deployment, which needs an administrator's key.
+
+    A weight of 0 alone still gets requests while production's deployment rests after failures.
+    """
+    timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    """For one call of the proxy's API."""
+    settle_s: Annotated[float, Field(ge=0)] = 60.0
+    """How long the proxy may show old weights after new ones were written, before they are written again."""
+
+    @property
+    def label(self) -> str:
+        """Name within the rollout."""
+        return f"{self.kind}.{self.candidate_id}"
+
+    @property
+    def longest_s(self) -> float:
+        """What it may take: weights are read, both written, and read again."""
+        return 4 * self.timeout_s
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"{value!r} is not an http or https address")
+        _ = parts.port  # raises when it is none
+        if parts.query or parts.fragment or parts.username:
+            raise ValueError("an address without query, fragment and credentials is wanted")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _are_two(self) -> Self:
+        if self.production_id == self.candidate_id:
+            raise ValueError("`production_id` and `candidate_id` name the same deployment")
+        return self
+
+
+ActuatorSection = Annotated[GatewayActuator | LiteLLMActuator, Field(discriminator="kind")]
+
+
 class Rollout(Section):
     """One candidate's way to all users, step by step."""
 
@@ -179,6 +296,9 @@ class Rollout(Section):
     rollback: RollbackSection = RollbackSection()
     validity: ValiditySection = ValiditySection()
     approvals: ApprovalsSection = ApprovalsSection()
+    hooks: HooksSection = HooksSection()
+    actuators: list[ActuatorSection] = [GatewayActuator()]
+    """What carries a share out; a LiteLLM proxy beside or instead of the gateways."""
     lease_s: Annotated[float, Field(gt=0)] = 60.0
     """How long a controller may act without renewing its claim; another takes over after that."""
     admin: AdminSection = AdminSection(port=9092)
@@ -198,6 +318,21 @@ class Rollout(Section):
         served = any(phase.kind.serves_users for phase in self.phases)
         if served and not (shadows and shadows[-1].gate is Gate.GO):
             raise ValueError("phases: the last shadow phase before users are served needs the gate `go`")
+        return self
+
+    @model_validator(mode="after")
+    def _acts_within_its_lease(self) -> Self:
+        waits = [(f"hooks: {hook.name}", hook.timeout_s) for hook in (*self.hooks.before, *self.hooks.after)]
+        waits += [(f"actuators: {one.label}", one.longest_s) for one in self.actuators]
+        for what, longest_s in waits:
+            if longest_s >= self.lease_s:
+                raise ValueError(
+                    f"{what}: by its `timeout_s` it may take {longest_s:g} s, which is not below `lease_s` "
+                    f"{self.lease_s:g}: another controller would take over meanwhile"
+                )
+        labels = [actuator.label for actuator in self.actuators]
+        if repeated := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"actuators: more than one is {', '.join(repeated)}")
         return self
 
     @property

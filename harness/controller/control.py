@@ -9,6 +9,7 @@ from typing import Protocol
 
 from harness.config.rollout import Rollout, parse_rollout
 from harness.controller import recording
+from harness.controller.actuators import Route
 from harness.controller.collecting import Collector
 from harness.domain.json import Json
 from harness.domain.rollout import Event, EventKind, RolloutState, Ruling
@@ -26,19 +27,6 @@ _AGAIN_S = 60.0
 _log = logging.getLogger("harness.controller")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Route:
-    """Who serves whom, as actuators are told."""
-
-    rollout_id: str
-    number: int
-    """Of the event it follows from, or would be recorded as."""
-    candidate: str
-    share: float
-    """Of the conversations, for the candidate."""
-    reason: str
-
-
 class Acts(Protocol):
     """What a controller does besides the history. Each is known by the event's number, and may be asked for twice."""
 
@@ -47,7 +35,7 @@ class Acts(Protocol):
         ...
 
     def route(self, route: Route) -> None:
-        """Have it carried out; the same route again changes nothing.
+        """Have it carried out; asked at every step, and the same route again changes nothing.
 
         Raises:
             HarnessError: it was not.
@@ -87,8 +75,6 @@ class _Course:
     collector: Collector
     handled: int
     """Number of the last event that everybody was told of."""
-    routed: int = 0
-    """Number of the event whose route was carried out last."""
     refused: str | None = None
     refused_number: int = 0
     ask_again: datetime | None = None
@@ -270,13 +256,10 @@ class Controller:
 
     def _react(self, course: _Course, events: Sequence[Event], state: RolloutState) -> None:
         """What follows from the history, whoever has written it: the route of the last event, and news of each."""
-        if course.routed < state.number:
-            route = Route(
-                rollout_id=course.record.id, number=state.number, candidate=course.record.candidate,
-                share=state.served_share, reason=events[-1].reason,
-            )  # fmt: skip
-            if self._route(course, route):
-                course.routed = state.number
+        self._route(course, Route(
+            rollout_id=course.record.id, number=state.number, candidate=course.record.candidate,
+            share=state.served_share, reason=events[-1].reason,
+        ))  # fmt: skip
         for event in events[course.handled :]:
             if self._store.begin_action(course.record.id, event.number, _HANDLED, now=self._now()):
                 try:
@@ -289,7 +272,7 @@ class Controller:
             course.problems.pop("follow", None)
             course.handled = event.number
 
-    def _route(self, course: _Course, route: Route) -> bool:
+    def _route(self, course: _Course, route: Route) -> None:
         try:
             self._acts.route(route)
         except HarnessError as error:
@@ -297,9 +280,8 @@ class Controller:
             if course.problems.get("route") != said:
                 _log.error("%s: %s", route.rollout_id, said)
             course.problems["route"] = said
-            return False
+            return
         course.problems.pop("route", None)
-        return True
 
 
 _WITHDRAWS = frozenset({EventKind.ROLLED_BACK, EventKind.STOPPED, EventKind.EXPIRED})

@@ -1,5 +1,6 @@
 """Tells people, once: conditions that hold become messages through apprise, and another one when they are over."""
 
+import hashlib
 import logging
 import os
 import threading
@@ -195,23 +196,30 @@ class Notifier:
         return len(left) < len(self._send)
 
 
-def sender_from(variable: str) -> Sequence[Send] | None:
-    """A sender to each of the apprise addresses in an environment variable; ``None`` when it is not set."""
-    return [_sender(address, variable) for address in os.environ.get(variable, "").split()] or None
+class Address:
+    """Sends to one apprise address, which it does not tell."""
 
+    def __init__(self, address: str, variable: str) -> None:
+        self.name = hashlib.sha256(address.encode()).hexdigest()[:8]
+        """Tells it from others, also after a restart."""
+        self._address = address
+        self._variable = variable
 
-def _sender(address: str, variable: str) -> Send:
-    def send(title: str, body: str, bad: bool) -> bool:
+    def __call__(self, title: str, body: str, bad: bool) -> bool:
+        """Whether the message was delivered."""
         import apprise
 
         service = apprise.Apprise()
-        if not service.add(address):
-            _log.error("%s holds an address apprise does not know", variable)
+        if not service.add(self._address):
+            _log.error("%s holds an address apprise does not know", self._variable)
             return False
         kind = apprise.NotifyType.WARNING if bad else apprise.NotifyType.SUCCESS
         return bool(service.notify(title=title, body=body, notify_type=kind))
 
-    return send
+
+def sender_from(variable: str) -> Sequence[Address] | None:
+    """A sender to each of the apprise addresses in an environment variable; ``None`` when it is not set."""
+    return [Address(address, variable) for address in os.environ.get(variable, "").split()] or None
 
 
 def _delivered(send: Send, title: str, message: _Message) -> bool:

@@ -118,3 +118,51 @@ def test_an_unusable_file_is_named(tmp_path, text, said):
 def test_an_unreadable_file_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be read"):
         load_rollout(tmp_path)
+
+
+HOOK = {"name": "gate", "command": ["./may.sh", "$HOME"]}
+LITELLM = {"kind": "litellm", "url": "http://proxy:4000/", "key_env": "K", "production_id": "p", "candidate_id": "c"}
+
+
+def test_hooks_and_actuators_as_they_are_written():
+    hooks = {"before": [HOOK], "after": [{"name": "chat", "webhook_env": "CHAT_URL", "events": ["rolled_back"]}]}
+    rollout = parse_rollout(MINIMAL | {"hooks": hooks, "actuators": [{"kind": "gateway"}, LITELLM]})
+    assert rollout.hooks.before[0].command == ["./may.sh", "$HOME"]
+    assert rollout.hooks.before[0].timeout_s == 30
+    assert rollout.hooks.after[0].events == ["rolled_back"]
+    assert [one.label for one in rollout.actuators] == ["gateway", "litellm.c"]
+    assert rollout.actuators[1].url == "http://proxy:4000"
+    assert [one.kind for one in parse_rollout(MINIMAL).actuators] == ["gateway"]
+    assert parse_rollout(rollout.model_dump(mode="json")) == rollout
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hooks": {"before": [{"name": "a"}]}}, "hooks.before.0: either `command` or `webhook_env`"),
+        ({"hooks": {"before": [HOOK | {"webhook_env": "X"}]}}, "hooks.before.0: either `command` or `webhook_env`"),
+        ({"hooks": {"before": [HOOK | {"command": "rm -rf"}]}}, "hooks.before.0.command"),
+        ({"hooks": {"before": [HOOK | {"command": [""]}]}}, "`command` begins with a program"),
+        ({"hooks": {"before": [HOOK | {"command": ["a", "b\0"]}]}}, "no word of it holds a zero byte"),
+        ({"hooks": {"before": [HOOK], "after": [HOOK]}}, "hooks: more than one hook is named gate"),
+        (
+            {"hooks": {"before": [HOOK | {"events": ["advanced", "rolled_back"]}]}},
+            "gate would never be asked before rolled_back: only advanced, completed give the candidate more",
+        ),
+        ({"hooks": {"after": [HOOK | {"events": ["rolledback"]}]}}, "hooks.after.0.events.0"),
+        ({"hooks": {"after": [{"name": "a", "webhook_env": "https://hooks.example/secret"}]}}, "after.0.webhook_env"),
+        ({"hooks": {"after": [HOOK | {"timeout_s": 60}]}}, "hooks: gate: by its `timeout_s` it may take 60 s"),
+        ({"hooks": {"before": [HOOK | {"name": "a b"}]}}, "hooks.before.0.name"),
+        ({"actuators": [{"kind": "envoy"}]}, "actuators.0"),
+        ({"actuators": [{"kind": "gateway", "url": "x"}]}, "actuators.0.gateway.url"),
+        ({"actuators": [LITELLM | {"key": "sk-1"}]}, "actuators.0.litellm.key"),
+        ({"actuators": [LITELLM | {"url": "ftp://proxy"}]}, "is not an http or https address"),
+        ({"actuators": [LITELLM | {"url": "http://u:p@proxy"}]}, "without query, fragment and credentials"),
+        ({"actuators": [LITELLM | {"candidate_id": "p"}]}, "name the same deployment"),
+        ({"actuators": [LITELLM, LITELLM]}, "actuators: more than one is litellm.c"),
+        ({"actuators": [LITELLM | {"timeout_s": 15}]}, "it may take 60 s, which is not below `lease_s` 60"),
+    ],
+)
+def test_hooks_and_actuators_that_make_no_sense_are_refused(changes, said):
+    with pytest.raises(ConfigurationError, match=said):
+        parse_rollout(MINIMAL | changes)

@@ -13,7 +13,8 @@ import pytest
 from harness.config.live import Live, parse_live
 from harness.config.rollout import Rollout, parse_rollout
 from harness.controller import people
-from harness.controller.control import Acts, Controller, Route
+from harness.controller.actuators import Route
+from harness.controller.control import Acts, Controller
 from harness.domain.rollout import Event, EventKind, Phase, RolloutState, RolloutStatus
 from harness.errors import ConfigurationError, HarnessError, InfrastructureError, InputError
 from harness.rollout.evidence import Assigned, Bounds, Conversations, Recent, RolloutEvidence, Stage, Window
@@ -120,7 +121,9 @@ class Recorded:
     def route(self, route: Route) -> None:
         if self.away:
             raise InfrastructureError("the proxy is away")
-        self.told.append(("route", (route.number, route.share)))
+        last = [what for how, what in self.told if how == "route"][-1:]
+        if last != [(route.number, route.share)]:
+            self.told.append(("route", (route.number, route.share)))
 
     def follow(self, event: Event, state: RolloutState) -> None:
         self.told.append(("follow", event.number))
@@ -206,7 +209,7 @@ def test_a_failing_candidate_is_routed_away_before_it_is_recorded_and_told(store
     one.step()
     assert kinds(store)[-1] == ("rolled_back", "canary_5")
     assert appended == [False, True]
-    assert [how for how, _ in watched.told] == ["route", "route", "follow"]
+    assert [how for how, _ in watched.told] == ["route", "follow"]
     assert store.rollout_control(rollout_id).is_halted
 
 
