@@ -6,17 +6,21 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import output
+from harness.cli import options, output
+from harness.cli.work import settings_for
 from harness.errors import InfrastructureError, Interrupted
 
 
 def serve(
     live: Annotated[Path, typer.Argument(help="The live experiment (YAML).", envvar="HARNESS_LIVE")],
+    store: options.StoreUrl = None,
+    runs_dir: options.RunsDir = options.RUNS_DIR,
 ) -> None:
     """Pass requests through to production, byte for byte, and copy a sample of them to the spool.
 
     The application changes only its base URL. The process runs until SIGTERM or Ctrl-C, then lets requests in flight
-    finish. Health, metrics and the kill switch are on the admin port.
+    finish. Health, metrics and the kill switch are on the admin port. The store is only looked at where the file has a
+    `canary` section: rollouts are followed from it.
     """
     from harness.config import load_live
     from harness.gateway.supervisor import Supervisor
@@ -36,7 +40,7 @@ def serve(
         )
 
         async def run() -> tuple[bool, bool]:
-            supervisor = Supervisor(config, live)
+            supervisor = Supervisor(config, live, store=settings_for(store, runs_dir).store)
             clean = await supervisor.run(sock, admin_sock)
             return clean, supervisor.was_interrupted
 

@@ -11,7 +11,11 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
+from harness.domain import breaking_off
 from harness.domain.mirror import MirrorDrop
+from harness.domain.served import Arm, ServedOutcome
+from harness.gateway.arms import Drawn
+from harness.gateway.canary import Answer, BrokenOff, Canary, NoAnswer
 from harness.gateway.connection import Connection, RawHeaders, UpstreamFailed
 from harness.gateway.mirror import GatewayMirror, Tap
 from harness.gateway.upstream import Upstream, passed_on
@@ -41,8 +45,15 @@ class Gateway:
     """The ASGI application of one gateway process."""
 
     def __init__(
-        self, upstream: Upstream, mirror: GatewayMirror, counts: memoryview, *, max_request_bytes: int
+        self,
+        upstream: Upstream,
+        mirror: GatewayMirror,
+        counts: memoryview,
+        *,
+        max_request_bytes: int,
+        canary: Canary | None = None,
     ) -> None:
+        self._canary = canary
         self._upstream = upstream
         self._mirror = mirror
         self._counts = counts
@@ -87,7 +98,12 @@ class Gateway:
                 return
             tap = self._mirror.open(scope["method"], path, headers)
             body = await self._body(receive, length, tap)
-            await _Passage(self, scope, receive, send, tap, begin).run(body, length)
+            passage = _Passage(self, scope, receive, send, tap, begin)
+            canary = self._canary
+            # What is too large to be taken in whole is production's: it is passed on while it comes.
+            if canary is not None and isinstance(body, bytes):
+                passage.drawn = canary.arms.draw(scope["method"], path, headers, body, tap)
+            await passage.run(body, length)
         except _Left:
             counts[_GONE] += 1
             if tap is not None:
@@ -140,7 +156,10 @@ class Gateway:
 class _Passage:
     """One request's way to production and back."""
 
-    __slots__ = ("_added", "_begin", "_counts", "_gateway", "_receive", "_scope", "_send", "_tap", "_watch")
+    __slots__ = (
+        "_added", "_asked_at", "_begin", "_counts", "_gateway", "_receive", "_refused", "_scope", "_send", "_tap",
+        "_watch", "drawn",
+    )  # fmt: skip
 
     def __init__(
         self, gateway: Gateway, scope: Scope, receive: Receive, send: Send, tap: Tap | None, begin: float
@@ -154,6 +173,12 @@ class _Passage:
         self._begin = begin
         self._added = 0.0
         self._watch: _Watch | None = None
+        self.drawn: Drawn | None = None
+        """The arm of a rollout the request belongs to."""
+        self._asked_at = 0.0
+        """When the request of an arm was first given to somebody."""
+        self._refused: NoAnswer | None = None
+        """Why the candidate did not answer."""
 
     async def run(self, body: bytes | AsyncIterator[bytes], length: int | None) -> None:
         """Ask, answer, and let go of the connection whatever happens."""
@@ -162,6 +187,8 @@ class _Passage:
         target = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
         if isinstance(body, bytes):
             self._watch = self._watching()
+            if self.drawn is not None and await self._by_candidate(target, body):
+                return
         else:
             body = self._then_watch(body, asyncio.current_task())
         sent = perf_counter()
@@ -186,6 +213,86 @@ class _Passage:
                 self._watch.stop()
             if connection is not None:
                 upstream.release(connection)
+
+    # A rollout's arms
+
+    async def _by_candidate(self, target: bytes, body: bytes) -> bool:
+        """Whether the candidate answered, or the client left; else production has to."""
+        self._asked_at = perf_counter()
+        canary, drawn, watch = self._gateway._canary, self.drawn, self._watch
+        if canary is None or drawn is None or drawn.arm is not Arm.CANDIDATE or watch is None:
+            return False
+        answer: Answer | None = None
+        try:
+            answer = await canary.ask(target, self._scope["headers"], body)
+            await self._pass_on_candidate(answer, drawn)
+        except NoAnswer as refused:
+            self._refused = refused
+            _log.warning("production answers for the candidate: %s", refused.reason)
+            return False
+        except asyncio.CancelledError:
+            if not watch.gone:
+                raise
+            self._left()
+        finally:
+            if answer is not None:
+                canary.release(answer)
+            if self._refused is None:
+                watch.stop()
+        return True
+
+    async def _pass_on_candidate(self, answer: Answer, drawn: Drawn) -> None:
+        send, tap = self._send, self._tap
+        headers = [(b"content-type", answer.content_type)]
+        ttft = perf_counter() - self._asked_at
+        if not answer.is_stream:
+            headers.append((b"content-length", str(len(answer.body)).encode()))
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": answer.body})
+            if tap is not None:
+                tap.response(answer.body)
+            self._candidate_ended(drawn, ServedOutcome.SERVED, headers, ttft)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        try:
+            while events := await answer.event():
+                await send({"type": "http.response.body", "body": events, "more_body": True})
+                if tap is not None:
+                    tap.response(events)
+        except BrokenOff as broken:
+            reason = str(broken)
+            _log.warning("the candidate's answer broke off: %s", reason)
+            last = breaking_off.event(drawn.surface, reason, answer.events)
+            await send({"type": "http.response.body", "body": last})
+            self._candidate_ended(drawn, ServedOutcome.BROKE_OFF, headers, ttft, reason)
+            return
+        await send({"type": "http.response.body", "body": b""})
+        self._candidate_ended(drawn, ServedOutcome.SERVED, headers, ttft)
+
+    def _candidate_ended(
+        self, drawn: Drawn, outcome: ServedOutcome, headers: RawHeaders, ttft: float, reason: str | None = None
+    ) -> None:
+        self._counts[_STATUS[2]] += 1
+        latency, tap = perf_counter() - self._asked_at, self._tap
+        drawn.ended(outcome, 200, latency_s=latency, ttft_s=ttft, reason=reason, tap=tap)
+        if tap is None:
+            return
+        if outcome is ServedOutcome.BROKE_OFF:
+            tap.drop(MirrorDrop.PRODUCTION_CUT)
+        else:
+            tap.finish(200, self._scope["headers"], headers, latency_s=latency, ttft_s=ttft)
+
+    def _production_ended(self, outcome: ServedOutcome, status: int, ttft_at: float | None = None) -> None:
+        """Note what production answered to a request of an arm, in the candidate's place where that gave no answer."""
+        drawn, refused = self.drawn, self._refused
+        if drawn is None:
+            return
+        reason = None
+        if refused is not None:
+            reason = refused.reason
+            outcome = refused.outcome if outcome is ServedOutcome.SERVED else outcome
+        latency, ttft = perf_counter() - self._asked_at, None if ttft_at is None else ttft_at - self._asked_at
+        drawn.ended(outcome, status, latency_s=latency, ttft_s=ttft, reason=reason, tap=self._tap)
 
     def _watching(self) -> "_Watch":
         return _Watch(self._receive, asyncio.current_task())
@@ -216,6 +323,8 @@ class _Passage:
         else:
             done, ttft = await self._stream(connection, sent)
         self._counts[_STATUS[connection.status // 100] if connection.status < 600 else _STATUS[5]] += 1
+        if self.drawn is not None:
+            self._production_ended(ServedOutcome.SERVED, connection.status, None if ttft is None else sent + ttft)
         if tap is not None:
             if body:
                 tap.response(body)
@@ -249,6 +358,10 @@ class _Passage:
         else:
             self._counts[_TIMEOUT if timed_out else _UNREACHABLE] += 1
             _log.warning("production failed (%s): %s", failure.kind, failure)
+        if closing:
+            # Ours too: it says nothing about either arm.
+            self._production_ended(ServedOutcome.CLIENT_GONE, 0)
+        self._production_ended(ServedOutcome.SERVED if connection is None else ServedOutcome.BROKE_OFF, 0)
         if connection is not None:
             # The client has a part of the answer: only a broken connection tells it that the rest is missing.
             if self._tap is not None:
@@ -266,6 +379,7 @@ class _Passage:
         if task is not None:
             task.uncancel()
         self._counts[_GONE] += 1
+        self._production_ended(ServedOutcome.CLIENT_GONE, 0)
         if self._tap is not None:
             self._tap.drop(MirrorDrop.CLIENT_DISCONNECTED)
 

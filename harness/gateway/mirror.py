@@ -6,13 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from harness.config import Live
 from harness.domain.mirror import MirrorDrop, NotEligible
 from harness.gateway.followed import Followed
-from harness.spool import headers, record
+from harness.spool import assignment, headers, record
+from harness.spool.assignment import PRODUCTION
 from harness.spool.counters import INDEX, CounterFile
 from harness.spool.rules import Rules
 from harness.spool.sampling import Sampled, fields_of, surface_of
@@ -39,7 +41,7 @@ class Tap:
 
     __slots__ = (
         "_at_ns", "_decided_by", "_done", "_given_up", "_held", "_id", "_is_decided", "_method", "_mirror", "_path",
-        "_request", "_request_size", "_response", "_response_size", "_rules", "_sampled",
+        "_request", "_request_size", "_response", "_response_size", "_rules", "_sampled", "served",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +71,13 @@ class Tap:
         self._held = 0
         self._given_up: MirrorDrop | None = None
         self._done = False
+        self.served: Mapping[str, Any] | None = None
+        """How it was answered as a request of a rollout's arm."""
+
+    @property
+    def id(self) -> str:
+        """Unique among all gateways."""
+        return self._id
 
     def request(self, piece: bytes) -> None:
         """Keep a piece of the request's body."""
@@ -188,6 +197,7 @@ class Tap:
             "salt_id": self._rules.sampler.salt_id,
             "session": sampled.session,
             "user": sampled.user,
+            "served": self.served,
         }
         return orjson.dumps({name: value for name, value in values.items() if value not in (None, {})})
 
@@ -205,6 +215,9 @@ class GatewayMirror:
         """What the taps hold of requests that are being answered; like what waits for the disk, it has a limit."""
         self.held_limit = live.spool.queue_bytes
         self.rules = Rules.of(live)
+        self.assignment = PRODUCTION
+        """Who serves whom; of a gateway that serves no candidate always production."""
+        self._serves = live.canary is not None
         self._counters = counters
         self._followed = Followed(live, path)
         self._folder = Path(live.spool.folder)
@@ -265,9 +278,16 @@ class GatewayMirror:
     def look(self) -> None:
         """Take in what has changed: the configuration's file, the switch, the time."""
         rules = self.rules
-        if self._followed.look():
-            rules = Rules.of(self._followed.live)
-            _log.info("sampling by the changed configuration: rate %g", rules.mirror.rate)
+        changed = self._followed.look()
+        if self._serves:
+            self.assignment = assignment.read(self._folder, time.time())
+        live = self._followed.live
+        wanted = self.assignment.mirror_rate
+        rate = live.mirror.rate if wanted < 0 else wanted
+        if changed or rate != rules.mirror.rate:
+            # A rule's own rate stays, and so does what is denied.
+            rules = Rules.of(live.model_copy(update={"mirror": live.mirror.model_copy(update={"rate": rate})}))
+            _log.info("sampling at rate %g", rules.mirror.rate)
         self.rules = rules.now(self._folder)
 
     def _look(self) -> None:

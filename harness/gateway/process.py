@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import json
 import logging
 import os
 import resource
@@ -20,6 +21,8 @@ import uvloop
 from harness.config import Live
 from harness.gateway.acceptor import Acceptor
 from harness.gateway.app import Gateway
+from harness.gateway.arms import SERVED, Arms
+from harness.gateway.canary import Canary, CanaryAddress
 from harness.gateway.mirror import GatewayMirror
 from harness.gateway.scheduling import prefer_short_slices
 from harness.gateway.upstream import Upstream
@@ -63,8 +66,11 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def run(live: Live, path: Path, sock: socket.socket, name: str) -> bool:
-    """Serve until told to stop; returns whether all requests could be answered."""
+def run(live: Live, path: Path, sock: socket.socket, name: str, canary: CanaryAddress | None = None) -> bool:
+    """Serve until told to stop; returns whether all requests could be answered.
+
+    Without the address of a canary process nobody is served by a candidate.
+    """
     sys.setswitchinterval(_SWITCH_S)
     _allow_files(2 * live.gateway.max_connections + _OTHER_FILES)
     spool = Path(live.spool.folder)
@@ -79,17 +85,36 @@ def run(live: Live, path: Path, sock: socket.socket, name: str) -> bool:
     )
     writer = SpoolWriter(spool, name, limits, counters)
     mirror = GatewayMirror(live, path, writer, counters, name)
+    served: CounterFile | None = None
+    arms: Arms | None = None
+    if live.canary is not None and canary is not None:
+        folder = spool / SERVED
+        served = CounterFile(folder / COUNTERS, name, required=False)
+        # A record has no bodies: some hundred bytes, of which a day's are kept while nobody fetches them.
+        arms = Arms(mirror, SpoolWriter(folder, name, SpoolLimits(flush_s=live.spool.flush_s), served), name)
     try:
-        return uvloop.run(_serve(live, mirror, counters, sock))
+        return uvloop.run(_serve(live, mirror, counters, sock, canary, arms))
     finally:
         mirror.close()
         counters.close()
+        if served is not None:
+            served.close()
 
 
-async def _serve(live: Live, mirror: GatewayMirror, counters: CounterFile, sock: socket.socket) -> bool:
+async def _serve(
+    live: Live,
+    mirror: GatewayMirror,
+    counters: CounterFile,
+    sock: socket.socket,
+    address: CanaryAddress | None,
+    arms: Arms | None,
+) -> bool:
     section = live.gateway
     upstream = Upstream(section)
-    app = Gateway(upstream, mirror, counters.values, max_request_bytes=section.max_request_bytes)
+    canary = None
+    if live.canary is not None and address is not None and arms is not None:
+        canary = Canary(live.canary, address, arms)
+    app = Gateway(upstream, mirror, counters.values, max_request_bytes=section.max_request_bytes, canary=canary)
     config = uvicorn.Config(
         app,
         http=GuardedProtocol,
@@ -114,6 +139,8 @@ async def _serve(live: Live, mirror: GatewayMirror, counters: CounterFile, sock:
         sweep.close()
         clean = not server.server_state.tasks
         await upstream.close()
+        if canary is not None:
+            await canary.close()
         # Whoever was cut off still counts itself.
         await asyncio.sleep(0)
     return clean
@@ -156,8 +183,10 @@ def main() -> int:
     if os.getppid() != options.parent:
         return 0
     # Not from the file: whatever somebody has made of it since must not keep this process from serving.
-    live = Live.model_validate_json(sys.stdin.buffer.read())
-    return 0 if run(live, options.live, socket.socket(fileno=options.fd), name_of_process()) else 4
+    told = json.loads(sys.stdin.buffer.read())
+    live = Live.model_validate(told["live"])
+    canary = None if told["canary"] is None else CanaryAddress(**told["canary"])
+    return 0 if run(live, options.live, socket.socket(fileno=options.fd), name_of_process(), canary) else 4
 
 
 if __name__ == "__main__":

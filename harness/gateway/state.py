@@ -44,6 +44,11 @@ def readings(spool: Path, *, enabled: bool = True) -> Sequence[Reading | Histogr
             name="mirror_dropped", help="Sampled requests that did not reach the spool, by reason", kind="counter",
             labels=("reason",), values=by_reason(counts, "dropped"),
         ),
+        Reading(
+            name="gateway_canary", help="Requests of the candidate's conversations, by how they were answered",
+            kind="counter", labels=("outcome",), values=by_reason(counts, "canary"),
+        ),
+        counter("gateway_control", "Requests of the control's conversations", "control"),
         counter("spool_written_bytes", "Bytes written to the spool", "spooled_bytes"),
         counter("spool_errors", "Writes the disk refused", "spool_errors"),
         Reading.of("spool_bytes", "Bytes in the spool", size),

@@ -1,6 +1,7 @@
 """Starts the serving processes, keeps them running, and answers on the admin port for all of them."""
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -9,18 +10,20 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.config import Live
 from harness.errors import ConfigurationError
 from harness.gateway import state, watch
+from harness.gateway.beside import Beside
 from harness.gateway.followed import Followed
 from harness.ops.admin import Operated, admin_app, token_from
 from harness.ops.alerts import Notifier, sender_from
 from harness.ops.metrics import Histogram, Reading
 from harness.ops.server import AdminServer
-from harness.spool import control
+from harness.spool import assignment, control
 from harness.spool.reader import SpoolReader
 
 _FIRST_PAUSE_S = 0.1
@@ -38,7 +41,9 @@ _log = logging.getLogger("harness.gateway")
 class Supervisor:
     """One gateway: its serving processes share one listening socket, so that none of them is needed by name."""
 
-    def __init__(self, live: Live, path: Path) -> None:
+    def __init__(self, live: Live, path: Path, *, store: str | None = None) -> None:
+        """Nothing runs before :meth:`run`; ``store`` is where a rollout is followed from, with a `canary` section."""
+        self._beside = Beside(live, store) if live.canary is not None and store is not None else None
         self._live = live
         self._path = path
         self._followed = Followed(live, path)
@@ -61,6 +66,8 @@ class Supervisor:
                 group.create_task(self._keep(place, sock))
             group.create_task(self._watch())
             group.create_task(self._follow())
+            if self._beside is not None:
+                group.create_task(self._beside.run(self._stopping))
             await self._stopping.wait()
             sock.close()
             server.should_exit = True
@@ -112,7 +119,8 @@ class Supervisor:
         )  # fmt: skip
         assert child.stdin is not None  # noqa: S101  a pipe was asked for
         with suppress(ConnectionError):
-            child.stdin.write(self._live.model_dump_json().encode())
+            address = None if self._beside is None else asdict(self._beside.address)
+            child.stdin.write(json.dumps({"live": self._live.model_dump(mode="json"), "canary": address}).encode())
             await child.stdin.drain()
         child.stdin.close()
         if self._stopping.is_set():
@@ -220,16 +228,39 @@ class Supervisor:
         return [
             Reading.of("gateway_processes", "Serving processes that run", up),
             Reading.of("gateway_restarts", "Serving processes started again", self._restarts, kind="counter"),
+            *self._beside_readings(),
             *state.readings(self._folder, enabled=self._followed.live.mirror.enabled),
         ]
+
+    def _beside_readings(self) -> Sequence[Reading]:
+        beside = self._beside
+        if beside is None:
+            return ()
+        now = time.time()
+        found = assignment.read(self._folder, now)
+        canary = beside.canary
+        return (
+            Reading.of("gateway_agent_up", "1 while the rollout's agent runs", float(beside.agent.is_up)),
+            Reading.of("gateway_canary_up", "1 while the candidate's process runs",
+                       float(canary is not None and canary.is_up)),
+            Reading.of("gateway_assignment_share", "Share of the conversations the candidate serves", found.share),
+            Reading.of("gateway_assignment_age_seconds", "Since it was known to be true",
+                       now - found.written_at if found.written_at else 0.0),
+        )  # fmt: skip
 
     def _status(self) -> Mapping[str, Any]:
         children = [child.pid for child in self._children.values() if child is not None]
         return {
             "processes": children,
             "restarts": self._restarts,
+            "assignment": None if self._beside is None else _shown(assignment.read(self._folder, time.time())),
             **state.status(self._followed.live, self._followed.problem),
         }
+
+
+def _shown(found: assignment.Assignment) -> Mapping[str, Any]:
+    """Without the salt, which tells who is served by whom."""
+    return {name: value for name, value in asdict(found).items() if name != "salt"}
 
 
 def _tell_to_stop(child: asyncio.subprocess.Process) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import orjson
 
 from harness.domain.mirror import MirrorDrop, NotEligible
+from harness.domain.served import ServedOutcome
 
 ADDED_BOUNDS_US = (50, 100, 200, 350, 500, 1_000, 2_000, 5_000, 10_000, 50_000)
 """Upper bounds of the histogram of the time the gateway adds, in microseconds; the last bucket has none."""
@@ -23,6 +24,7 @@ NAMES = (
     "answered", "added_us.sum", *ADDED,
     *(f"not_eligible.{reason}" for reason in NotEligible),
     *(f"dropped.{reason}" for reason in MirrorDrop),
+    *(f"canary.{outcome}" for outcome in ServedOutcome), "control",
 )  # fmt: skip
 """What is counted; the order is the layout of the file, so names are only ever added at the end."""
 INDEX: Mapping[str, int] = {name: position for position, name in enumerate(NAMES)}

@@ -1,0 +1,150 @@
+"""Processes beside the gateway that a rollout needs: the one that answers with the candidate, and the agent.
+
+Production waits for neither of them, and serves everybody while they are not there.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from harness.config import Live
+from harness.gateway.canary import CanaryAddress
+from harness.spool import assignment
+
+AGENT = "harness.rollout.agent"
+CANARY = "harness.canary.process"
+_LOOK_S = 0.2
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
+_STEADY_S = 10.0
+_BACKLOG = 1024
+_END_S = 15.0
+"""How long one that was told to end may take."""
+_log = logging.getLogger("harness.gateway")
+
+
+class Child:
+    """One process that is started again for as long as it is wanted."""
+
+    def __init__(self, module: str, arguments: tuple[str, ...], told: Mapping[str, Any], fd: int | None = None) -> None:
+        self.restarts = 0
+        self.process: asyncio.subprocess.Process | None = None
+        self._module = module
+        self._arguments = arguments
+        self._told = json.dumps(told).encode()
+        self._fd = fd
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs."""
+        return self.process is not None and self.process.returncode is None
+
+    async def run(self) -> None:
+        """Until it is not wanted any more."""
+        pause = _FIRST_PAUSE_S
+        while self._wanted.is_set():
+            begin = time.monotonic()
+            try:
+                self.process = await self._spawn()
+                code = await self.process.wait()
+            except OSError:
+                _log.exception("%s cannot be started; trying again", self._module)
+                code = -1
+            if not self._wanted.is_set():
+                return
+            _log.error("%s ended; another one follows", self._module, extra={"fields": {"code": code}})
+            self.restarts += 1
+            pause = _FIRST_PAUSE_S if time.monotonic() - begin > _STEADY_S else min(2 * pause, _LONGEST_PAUSE_S)
+            await asyncio.sleep(pause)
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", self._module, *self._arguments, "--parent", str(os.getpid()),
+            pass_fds=() if self._fd is None else (self._fd,), stdin=asyncio.subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        assert child.stdin is not None  # noqa: S101  a pipe was asked for
+        with suppress(ConnectionError):
+            child.stdin.write(self._told)
+            await child.stdin.drain()
+        child.stdin.close()
+        return child
+
+    def stop(self) -> None:
+        """Want it no more."""
+        self._wanted.clear()
+        if self.process is not None and self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                self.process.terminate()
+
+    async def ended(self) -> None:
+        """Wait for its end, and kill it when that takes too long."""
+        process = self.process
+        if process is None:
+            return
+        try:
+            async with asyncio.timeout(_END_S):
+                await process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+class Beside:
+    """What a gateway with a `canary` section runs besides its serving processes.
+
+    The candidate's process begins with the rollout and not with its first user: it takes seconds to begin.
+    """
+
+    def __init__(self, live: Live, store: str) -> None:
+        self._live = live
+        self._folder = Path(live.spool.folder)
+        self._token = secrets.token_urlsafe(24)
+        self._sock = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+        self.address = CanaryAddress(port=self._sock.getsockname()[1], token=self._token)
+        self.agent = Child(AGENT, (), {"live": live.model_dump(mode="json"), "store": store})
+        self.canary: Child | None = None
+        self.candidate: str | None = None
+        """Whom the canary process asks."""
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Keep them running until it is time to stop."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.agent.run())
+            while not stopping.is_set():
+                self._look(group)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await stopping.wait()
+            for child in (self.agent, self.canary):
+                if child is not None:
+                    child.stop()
+                    await child.ended()
+        self._sock.close()
+
+    def _look(self, group: asyncio.TaskGroup) -> None:
+        found = assignment.read(self._folder, time.time())
+        known = {one.name for one in self._live.candidates}
+        # Of an assignment that has run out the process stays: it may be renewed, and asks nobody by itself.
+        if not found.candidate or found.candidate == self.candidate or found.candidate not in known:
+            return
+        if self.canary is not None:
+            self.canary.stop()
+        self.candidate = found.candidate
+        self.canary = Child(
+            CANARY,
+            ("--candidate", found.candidate, "--fd", str(self._sock.fileno())),
+            {"live": self._live.model_dump(mode="json"), "token": self._token},
+            self._sock.fileno(),
+        )
+        group.create_task(self.canary.run())
