@@ -197,16 +197,16 @@ class WorkerSection(Section):
 
 
 class CanarySection(Section):
-    """How the gateway serves a candidate to those whom a rollout gives it; without this section it never does."""
+    """Candidates that answer users in a gradual rollout; without this section no gateway ever serves one."""
 
     first_byte_s: Annotated[float, Field(gt=0)] = 10.0
-    """A candidate that has not begun to answer by then: production answers."""
+    """A candidate that has not begun to answer by then is given up, and production answers."""
     deadline_s: Annotated[float, Field(gt=0)] = 120.0
-    """From the whole request up to the last byte of the candidate's answer."""
+    """From the request up to the last byte of the candidate's answer."""
     max_response_bytes: Annotated[int, Field(gt=0)] = 4 << 20
-    """Of whole answers; streams are passed on as they come."""
+    """Of an answer that is not streamed; when the candidate's is larger, production answers."""
     lease_s: Annotated[float, Field(gt=0)] = 60.0
-    """How long gateways may act on what they last heard from the store; production serves everybody after that."""
+    """How long a gateway may act on what it last heard from the store."""
 
 
 class AlertsSection(Section):

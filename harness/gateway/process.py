@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import ctypes
 import json
 import logging
 import os
@@ -28,6 +27,7 @@ from harness.gateway.scheduling import prefer_short_slices
 from harness.gateway.upstream import Upstream
 from harness.ops import logs
 from harness.ops.guard import GuardedProtocol, Sweep
+from harness.ops.parent import end_with
 from harness.spool.counters import CounterFile
 from harness.spool.reader import COUNTERS
 from harness.spool.writer import SpoolLimits, SpoolWriter
@@ -162,13 +162,6 @@ def _allow_files(wanted: int) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _end_with_parent() -> None:
-    """Have the kernel tell us when the process that started us is gone (Linux)."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
 def main() -> int:
     """Entry point of the serving processes; for :mod:`harness.gateway.supervisor` to start."""
     parser = argparse.ArgumentParser(prog="harness.gateway.process")
@@ -177,10 +170,10 @@ def main() -> int:
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args()
     logs.configure()
-    _end_with_parent()
+    is_wanted = end_with(options.parent)
     with contextlib.suppress(OSError, AttributeError):
         prefer_short_slices()
-    if os.getppid() != options.parent:
+    if not is_wanted:
         return 0
     # Not from the file: whatever somebody has made of it since must not keep this process from serving.
     told = json.loads(sys.stdin.buffer.read())

@@ -122,7 +122,8 @@ def stored(folder: Path) -> Assignment | None:
 def write(folder: Path, assignment: Assignment) -> bool:
     """Replace the file as a whole; whether it was: never by an older event of the rollout that it is about.
 
-    Nor by another rollout that was looked at before the one in force. Several writers take turns.
+    Nor by another rollout that was looked at before the one in force, nor by a larger share that was. Several writers
+    take turns.
 
     Raises:
         OSError: the folder cannot be written.
@@ -142,9 +143,13 @@ def write(folder: Path, assignment: Assignment) -> bool:
 def _is_newer(there: Assignment | None, assignment: Assignment) -> bool:
     if there is None:
         return False
-    if there.rollout_id == assignment.rollout_id:
+    looked_later = there.written_at > assignment.written_at and there.holds(assignment.written_at)
+    if there.rollout_id != assignment.rollout_id:
+        return looked_later
+    if there.number != assignment.number:
         return there.number > assignment.number
-    return there.written_at > assignment.written_at and there.holds(assignment.written_at)
+    # A halt takes the candidate away without an event, and whoever looked before it must not give it back.
+    return looked_later and there.share < assignment.share
 
 
 def _replace(folder: Path, data: bytes) -> None:

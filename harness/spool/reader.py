@@ -20,7 +20,8 @@ from harness.spool.writer import MARK_BYTES, SUFFIX, mark_of, writer_of
 
 COUNTERS = "counters"
 """Folder of the counters inside the spool."""
-_POSITION = "position.json"
+POSITION = "position.json"
+"""How far the spool was read."""
 LOCK = "reader.lock"
 """Held by whoever reads the spool."""
 _CHUNK = 4 << 20
@@ -72,7 +73,7 @@ class SpoolReader:
         except BlockingIOError:
             self._lock.close()
             raise _taken(folder) from None
-        self.position = _load(folder / _POSITION)
+        self.position = _load(folder / POSITION)
         self._refused: set[str] = set()
         """Files that could not be opened, each told of once."""
 
@@ -97,13 +98,13 @@ class SpoolReader:
     def save(self) -> None:
         """Remember the position, then remove segments that were read to their end and whose writer is done."""
         finished = [path for path in self._segments() if self._is_finished(path)]
-        _store(self.folder / _POSITION, self.position)
+        _store(self.folder / POSITION, self.position)
         for path in finished:
             path.unlink(missing_ok=True)
         there = {path.name for path in self._segments()}
         self.position.offsets = {name: read for name, read in self.position.offsets.items() if name in there}
         self._fold()
-        _store(self.folder / _POSITION, self.position)
+        _store(self.folder / POSITION, self.position)
 
     def expire(self, max_age_s: float) -> int:
         """Remove closed files that were last written to longer ago, and return how many unread records they held."""
@@ -251,7 +252,7 @@ def _taken(folder: Path) -> ConfigurationError:
 
 def saved_position(folder: Path) -> Position:
     """The position as last saved, for whoever only wants to know."""
-    return _load(folder / _POSITION)
+    return _load(folder / POSITION)
 
 
 def add(counts: dict[str, int], more: Counter[str]) -> None:

@@ -145,6 +145,17 @@ def test_an_older_event_never_replaces_a_newer_one(tmp_path):
     assert write(tmp_path, shared(0.5, number=5))
 
 
+def test_an_earlier_look_of_the_same_event_gives_nothing_back(tmp_path):
+    """A halt takes the candidate away without an event."""
+    write(tmp_path, shared(0.0, written_at=101.0, valid_until=161.0))
+    assert not write(tmp_path, shared(0.25))
+    assert stored(tmp_path).share == 0
+    assert write(tmp_path, shared(0.25, written_at=102.0, valid_until=162.0)), "a later one does"
+    assert write(tmp_path, shared(0.0)), "taking away is never too late"
+    write(tmp_path, shared(0.0, written_at=3_700.0, valid_until=3_760.0))
+    assert write(tmp_path, shared(0.25)), "its clock was set back"
+
+
 def test_another_rollout_replaces_what_was_looked_at_before_it(tmp_path):
     write(tmp_path, shared(0.25, number=9))
     following = shared(0.0, rollout_id="r2", number=1, written_at=101.0, valid_until=161.0)
