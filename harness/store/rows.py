@@ -18,19 +18,30 @@ Row = dict[str, Any]
 
 def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
     """Insert the rows, or replace what stands under their primary keys."""
+    _write(connection, table, rows, replace=True)
+
+
+def insert_new(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+    """Insert the rows whose primary keys are free, and leave the others as they stand."""
+    _write(connection, table, rows, replace=False)
+
+
+def _write(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], *, replace: bool) -> None:
     if not rows:
         return
     keys = [column.name for column in table.primary_key.columns]
     # One order for all writers: two that touch the same rows cannot wait for each other.
     ordered = sorted(rows, key=lambda row: tuple(row[key] for key in keys))
-    connection.execute(_upsert(connection.dialect.name, table), ordered)
+    connection.execute(_insert(connection.dialect.name, table, replace=replace), ordered)
 
 
 @cache
-def _upsert(dialect: str, table: sa.Table) -> sa.Insert:
+def _insert(dialect: str, table: sa.Table, *, replace: bool) -> sa.Insert:
     """Built once: building it takes longer than running it for one row."""
     statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     keys = [column.name for column in table.primary_key.columns]
+    if not replace:
+        return statement.on_conflict_do_nothing(index_elements=keys)
     replaced: dict[str, Any] = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
     if not replaced:
         return statement.on_conflict_do_nothing(index_elements=keys)

@@ -8,9 +8,9 @@ from harness.errors import InfrastructureError
 from harness.store import tables
 from harness.store.connection import Database
 
-HEAD = "0003"
+HEAD = "0004"
 """Revision of the newest migration, which is what ``tables`` describes."""
-KNOWN = ("0001", "0002", HEAD)
+KNOWN = ("0001", "0002", "0003", HEAD)
 """Every revision this version can open, oldest first."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

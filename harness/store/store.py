@@ -12,19 +12,18 @@ from harness.domain.judgment import Judgment, Order
 from harness.domain.label import HumanLabel, PlannedLabel
 from harness.domain.observation import Observation
 from harness.domain.pair import Pair
-from harness.domain.rollout import Event
 from harness.domain.run import IngestReport, Run
-from harness.store import attempts, exchanges, judgments, labels, observations, paging, pairs, rollouts, runs, schema
+from harness.store import attempts, exchanges, judgments, labels, observations, paging, pairs, runs, schema
 from harness.store.connection import Database
 from harness.store.counts import JudgmentCounts, ObservationCounts
-from harness.store.rollouts import RolloutRecord
+from harness.store.rollout_store import RolloutStore
 from harness.store.runs import DecisionRecord
 
 if TYPE_CHECKING:
     from harness.stats.evidence import Evidence
 
 
-class Store:
+class Store(RolloutStore):
     """Everything a run knows, on SQLite or PostgreSQL.
 
     Synchronous and safe to share between threads. Every write is one transaction and idempotent on its natural key:
@@ -393,52 +392,6 @@ class Store:
         """Every attempt, or those of one family, in the order in which they began."""
         with self._database.read() as connection:
             return attempts.load(connection, family)
-
-    # Rollouts
-
-    def create_rollout(self, record: RolloutRecord, first: Event) -> None:
-        """Enter a rollout with the first event of its history, unless its live experiment has an active one.
-
-        Raises:
-            InputError: it has one, or the id is taken.
-        """
-        with self._database.write() as connection:
-            rollouts.create(connection, record, first)
-
-    def append_event(self, event: Event) -> None:
-        """Add the next event to a rollout's history; of two that append the same number one fails.
-
-        Raises:
-            EventRefusedError: the number is taken or not the next.
-            InputError: there is no such rollout.
-        """
-        with self._database.write() as connection:
-            rollouts.append(connection, event)
-
-    def rollout(self, rollout_id: str) -> RolloutRecord | None:
-        """The rollout, or ``None``."""
-        with self._database.read() as connection:
-            return rollouts.load(connection, rollout_id)
-
-    def rollout_events(self, rollout_id: str) -> list[Event]:
-        """The rollout's history, oldest first."""
-        with self._database.read() as connection:
-            return rollouts.events(connection, rollout_id)
-
-    def active_rollout(self, live: str) -> RolloutRecord | None:
-        """The rollout of this live experiment that has not ended."""
-        with self._database.read() as connection:
-            return rollouts.active(connection, live)
-
-    def latest_rollout(self, live: str) -> RolloutRecord | None:
-        """The active rollout of this live experiment, else the one that ended last: it says who serves."""
-        with self._database.read() as connection:
-            return rollouts.latest(connection, live)
-
-    def last_ended_rollout(self, fingerprint: str) -> RolloutRecord | None:
-        """The rollout of this candidate's artefact that ended last, for the cool-down."""
-        with self._database.read() as connection:
-            return rollouts.last_ended(connection, fingerprint)
 
     # Numbers
 

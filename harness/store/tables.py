@@ -354,3 +354,47 @@ rollout_events = Table(
     _text("evidence", nullable=False),
     **_NARROW,
 )
+
+served_requests = Table(
+    "served_requests",
+    metadata,
+    _key("rollout_id"),
+    _key("request_id"),
+    _count("number", nullable=False),
+    _text("arm", nullable=False),
+    _text("conversation", nullable=False),
+    _time("at", nullable=False),
+    _text("surface", nullable=False),
+    _text("outcome", nullable=False),
+    Column("status", Integer, nullable=False),
+    _flag("failed"),
+    _number("latency_ms"),
+    _number("ttft_ms"),
+    _text("reason"),
+    _time("stored_at", nullable=False),
+    Index("served_requests_by_time", "rollout_id", "stored_at", "request_id"),
+    **_NARROW,
+)
+
+rollout_control = Table(
+    "rollout_control",
+    metadata,
+    _key("rollout_id"),
+    _text("holder"),
+    _time("held_until"),
+    _time("halted_at"),
+    _text("halted_reason"),
+    **_NARROW,
+)
+
+rollout_actions = Table(
+    "rollout_actions",
+    metadata,
+    _key("rollout_id"),
+    Column("number", BigInteger, primary_key=True, nullable=False, autoincrement=False),
+    _key("name"),
+    _time("begun_at", nullable=False),
+    _time("done_at"),
+    _text("outcome"),
+    **_NARROW,
+)
