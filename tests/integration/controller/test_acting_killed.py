@@ -1,4 +1,4 @@
-"""A controller that is killed between telling somebody and noting it: the next one tells it again, under the same key."""
+"""A controller that is killed between telling a hook and noting it: the next one tells it again, by the same key."""
 
 import json
 import signal
