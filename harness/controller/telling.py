@@ -81,7 +81,7 @@ def _figures(checks: Any) -> Iterator[str]:
         yield ""
     yield from (f"- {sentence}" for sentence in said[:_CHECKS] if sentence)
     if len(said) > _CHECKS:
-        yield f"- and {len(said) - _CHECKS} more; `harness rollout status` shows them"
+        yield f"- and {len(said) - _CHECKS} more; `harness rollout history` shows them"
 
 
 def _sent(address: Address, title: str, text: str, bad: bool) -> bool:

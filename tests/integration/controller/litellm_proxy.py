@@ -37,6 +37,8 @@ class Proxy:
         self.keeps_weights = False
         """Says yes to a change, and does not make it."""
         self.knows_blocking = True
+        self.forgets: tuple[str, ...] = ()
+        """Further parameters that a change switches off which does not mention them, as a later version may have."""
         self.lag = 0
         """Reads that still show what was before a change, as another instance does."""
         self.reading: Respond | None = None
@@ -82,7 +84,8 @@ class Proxy:
         if not self.keeps_weights:
             # As `update_db_model` does it: what the change says, with defaults that are not None, over what is kept.
             kept = LiteLLM_Params(**row["litellm_params"]).model_dump(exclude_none=True)
-            row["litellm_params"] = kept | change.litellm_params.model_dump(exclude_none=True)
+            defaults = dict.fromkeys(self.forgets, False)
+            row["litellm_params"] = kept | defaults | change.litellm_params.model_dump(exclude_none=True)
             if change.blocked is not None and self.knows_blocking:
                 row["model_info"]["blocked"] = change.blocked
         return answering(200, json.dumps(row).encode(), content_type="application/json")(handler, None)

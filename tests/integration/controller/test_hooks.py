@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,22 @@ def test_a_child_that_got_away_with_the_output_is_not_waited_for(tmp_path):
         assert time.monotonic() - begun < 3
     finally:
         os.kill(int(pid.read_text()), 9)
+
+
+def test_a_child_that_got_away_and_never_stops_talking_is_not_listened_to(tmp_path):
+    pid = tmp_path / "pid"
+    code = (
+        "import subprocess, sys; child = subprocess.Popen(['yes'], start_new_session=True);"
+        f" open({str(pid)!r}, 'w').write(str(child.pid)); sys.exit(1)"
+    )
+    begun = time.monotonic()
+    try:
+        assert python(code).run(news(), "after").refused.startswith("it ended with status 1")
+        assert time.monotonic() - begun < 3
+        assert gone(int(pid.read_text())), "nobody reads what it writes"
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(int(pid.read_text()), 9)
 
 
 def test_a_command_that_does_not_read_a_large_event_is_not_waited_for():

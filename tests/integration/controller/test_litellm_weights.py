@@ -94,6 +94,14 @@ def test_only_weights_are_changed(proxy):
         assert after["model_info"] == before[id_]["model_info"]
 
 
+def test_switches_of_a_later_version_stay_as_they_are(proxy):
+    proxy.rows[C]["litellm_params"] |= {"newly_invented": True, "off": False}
+    proxy.forgets = ("newly_invented", "off")
+    actuator(proxy).apply(to(0.25))
+    assert proxy.rows[C]["litellm_params"]["newly_invented"] is True
+    assert proxy.rows[C]["litellm_params"]["off"] is False
+
+
 def test_switches_stay_as_they_are_when_they_cannot_be_read(proxy):
     proxy.rows[C]["litellm_params"] |= {"use_in_pass_through": True, "use_xai_oauth": True}
     proxy.reading = answering(500)
