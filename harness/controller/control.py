@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -73,11 +74,16 @@ class _Course:
     record: RolloutRecord
     policy: Rollout
     collector: Collector
-    handled: int
-    """Number of the last event that everybody was told of."""
+    handled: set[int]
+    """Numbers of the events that everybody was told of."""
     refused: str | None = None
     refused_number: int = 0
     ask_again: datetime | None = None
+    asking: "Future[str | None] | None" = None
+    """Hooks are being asked whether event ``asking_number`` may happen."""
+    asking_number: int = 0
+    telling: "Future[str | None] | None" = None
+    """Somebody is being told of events."""
     problems: dict[str, str] = field(default_factory=dict)
 
 
@@ -124,6 +130,8 @@ class Controller:
         self._run_id = run_id
         self._fingerprint = fingerprint
         self._now = now
+        self.beside: Executor = ThreadPoolExecutor(2, thread_name_prefix="rollout-news")
+        """Where hooks and people are told: none of them may keep a roll back waiting."""
         self._course: _Course | None = None
         self._woken = threading.Event()
 
@@ -228,7 +236,7 @@ class Controller:
             record=record,
             policy=policy,
             collector=self._collector_for(record, policy),
-            handled=max(done, default=0),
+            handled=set(done),
         )
         self._course = course
         return course
@@ -238,12 +246,9 @@ class Controller:
         if event.kind in {EventKind.ADVANCED, EventKind.COMPLETED}:
             if course.refused_number == event.number and course.ask_again is not None and now < course.ask_again:
                 return False
-            course.refused = self._acts.refusal(event)
-            if course.refused is not None:
-                course.refused_number, course.ask_again = event.number, now + timedelta(seconds=_AGAIN_S)
-                _log.warning("%s: not %s: %s", course.record.id, event.kind, course.refused)
+            if not self._may(course, event, now):
                 return False
-        course.refused = None
+        course.refused, course.asking = None, None
         if state.served_share > 0 and event.kind in _WITHDRAWS:
             # Users first. Gateways follow the halt at once, also when recording it has to wait.
             self._store.halt_rollout(course.record.id, event.reason, now=now)
@@ -254,23 +259,58 @@ class Controller:
         self._store.append_event(event)
         return True
 
+    def _may(self, course: _Course, event: Event, now: datetime) -> bool:
+        """Whether those who are asked before a step have agreed to it; they are asked once, and may take several."""
+        asking = course.asking if course.asking_number == event.number else None
+        if asking is None:
+            course.asking_number = event.number
+            asking = course.asking = self.beside.submit(self._asked, event)
+        if not asking.done():
+            return False
+        course.refused, course.asking = asking.result(), None
+        if course.refused is not None:
+            course.refused_number, course.ask_again = event.number, now + timedelta(seconds=_AGAIN_S)
+            _log.warning("%s: not %s: %s", course.record.id, event.kind, course.refused)
+        return course.refused is None
+
+    def _asked(self, event: Event) -> str | None:
+        try:
+            return self._acts.refusal(event)
+        except Exception as error:  # noqa: BLE001  who cannot be asked has not agreed
+            _log.exception("hooks could not be asked")
+            return repr(error)
+
     def _react(self, course: _Course, events: Sequence[Event], state: RolloutState) -> None:
         """What follows from the history, whoever has written it: the route of the last event, and news of each."""
         self._route(course, Route(
             rollout_id=course.record.id, number=state.number, candidate=course.record.candidate,
             share=state.served_share, reason=events[-1].reason,
         ))  # fmt: skip
-        for event in events[course.handled :]:
-            if self._store.begin_action(course.record.id, event.number, _HANDLED, now=self._now()):
-                try:
-                    self._acts.follow(event, state)
-                except HarnessError as error:
-                    # Those who were told are not told again; the others are at the next step.
-                    course.problems["follow"] = str(error)
-                    return
-                self._store.finish_action(course.record.id, event.number, _HANDLED, "ok", now=self._now())
+        telling = course.telling
+        if telling is not None and telling.done():
+            course.telling, problem = None, telling.result()
             course.problems.pop("follow", None)
-            course.handled = event.number
+            if problem is not None:
+                course.problems["follow"] = problem
+        new = [event for event in events if event.number not in course.handled]
+        if new and course.telling is None:
+            course.telling = self.beside.submit(self._tell, course, new, state)
+
+    def _tell(self, course: _Course, events: Sequence[Event], state: RolloutState) -> str | None:
+        """Tell everybody of these events; why somebody could not be told, of whom the others do not have to wait."""
+        problems = []
+        for event in events:
+            try:
+                if self._store.begin_action(course.record.id, event.number, _HANDLED, now=self._now()):
+                    self._acts.follow(event, state)
+                    self._store.finish_action(course.record.id, event.number, _HANDLED, "ok", now=self._now())
+                course.handled.add(event.number)
+            except HarnessError as error:
+                problems.append(str(error))
+            except Exception as error:  # noqa: BLE001  the next event may be a roll back, and people have to know
+                _log.exception("event %d could not be told", event.number)
+                problems.append(repr(error))
+        return "; ".join(problems) or None
 
     def _route(self, course: _Course, route: Route) -> None:
         try:

@@ -1,8 +1,11 @@
 """Whole rollouts by the controller, against a real store, with time and evidence made by the test."""
 
 import shutil
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -135,12 +138,24 @@ def store(tmp_path: Path):
         yield opened
 
 
+class Inline(Executor):
+    """Does at once what others do beside."""
+
+    def submit(self, work: Any, /, *args: Any, **more: Any) -> "Future[Any]":
+        done: Future[Any] = Future()
+        done.set_result(work(*args, **more))
+        return done
+
+
 def controller(
-    store: Any, acts: Acts, evidence: Evidence, clock: Clock, holder: str = "one", **more: Any
+    store: Any, acts: Acts, evidence: Evidence, clock: Clock, holder: str = "one", *, inline: bool = True, **more: Any
 ) -> Controller:
-    return Controller(
+    found = Controller(
         store, "shop", acts, lambda record, rules: evidence, holder=holder, run_id="shop", now=clock, **more
     )
+    if inline:
+        found.beside = Inline()
+    return found
 
 
 def begun(store: Store, tmp_path: Path, clock: Clock, **more: Any) -> str:
@@ -325,6 +340,44 @@ def test_a_hook_that_refuses_keeps_the_next_phase_from_beginning_and_never_a_rol
     evidence.failed = 60
     one.step()
     assert kinds(store)[-1] == ("rolled_back", "canary_5")
+
+
+def test_a_hook_that_takes_its_time_or_fails_keeps_no_roll_back_and_no_news_of_it_waiting(
+    store: Store, tmp_path: Path
+) -> None:
+    clock, evidence, released = Clock(), Evidence(), threading.Event()
+    begun(store, tmp_path, clock)
+
+    class Slow(Recorded):
+        def follow(self, event: Event, state: RolloutState) -> None:
+            released.wait(20)
+            if event.number == 1:
+                raise InfrastructureError("nobody listens")
+            super().follow(event, state)
+
+        def refusal(self, event: Event) -> str | None:
+            released.wait(20)
+            return None
+
+    acts = Slow()
+    one = controller(store, acts, evidence, clock, inline=False)
+    for _ in range(4):
+        one.step()
+        clock.pass_(30)
+    evidence.failed = 60
+    one.step()
+    assert kinds(store)[-1] == ("rolled_back", "canary_5")
+    assert ("route", (3, 0.0)) in acts.told
+    released.set()
+    end = time.monotonic() + 20
+    while ("follow", 3) not in acts.told and time.monotonic() < end:
+        one.step()
+        time.sleep(0.02)
+    assert ("follow", 3) in acts.told
+    assert ("follow", 1) not in acts.told
+    until_said = [one.step().problem for _ in range(50) if not time.sleep(0.02)]
+    assert "nobody listens" in until_said
+    one.close()
 
 
 def test_an_actuator_that_is_away_is_a_problem_and_is_told_again(store: Store, tmp_path: Path) -> None:
