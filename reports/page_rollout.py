@@ -52,6 +52,8 @@ MAX_EVENTS = 200
 """Events that the page shows in full; all are in the JSON."""
 MAX_ROWS = 200
 """Rows of every table that grows with the history."""
+_FEW = 12
+"""Rows of a table that need not be folded."""
 MAX_PAIRS = 40
 REASON_LIMIT = 2_000
 _CONFIGURATION_LIMIT = 100_000
@@ -87,6 +89,7 @@ def view_of(report: RolloutReport) -> RolloutView:
             "looked at as often as one likes. What is shown of the evidence is what was recorded last."
         ),
         actions=_actions(report.actions),
+        actions_open=any(action.done_at is None for action in report.actions) or len(report.actions) <= _FEW,
         actions_note=_actions_note(report.actions),
         runs=tuple(_run(run) for run in report.runs),
         glossary=tuple((anchor_of(word), Fact(label=word, value=meaning)) for word, meaning in GLOSSARY.items()),
@@ -105,6 +108,10 @@ def _ramp_note(report: RolloutReport) -> str:
         note += (
             " The line of the mirrored share ends where users are served: from there on copies are made at the live "
             "experiment's own rate, which the history does not hold."
+        )
+    if len(report.stretches) > MAX_ROWS:
+        note += (
+            " Holds and pauses that are too short to be told apart are drawn as one; the phases say how long they were."
         )
     return note
 

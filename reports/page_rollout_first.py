@@ -89,7 +89,7 @@ def next_of(report: RolloutReport) -> str:
         return ""
     against = next((check for check in report.latest if check.speaks_for is not None), None)
     if against is not None:
-        looked = f" (looked at {when(report.latest_at)})" if report.latest_at else ""
+        looked = f" Looked at {when(report.latest_at)}." if report.latest_at else ""
         return f"Does not go on yet: {one_line(against.sentence, _REASON)}{looked}"
     phase = _current(report).phase
     unit = "conversations per arm" if phase.kind.serves_users else "pairs"
@@ -150,7 +150,7 @@ def facts_of(report: RolloutReport) -> tuple[Fact, ...]:
         Fact(label="Spent", value=NOT_RECORDED if spent is None else format_usd(spent),
              note=f"of {format_usd(budget)}" if budget is not None else "there is no budget"),
         Fact(label="Started", value=when(report.started_at), note=f"by {who(first.actor)}"),
-        Fact(label="Approved", value=who(approved[-1].approved_by or "") if approved else "by nobody",
+        Fact(label="Approved", value=who(approved[-1].approved_by or "") if approved else "nobody yet",
              note=f"{when(approved[-1].approved_at)}, after {approved[-1].phase}"
              if approved and approved[-1].approved_at else ""),
     ]  # fmt: skip

@@ -16,6 +16,7 @@ NOT_RECORDED = "not recorded"
 ACTOR_LIMIT = 80
 _SAFE = re.compile(r"(https?://[^\s]+|(?!//)[^\s:?#\\][^:\\]*)", re.IGNORECASE)
 _ANCHOR = re.compile(r"[A-Za-z0-9_-]+")
+_NBSP = "\N{NO-BREAK SPACE}"
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 
@@ -23,20 +24,20 @@ def lasted(seconds: float) -> str:
     """A length of time as one says it: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
     whole = max(round(seconds), 0)
     if whole < _MINUTE:
-        return f"{whole} s"
+        return f"{whole}{_NBSP}s"
     for unit, name, part, part_name in ((_DAY, "d", _HOUR, "h"), (_HOUR, "h", _MINUTE, "min")):
         if whole >= unit:
             more = whole % unit // part
-            return f"{whole // unit:,} {name}" + (f" {more} {part_name}" if more else "")
-    return f"{whole // _MINUTE} min"
+            return f"{whole // unit:,}{_NBSP}{name}" + (f" {more}{_NBSP}{part_name}" if more else "")
+    return f"{whole // _MINUTE}{_NBSP}min"
 
 
 def planned(seconds: float) -> str:
     """A length that somebody wrote down, in the largest unit it fills: ``90 min`` is ``1.5 h``."""
     for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
         if seconds >= unit:
-            return f"{seconds / unit:,.4g} {name}"
-    return f"{seconds:,.4g} s"
+            return f"{seconds / unit:,.4g}{_NBSP}{name}"
+    return f"{seconds:,.4g}{_NBSP}s"
 
 
 def times(count: int) -> str:

@@ -14,6 +14,10 @@ _TOP, _PLOT, _GAP, _LANE, _AXIS = 8.0, 170.0, 12.0, 22.0, 40.0
 """What stands above one another: room, plot, room, two lanes of events, the axis."""
 _MARK = 14.0
 """Width of a mark."""
+LETTER = 0.66
+"""Width of a letter in bold, of its size, with room for wide ones."""
+_ROOM = 6.0
+"""Between two names."""
 _APART = 9.0
 """Least distance of two marks."""
 _KEPT = frozenset({"check", "cross", "flag"})
@@ -21,7 +25,7 @@ _KEPT = frozenset({"check", "cross", "flag"})
 _TAIL = 0.05
 """Of the time before an end, drawn after it so that the drop can be seen."""
 _LABEL = 26
-"""Characters of a phase's name."""
+"""Characters of a phase's name in words."""
 _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 _STEPS = (
     *(n * _MINUTE for n in (1, 2, 5, 10, 15, 30)),
@@ -198,10 +202,10 @@ def _ramp(
 ) -> RampView:
     start = stretches[0].begin
     span = (stretches[-1].end - start).total_seconds()
-    letter = 0.56 * font
-    left, right = 11.5 * letter, width - 8.0
+    letter = LETTER * font
+    left, right = 6.5 * font, width - 8.0
     names = _phases_of(stretches)
-    labels = [(begin, one_line(name, _LABEL)) for name, begin, _ in names]
+    labels = [(begin, one_line(name, int(width / 30))) for name, begin, _ in names]
 
     def x_of(edge: float) -> Callable[[datetime], float]:
         at = scale(0.0, span, left, edge, pad=0.0)
@@ -283,17 +287,15 @@ def _phases_of(stretches: Sequence[Stretch]) -> list[tuple[str, datetime, dateti
 
 
 def _rows(labels: Sequence[tuple[float, float]]) -> list[int]:
-    """A row for every name so that none touches another, nor the line that leads down from one above it.
+    """A row for every name, from its place and width, so that no name touches another or a line that leads down.
 
-    From right to left: what is put above the names to its right leads down to the left of them.
+    From right to left: a name stands above all that begin where it would stand, and leads down to the left of them.
     """
-    begins: list[float] = []
-    rows: list[int] = []
+    placed: list[tuple[float, int]] = []
     for x, width in reversed(labels):
-        row = next((index for index, begin in enumerate(begins) if x + width + 8 <= begin), len(begins))
-        begins[row : row + 1] = [x]
-        rows.append(row)
-    return rows[::-1]
+        below = [row for begin, row in placed if begin < x + width + _ROOM]
+        placed.append((x, max(below, default=-1) + 1))
+    return [row for _, row in reversed(placed)]
 
 
 def _steps(parts: Sequence[tuple[float, float, float]]) -> str:

@@ -181,6 +181,8 @@ class RolloutView:
     """What the amounts mean."""
     actions: Table | None
     """Hooks, actuators and alerts; ``None`` when none is recorded."""
+    actions_open: bool
+    """Whether they are unfolded at first."""
     actions_note: str
     """How many there are, or that none is recorded."""
     runs: tuple[RunView, ...]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from itertools import pairwise
+from random import Random
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,7 @@ from reports import render_rollout_html, render_rollout_json
 from reports.page_rollout import MAX_EVENTS, view_of
 from reports.page_rollout_parts import figure, lasted, planned, run_link
 from reports.rollout_words import CHECKS, GLOSSARY, USED, anchor_of
+from reports.views_ramp import LETTER
 from tests.unit.reports.page_reader import Page
 from tests.unit.rollout import histories
 from tests.unit.rollout.factory import BEGIN, POLICY, event, history_up_to, started
@@ -46,6 +48,11 @@ def bare(events, *, at=BEGIN + 9 * HOUR, policy=POLICY, **more) -> RolloutReport
     course = histories.Course()
     course.events = list(events)
     return report_of(replace(course.record, id="r1"), policy, course.events, at=at, **more)
+
+
+def spaced(text: str) -> str:
+    """With ordinary spaces."""
+    return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
 # The document
@@ -102,7 +109,7 @@ def test_hostile_words_are_text():
 def test_the_first_screen_of_a_rollout_that_is_through():
     view = view_of(sample("completed"))
     assert (view.title, view.badge.word) == ("Rollout of small-model", "COMPLETED")
-    assert view.sentence == (
+    assert spaced(view.sentence) == (
         "Completed on 2026-03-09 00:22 UTC, 6 d 16 h after its start. The candidate serves 95% of the conversations "
         "now, production the other 5%."
     )
@@ -143,11 +150,11 @@ def test_one_that_goes_on_says_what_it_waits_for():
         "In phase canary_25, number 6 of 8, since 2026-03-04 00:34 UTC. The candidate serves 25% of the conversations "
         "now, production the other 75%."
     )
-    assert view_of(plain).next == (
+    assert spaced(view_of(plain).next) == (
         "Goes on when the gate safe is passed, after at least 5,000 conversations per arm and 12 h."
     )
     assert view_of(looked).next == (
-        "Does not go on yet: 812 of at least 5,000 conversations per arm. (looked at 2026-03-04 01:34 UTC)"
+        "Does not go on yet: 812 of at least 5,000 conversations per arm. Looked at 2026-03-04 01:34 UTC."
     )
 
 
@@ -238,6 +245,40 @@ def test_the_alpha_ledger_adds_up_and_shows_how_far_the_evidence_went():
     assert table.rows[1][2].text.startswith("lower bound ")
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_any_history_gives_a_page(seed):
+    """Whatever kinds, actors and clocks: also what a broken controller, or one of another version, would write."""
+    draw = Random(seed)
+    names = [phase.name for phase in POLICY.steps]
+    events, at, place = [started()], BEGIN, 0
+    for number in range(2, draw.randrange(3, 40)):
+        kind = draw.choice([kind for kind in EventKind if kind is not EventKind.STARTED])
+        place = min(place + (kind is EventKind.ADVANCED), len(names) - 1)
+        at += timedelta(seconds=draw.choice([0, 1, 600, 90_000, -30]))
+        evidence = draw.choice([{}, {"asks": "approval"}, {"spend_usd": draw.random()}, {"checks": [{"name": "gate"}]}])
+        events.append(event(number, kind, phase=names[place], at=at, actor=draw.choice(["controller", "Ada"]),
+                            evidence=evidence))  # fmt: skip
+    report = bare(events, at=at + draw.choice([0, 5, 1_000]) * HOUR)
+    page = Page.of(render_rollout_html(report))
+    assert page.open == []
+    assert f"{len(events)} event" in page.text
+    assert json.loads(render_rollout_json(report))["number"] == len(events)
+    assert all(before.end == after.begin <= after.end for before, after in pairwise(report.stretches))
+    spent = sum(stretch.end.timestamp() - stretch.begin.timestamp() for stretch in report.stretches)
+    assert spent == pytest.approx((report.at - report.started_at).total_seconds())
+
+
+def test_names_of_phases_as_long_as_they_may_be_leave_room_for_the_picture():
+    name = "a" + "-very-long-name-of-a-phase" * 3
+    phases = [section.model_copy(update={"name": f"{index}{name}"}) for index, section in enumerate(POLICY.phases)]
+    policy = POLICY.model_copy(update={"phases": phases})
+    events = [started(phase=phases[0].name)]
+    events += [event(n, EventKind.ADVANCED, phase=phases[n - 1].name, at=BEGIN + n * HOUR) for n in range(2, 9)]
+    for ramp in view_of(bare(events, at=BEGIN + 8 * HOUR + timedelta(seconds=1), policy=policy)).ramps:
+        assert ramp.right - ramp.left > 0.35 * ramp.width
+        assert all(band.x + LETTER * ramp.font * len(band.label) <= ramp.width for band in ramp.bands)
+
+
 # Bounds
 
 
@@ -266,7 +307,7 @@ def test_the_picture_stays_inside_its_frame(name):
         for band in ramp.bands:
             assert ramp.left <= band.x <= band.x + band.width <= ramp.right + 0.2
             assert 8 <= band.label_y < ramp.top
-            assert band.x + 0.56 * ramp.font * len(band.label) <= ramp.width
+            assert band.x + LETTER * ramp.font * len(band.label) <= ramp.width
         for mark in ramp.marks:
             assert ramp.left - 8 <= mark.x <= ramp.right - 6
             assert ramp.bottom < mark.y < ramp.lane_bottom
@@ -282,7 +323,16 @@ def test_names_of_short_phases_do_not_touch():
             rows.setdefault(band.label_y, []).append(band)
         for bands in rows.values():
             for left, right in pairwise(bands):
-                assert left.x + 0.56 * ramp.font * len(left.label) < right.x
+                assert left.x + LETTER * ramp.font * len(left.label) < right.x
+
+
+def test_no_line_that_leads_down_crosses_a_name():
+    for name in SAMPLES:
+        for ramp in view_of(sample(name)).ramps:
+            for band in ramp.bands:
+                for other in ramp.bands:
+                    inside = other.x < band.x < other.x + LETTER * ramp.font * len(other.label)
+                    assert not (inside and band.label_y < other.label_y), (name, ramp.id, band.label, other.label)
 
 
 def test_shares_are_steps_at_their_heights():
@@ -388,9 +438,9 @@ def test_every_check_of_a_ruling_has_a_name_in_words():
      (86_400, "1 d"), (187_200, "2 d 4 h"), (-5, "0 s")],
 )  # fmt: skip
 def test_a_length_of_time_in_words(seconds, words):
-    assert lasted(seconds) == words
+    assert spaced(lasted(seconds)) == words
 
 
 def test_planned_lengths_and_figures():
-    assert [planned(s) for s in (30, 5_400, 259_200, 604_800)] == ["30 s", "1.5 h", "3 d", "7 d"]
+    assert [spaced(planned(s)) for s in (30, 5_400, 259_200, 604_800)] == ["30 s", "1.5 h", "3 d", "7 d"]
     assert [figure(v) for v in (12_240.0, 0.001667, 1e20, -2.5)] == ["12,240", "0.001667", "1e+20", "-2.5"]
