@@ -8,11 +8,12 @@ from reports.junit import render_junit
 from reports.machine import load_json, render_json
 from reports.markdown import render_markdown
 from reports.pair_links import link_run
-from reports.rollout import render_rollout_html, render_rollout_json
+from reports.rollout import load_rollout_json, render_rollout_html, render_rollout_json
 
 __all__ = [
     "link_run",
     "load_json",
+    "load_rollout_json",
     "render_html",
     "render_json",
     "render_junit",

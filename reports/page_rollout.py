@@ -18,6 +18,7 @@ from harness.domain.rollout_report import (
 from reports.page_parts import NONE, table, when, words
 from reports.page_rollout_first import facts_of, next_of, sentence_of, warnings_of
 from reports.page_rollout_parts import (
+    GIVEN_UP,
     NOT_RECORDED,
     checks_of,
     hashed,
@@ -175,15 +176,11 @@ def _went(entry: PhaseEntry) -> tuple[str, ...]:
     unit = "conversations per arm" if entry.phase.kind.serves_users else "pairs"
     lines = [
         f"ran {lasted(entry.ran_s)}" if entry.ran_s is not None else "",
-        f"{_amount(entry.evidence_n)} {unit}" if entry.evidence_n is not None else f"{unit} {NOT_RECORDED}",
+        f"{entry.evidence_n:,} {unit}" if entry.evidence_n is not None else f"{unit} {NOT_RECORDED}",
         f"on hold {times(entry.holds)}, {lasted(entry.held_s)}" if entry.holds else "",
         f"paused {times(entry.pauses)}, {lasted(entry.paused_s)}" if entry.pauses else "",
     ]
     return tuple(line for line in lines if line)
-
-
-def _amount(number: float) -> str:
-    return f"{number:,.0f}"
 
 
 def _phase_badge(report: RolloutReport, entry: PhaseEntry) -> Badge:
@@ -367,11 +364,7 @@ def _actions(actions: Sequence[ActionEntry]) -> Table | None:
 def _action(item: ActionEntry) -> tuple[Cell, ...]:
     took = lasted((item.done_at - item.begun_at).total_seconds()) if item.done_at and item.begun_at else NONE
     outcome = one_line(item.outcome, 300) if item.outcome else ""
-    badge = (
-        Badge(word="under way", tone="open", icon="question") if item.done_at is None
-        else Badge(word="done", tone="good", icon="check") if outcome in {"", "ok"}
-        else None
-    )  # fmt: skip
+    badge = _action_badge(item, outcome)
     return (
         Cell(text=one_line(item.name, 120)),
         Cell(text=str(item.number) if item.number else "none"),
@@ -379,6 +372,14 @@ def _action(item: ActionEntry) -> tuple[Cell, ...]:
         Cell(text=took),
         Cell(text="" if badge else outcome, sub=outcome if badge and outcome != "ok" else "", badge=badge),
     )
+
+
+def _action_badge(item: ActionEntry, outcome: str) -> Badge | None:
+    if item.done_at is None:
+        return Badge(word="under way", tone="open", icon="question")
+    if outcome.startswith(GIVEN_UP):
+        return Badge(word="given up", tone="bad", icon="cross")
+    return Badge(word="done", tone="good", icon="check") if outcome in {"", "ok"} else None
 
 
 def _actions_note(actions: Sequence[ActionEntry]) -> str:

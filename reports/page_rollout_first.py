@@ -4,8 +4,8 @@ from harness.domain.formatting import format_usd
 from harness.domain.rollout import EventKind, RolloutStatus
 from harness.domain.rollout_report import ArmCount, Entry, PhaseEntry, RolloutReport
 from reports.page_parts import when, words
-from reports.page_rollout_parts import NOT_RECORDED, lasted, share, who
-from reports.page_rollout_sums import alpha_differs, total
+from reports.page_rollout_parts import GIVEN_UP, NOT_RECORDED, lasted, share, who
+from reports.page_rollout_sums import alpha_differs
 from reports.text import cut, one_line, plural
 from reports.views import Fact
 
@@ -121,8 +121,16 @@ def warnings_of(report: RolloutReport) -> tuple[str, ...]:
     if report.configuration_differs:
         listed = ", ".join(str(number) for number in report.configuration_differs[:5])
         found.append(f"Events were written under another configuration than the rollout was started with: {listed}.")
+    if report.fingerprint_differs:
+        found.append(f"Another artefact of the candidate is recorded from event {report.fingerprint_differs[0]} on.")
     if report.alpha.changes:
         found.append("The alpha ledger changed while the rollout went on, which the guarantees do not allow.")
+    given_up = [action for action in report.actions if (action.outcome or "").startswith(GIVEN_UP)]
+    if given_up:
+        found.append(
+            f"{plural(len(given_up), 'hook, actuator or alert was', 'hooks, actuators or alerts were')} given up: "
+            f"{one_line(given_up[0].name, 80)} for event {given_up[0].number}."
+        )
     if odd := alpha_differs(report):
         found.append(f"{odd[0]} was asked at another alpha than the ledger gives it.")
     idle = [entry.number for entry in report.entries if not entry.changed and entry.kind is not EventKind.APPROVED]
@@ -134,8 +142,7 @@ def warnings_of(report: RolloutReport) -> tuple[str, ...]:
 def facts_of(report: RolloutReport) -> tuple[Fact, ...]:
     """Numbers of the first screen."""
     current, first = _current(report), report.entries[0]
-    answered = total([item.candidate for item in report.affected])
-    control = total([item.control for item in report.affected])
+    answered, control = report.candidate_total, report.control_total
     spent, budget = report.spend_usd, report.budget_usd
     approved = [item for item in report.approvals if item.approved_by]
     facts = [

@@ -13,6 +13,8 @@ from reports.views import Badge
 from reports.views_rollout import CheckView, HashView, LinkView
 
 NOT_RECORDED = "not recorded"
+GIVEN_UP = "given up"
+"""How the outcome begins of what was tried for a day without success."""
 ACTOR_LIMIT = 80
 _SAFE = re.compile(r"(https?://[^\s]+|(?!//)[^\s:?#\\][^:\\]*)", re.IGNORECASE)
 _ANCHOR = re.compile(r"[A-Za-z0-9_-]+")

@@ -29,8 +29,8 @@ def affected_of(report: RolloutReport) -> Table | None:
         rows.append(
             (
                 Cell(text="All phases"),
-                *_arm(total([item.candidate for item in report.affected])),
-                *_arm(total([item.control for item in report.affected])),
+                *_arm(report.candidate_total),
+                *_arm(report.control_total),
                 Cell(text=NONE, sub="phases are not pooled"),
             )
         )
@@ -40,15 +40,6 @@ def affected_of(report: RolloutReport) -> Table | None:
         rows,
         numeric=(1, 2, 3, 4, 5),
     )
-
-
-def total(arms: list[ArmCount | None]) -> ArmCount | None:
-    """The sum; ``None`` when one of them is not known."""
-    known = [arm for arm in arms if arm is not None]
-    if not arms or len(known) < len(arms):
-        return None
-    begun, failed = sum(arm.begun for arm in known), sum(arm.failed for arm in known)
-    return ArmCount(begun=begun, failed=failed, failed_share=failed / begun if begun else None)
 
 
 def _arm(arm: ArmCount | None) -> tuple[Cell, Cell]:
@@ -81,7 +72,7 @@ def spend_of(report: RolloutReport) -> Table | None:
 def spend_facts_of(report: RolloutReport) -> tuple[Fact, ...]:
     """Spent and budget."""
     spent, budget = report.spend_usd, report.budget_usd
-    used = f"{100 * spent / budget:.0f}% of the budget" if spent is not None and budget else ""
+    used = "" if report.spend_share is None else f"{100 * report.spend_share:.0f}% of the budget"
     return (
         Fact(label="Spent on candidate and judges", value=NOT_RECORDED if spent is None else format_usd(spent),
              note=used),
@@ -122,12 +113,12 @@ def alpha_of(report: RolloutReport) -> Table:
         )
         for test in tests
     ]
-    known = [test.alpha for test in tests if test.alpha is not None]
-    if known:
+    together = report.alpha.tests_alpha
+    if together is not None:
         rows.append(
             (
                 Cell(text="Together"),
-                Cell(text=_short(sum(known))),
+                Cell(text=_short(together)),
                 Cell(text=NONE),
                 Cell(text="", sub="the chance that a candidate like production is ever rolled back by one of them"),
             )

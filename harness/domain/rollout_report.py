@@ -49,7 +49,8 @@ class CheckEntry:
     speaks_for: str | None
     """The action it called for; ``None`` when it had no objection."""
     sentence: str
-    figures: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, int | float] = field(default_factory=dict)
+    """As they were recorded: 3 stays 3, so that the history can be hashed again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +117,7 @@ class PhaseEntry:
     holds: int = 0
     paused_s: float = 0.0
     pauses: int = 0
-    evidence_n: float | None = None
+    evidence_n: int | None = None
     """Pairs, or conversations per arm, when they were last recorded in it."""
     sentence: str | None = None
     """What let it pass or ended it: the gate's answer, else the event's reason."""
@@ -216,6 +217,8 @@ class AlphaLedger:
     sample_ratio_alpha: float
     """Of ever doubting an assignment that works."""
     tests: tuple[AlphaTest, ...]
+    tests_alpha: float | None
+    """What they may spend together, as it was recorded for each."""
     changes: int
     """Times that the recorded amounts differ from those recorded before; more than 0 needs an explanation."""
 
@@ -296,18 +299,25 @@ class RolloutReport:
     """Whether the controller may roll back by itself."""
     budget_usd: float | None
     spend_usd: float | None
+    spend_share: float | None
+    """Of the budget."""
     history_sha256: str
     """Of all events as canonical JSON."""
     configuration_matches: int
     """Events that recorded the configuration's hash as it is."""
     configuration_differs: tuple[int, ...]
     """Numbers of events that recorded another hash."""
+    fingerprint_differs: tuple[int, ...]
+    """Numbers of events that recorded another fingerprint of the candidate."""
     phases: tuple[PhaseEntry, ...]
     entries: tuple[Entry, ...]
     """Every event, oldest first."""
     stretches: tuple[Stretch, ...]
     approvals: tuple[ApprovalEntry, ...]
     affected: tuple[AffectedEntry, ...]
+    candidate_total: ArmCount | None
+    """The candidate's conversations in all phases."""
+    control_total: ArmCount | None
     spend: tuple[SpendEntry, ...]
     alpha: AlphaLedger
     actions: tuple[ActionEntry, ...]

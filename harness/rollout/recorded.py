@@ -12,8 +12,12 @@ from harness.domain.rollout_report import ArmCount, CheckEntry, DecisionEntry
 
 def number(value: Json) -> float | None:
     """A finite number, or ``None``."""
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if known and math.isfinite(value) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def count(value: Json) -> int | None:
@@ -56,8 +60,8 @@ def lossy(evidence: Mapping[str, Json], read: tuple[CheckEntry, ...]) -> bool:
     return bool(evidence.get("checks", []) != plain)
 
 
-def _figures(value: Json) -> dict[str, float]:
-    return {str(name): known for name, item in mapping(value).items() if (known := number(item)) is not None}
+def _figures(value: Json) -> dict[str, int | float]:
+    return {str(name): item for name, item in mapping(value).items() if number(item) is not None}
 
 
 def decision(evidence: Mapping[str, Json]) -> DecisionEntry | None:

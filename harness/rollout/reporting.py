@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from harness.domain.rollout_report import (
     AlphaTest,
     ApprovalEntry,
     ApprovalState,
+    ArmCount,
     CheckEntry,
     Entry,
     Halt,
@@ -118,7 +120,8 @@ def report_of(
     entries = _entries(ordered, states)
     stretches = _stretches(states, now)
     current = latest.evidence if latest else {}
-    configured = record.configuration_sha256
+    configured, spent = record.configuration_sha256, _last_spend(entries, current)
+    affected = _affected(policy, entries, current)
     withheld = _withheld(state, control, now)
     return RolloutReport(
         rollout_id=record.id,
@@ -142,18 +145,25 @@ def report_of(
         approval_valid_s=policy.approvals.valid_s,
         automatic=policy.rollback.automatic,
         budget_usd=policy.budget_usd,
-        spend_usd=_last_spend(entries, current),
+        spend_usd=spent,
+        spend_share=spent / policy.budget_usd if spent is not None and policy.budget_usd else None,
         history_sha256=history_sha256(ordered),
         configuration_matches=sum(entry.configuration_sha256 == configured for entry in entries),
         configuration_differs=tuple(
             entry.number for entry in entries
             if entry.configuration_sha256 not in {None, configured}
         ),
+        fingerprint_differs=tuple(
+            entry.number for entry in entries
+            if recorded.text(entry.evidence.get("fingerprint")) not in {None, record.fingerprint}
+        ),
         phases=_phases(policy, entries, states, stretches, recorded.checks(current), now),
         entries=entries,
         stretches=stretches,
         approvals=_approvals(entries, state, policy, now),
-        affected=_affected(policy, entries, current),
+        affected=affected,
+        candidate_total=_total([item.candidate for item in affected]),
+        control_total=_total([item.control for item in affected]),
         spend=_spend(policy, entries, current, state),
         alpha=_alpha(policy, entries, current),
         actions=tuple(
@@ -317,7 +327,7 @@ def _outcome(last: RolloutState, *, current: bool) -> PhaseOutcome:
 
 def _standstill(stretches: Sequence[Stretch], phase: str, status: RolloutStatus) -> tuple[float, int]:
     found = [stretch for stretch in stretches if stretch.phase == phase and stretch.status is status]
-    return sum((stretch.end - stretch.begin).total_seconds() for stretch in found), len(found)
+    return math.fsum((stretch.end - stretch.begin).total_seconds() for stretch in found), len(found)
 
 
 def _why_left(entry: Entry) -> str:
@@ -327,12 +337,12 @@ def _why_left(entry: Entry) -> str:
     return entry.reason
 
 
-def _evidence_n(phase: str, entries: Sequence[Entry], latest: Sequence[CheckEntry]) -> float | None:
+def _evidence_n(phase: str, entries: Sequence[Entry], latest: Sequence[CheckEntry]) -> int | None:
     answered = [latest, *(entry.checks for entry in reversed(entries) if entry.phase_before == phase)]
     for checks in answered:
         for check in checks:
             if check.name == "minimum.evidence" and "n" in check.figures:
-                return check.figures["n"]
+                return recorded.count(check.figures["n"])
     return None
 
 
@@ -406,6 +416,15 @@ def _affected(policy: Rollout, entries: Sequence[Entry], current: Mapping[str, J
     return tuple(found[phase] for phase in sorted(found, key=lambda name: (order.get(name, len(order)), name)))
 
 
+def _total(arms: Sequence[ArmCount | None]) -> ArmCount | None:
+    """The sum; ``None`` when one of them is not known."""
+    known = [arm for arm in arms if arm is not None]
+    if not arms or len(known) < len(arms):
+        return None
+    begun, failed = sum(arm.begun for arm in known), sum(arm.failed for arm in known)
+    return ArmCount(begun=begun, failed=failed, failed_share=failed / begun if begun else None)
+
+
 def _last_spend(entries: Sequence[Entry], current: Mapping[str, Json]) -> float | None:
     known = [entry.spend_usd for entry in entries if entry.spend_usd is not None]
     now = recorded.number(current.get("spend_usd"))
@@ -470,5 +489,6 @@ def _alpha(policy: Rollout, entries: Sequence[Entry], current: Mapping[str, Json
             for name in dict.fromkeys((*_ROLL_BACK_TESTS, *sorted(tests)))
             for found in [answers.get(name, nothing)]
         ),
+        tests_alpha=math.fsum(tests.values()) if tests else None,
         changes=changes,
     )

@@ -15,8 +15,9 @@ import pytest
 
 from harness.domain.rollout import EventKind
 from harness.domain.rollout_report import PairLink, RolloutReport, RunLink
+from harness.errors import InputError
 from harness.rollout.reporting import Look, report_of
-from reports import render_rollout_html, render_rollout_json
+from reports import load_rollout_json, render_rollout_html, render_rollout_json
 from reports.page_rollout import MAX_EVENTS, view_of
 from reports.page_rollout_parts import figure, lasted, planned, run_link
 from reports.rollout_words import CHECKS, GLOSSARY, USED, anchor_of
@@ -395,6 +396,8 @@ def test_the_json_has_the_numbers_of_the_page():
     assert len(saved["entries"]) == saved["number"]
     assert saved["entries"][-1]["checks"][4]["name"] == "sequential.errors"
     assert saved["configuration"]["rollback"]["alpha"] == 0.01
+    assert (saved["candidate_total"]["begun"], saved["control_total"]["failed"]) == (6935, 56)
+    assert (saved["spend_share"], saved["alpha"]["tests_alpha"]) == (pytest.approx(0.3385), pytest.approx(0.005))
 
 
 def test_whoever_has_the_json_can_check_the_hash_of_the_history():
@@ -409,6 +412,40 @@ def test_whoever_has_the_json_can_check_the_hash_of_the_history():
         ]  # fmt: skip
         text = json.dumps(events, sort_keys=True, separators=(",", ":"))
         assert hashlib.sha256(text.encode()).hexdigest() == saved["history_sha256"] == report.history_sha256
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_saved_report_renders_again_without_the_store(name):
+    saved = render_rollout_json(sample(name))
+    again = load_rollout_json(saved)
+    assert render_rollout_html(again) == rendered(name)
+    assert render_rollout_json(again) == saved
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a saved report of a rollout"),
+        ("[]", "no schema number"),
+        ('{"schema": 2}', "no rollout"),
+        ('{"schema": 99, "rollout_id": "r"}', "upgrade"),
+        ('{"schema": 1, "rollout_id": "r"}', "Field required"),
+    ],
+)
+def test_what_is_no_report_of_a_rollout_is_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        load_rollout_json(text)
+
+
+def test_what_was_given_up_and_another_artefact_are_said_first():
+    course = histories.waiting()
+    course.actions[1].outcome = "given up: hook change-calendar: no answer within 30 s"
+    course.events[4] = replace(course.events[4], evidence={**course.events[4].evidence, "fingerprint": "f" * 64})
+    view = view_of(histories.report(course))
+    said = " ".join(view.warnings)
+    assert "1 hook, actuator or alert was given up: hook:" in said
+    assert "Another artefact of the candidate is recorded from event 5 on." in said
+    assert "given up" in {row[-1].badge.word for row in view.actions.rows if row[-1].badge}
 
 
 def test_checks_that_could_not_be_read_are_kept_as_they_were():

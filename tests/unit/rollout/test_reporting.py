@@ -168,6 +168,7 @@ def test_the_least_history_invents_nothing():
         {"checks": "none", "alpha": [1], "spend_usd": "much", "served": 3, "decision": []},
         {"checks": [None, {"name": ""}, {"name": 3}, 4], "served": {"canary_5": {"candidate": {"begun": -1}}}},
         {"checks": [{"name": "gate", "figures": {"n": "x", "m": True, "p": float("nan")}}], "spend_usd": float("inf")},
+        {"spend_usd": 10**400, "checks": [{"name": "gate", "figures": {"n": 10**400}}]},
         {"evidence_sha256": 5, "configuration_sha256": "", "asks": {}, "alpha": {"tests": {"a": None}}},
     ],
 )
