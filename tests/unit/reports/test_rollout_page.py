@@ -104,6 +104,12 @@ def test_hostile_words_are_text():
     assert "Cut for display: 2,000 of" in page.text
 
 
+def test_text_that_no_file_can_hold_is_shown_as_what_it_is():
+    report = bare([started(actor="Ada \ud800", reason="because \x00\ud83d", evidence={"asks": "\udfff"})])
+    assert b"[U+D800]" in render_rollout_html(report).encode()
+    assert render_rollout_json(report).encode()
+
+
 # What it says
 
 
