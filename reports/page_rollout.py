@@ -293,7 +293,7 @@ def _approvals(report: RolloutReport) -> Table | None:
     left_out = len(report.approvals) - len(shown)
     return table(
         "Approvals",
-        ["Phase", "Asked", "Who agreed", "Why", "On evidence", "What came of it"],
+        ["Phase", "Asked", "Who agreed", "Why", "What came of it"],
         [_approval(item) for item in shown],
         note=f"{plural(left_out, 'earlier one')} only in the JSON." if left_out else "",
     )
@@ -301,8 +301,9 @@ def _approvals(report: RolloutReport) -> Table | None:
 
 def _approval(item: ApprovalEntry) -> tuple[Cell, ...]:
     asked = "not asked" if item.asked_at is None else when(item.asked_at)
+    evidence = one_line(item.evidence_sha256, 12) if item.evidence_sha256 else NOT_RECORDED
     waited = (
-        f"answered after {lasted((item.approved_at - item.asked_at).total_seconds())}"
+        f"after {lasted((item.approved_at - item.asked_at).total_seconds())}"
         if item.approved_at and item.asked_at
         else ""
     )
@@ -315,12 +316,10 @@ def _approval(item: ApprovalEntry) -> tuple[Cell, ...]:
     }[item.state]
     return (
         Cell(text=item.phase),
-        Cell(text=asked, sub=waited),
+        Cell(text=asked, sub=f"event {item.asked_by}, evidence {evidence}" if item.asked_by else ""),
         Cell(text=who(item.approved_by) if item.approved_by else NONE,
-             sub=when(item.approved_at) if item.approved_at else ""),
+             sub=", ".join(part for part in (when(item.approved_at) if item.approved_at else "", waited) if part)),
         Cell(text=one_line(item.reason, 300) if item.reason else NONE),
-        Cell(text=one_line(item.evidence_sha256, 12) if item.evidence_sha256 else NOT_RECORDED,
-             sub=f"event {item.asked_by}" if item.asked_by else ""),
         Cell(text="", sub=came, badge=APPROVAL_BADGES[item.state]),
     )  # fmt: skip
 
