@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import Protocol
 
 import harness
@@ -15,12 +14,8 @@ from harness.domain.json import Json
 from harness.domain.rollout import Event, EventKind, RolloutState, RolloutStatus
 from harness.domain.rollout_report import (
     ActionEntry,
-    AffectedEntry,
-    AlphaLedger,
-    AlphaTest,
     ApprovalEntry,
     ApprovalState,
-    ArmCount,
     CheckEntry,
     Entry,
     Halt,
@@ -28,14 +23,11 @@ from harness.domain.rollout_report import (
     PhaseOutcome,
     RolloutReport,
     RunLink,
-    SpendEntry,
     Stretch,
 )
-from harness.rollout import recorded
+from harness.rollout import recorded, summing
 from harness.rollout.history import states_of
 from harness.store.rollouts import RolloutRecord
-
-_ROLL_BACK_TESTS = ("sequential.errors", "sequential.error_difference", "sequential.latency")
 
 
 class Done(Protocol):
@@ -120,8 +112,8 @@ def report_of(
     entries = _entries(ordered, states)
     stretches = _stretches(states, now)
     current = latest.evidence if latest else {}
-    configured, spent = record.configuration_sha256, _last_spend(entries, current)
-    affected = _affected(policy, entries, current)
+    configured, spent = record.configuration_sha256, summing.last_spend(entries, current)
+    affected = summing.affected_of(policy, entries, current)
     withheld = _withheld(state, control, now)
     return RolloutReport(
         rollout_id=record.id,
@@ -162,10 +154,10 @@ def report_of(
         stretches=stretches,
         approvals=_approvals(entries, state, policy, now),
         affected=affected,
-        candidate_total=_total([item.candidate for item in affected]),
-        control_total=_total([item.control for item in affected]),
-        spend=_spend(policy, entries, current, state),
-        alpha=_alpha(policy, entries, current),
+        candidate_total=summing.total_of([item.candidate for item in affected]),
+        control_total=summing.total_of([item.control for item in affected]),
+        spend=summing.spend_of(policy, entries, current, state),
+        alpha=summing.alpha_of(policy, entries, current),
         actions=tuple(
             ActionEntry(
                 number=item.number, name=item.name, begun_at=item.begun_at, done_at=item.done_at, outcome=item.outcome
@@ -394,101 +386,3 @@ def _judged(item: ApprovalEntry, *, newest: bool, state: RolloutState, policy: R
         old = (now - item.approved_at).total_seconds() > policy.approvals.valid_s
         return replace(item, state=ApprovalState.LAPSED) if old or over or not newest else item
     return item
-
-
-# What it cost, and whom
-
-
-def _affected(policy: Rollout, entries: Sequence[Entry], current: Mapping[str, Json]) -> tuple[AffectedEntry, ...]:
-    found: dict[str, AffectedEntry] = {}
-    for number, evidence in [*((entry.number, entry.evidence) for entry in entries), (None, current)]:
-        for phase, (candidate, control) in recorded.served(evidence).items():
-            shares = [None if arm is None else arm.failed_share for arm in (candidate, control)]
-            own, other = shares
-            found[phase] = AffectedEntry(
-                phase=phase,
-                candidate=candidate,
-                control=control,
-                difference=None if own is None or other is None else own - other,
-                number=number,
-            )
-    order = {phase.name: index for index, phase in enumerate(policy.steps)}
-    return tuple(found[phase] for phase in sorted(found, key=lambda name: (order.get(name, len(order)), name)))
-
-
-def _total(arms: Sequence[ArmCount | None]) -> ArmCount | None:
-    """The sum; ``None`` when one of them is not known."""
-    known = [arm for arm in arms if arm is not None]
-    if not arms or len(known) < len(arms):
-        return None
-    begun, failed = sum(arm.begun for arm in known), sum(arm.failed for arm in known)
-    return ArmCount(begun=begun, failed=failed, failed_share=failed / begun if begun else None)
-
-
-def _last_spend(entries: Sequence[Entry], current: Mapping[str, Json]) -> float | None:
-    known = [entry.spend_usd for entry in entries if entry.spend_usd is not None]
-    now = recorded.number(current.get("spend_usd"))
-    return now if now is not None else known[-1] if known else None
-
-
-def _spend(
-    policy: Rollout, entries: Sequence[Entry], current: Mapping[str, Json], state: RolloutState
-) -> tuple[SpendEntry, ...]:
-    spent: list[tuple[str, float, int | None]] = [
-        (entry.phase_before or entry.phase, entry.spend_usd, entry.number)
-        for entry in entries
-        if entry.spend_usd is not None
-    ]
-    now = recorded.number(current.get("spend_usd"))
-    if now is not None:
-        spent.append((state.phase.name, now, None))
-    last = [list(group)[-1] for _, group in groupby(spent, key=lambda item: item[0])]
-    names = [phase.name for phase in policy.steps]
-    found: list[SpendEntry] = []
-    for phase, total, number in last:
-        place = names.index(phase)
-        before = found[-1] if found and names.index(found[-1].phase) == place - 1 else None
-        own = total - before.total_usd if before else total if place == 0 else None
-        found.append(SpendEntry(phase=phase, total_usd=total, phase_usd=own, number=number))
-    return tuple(found)
-
-
-# Alpha
-
-
-def _alpha(policy: Rollout, entries: Sequence[Entry], current: Mapping[str, Json]) -> AlphaLedger:
-    attempt: int | None = None
-    alpha: float | None = None
-    tests: dict[str, float] = {}
-    answers: dict[str, tuple[CheckEntry, int | None]] = {}
-    changes, configured = 0, policy.rollback.alpha
-    kept_with = [(entry.number, entry.evidence, entry.checks) for entry in entries]
-    for number, evidence, checks in [*kept_with, (None, current, recorded.checks(current))]:
-        now, share = recorded.attempt(evidence), recorded.attempt_alpha(evidence)
-        allotted = recorded.test_alphas(evidence)
-        changes += (
-            (now is not None and attempt not in {None, now})
-            or (share is not None and alpha not in {None, share})
-            or bool(allotted and tests and allotted != tests)
-        )
-        attempt = attempt if now is None else now
-        alpha = alpha if share is None else share
-        tests = allotted or tests
-        kept = recorded.number(recorded.mapping(evidence.get("alpha")).get("configured"))
-        configured = configured if kept is None else kept
-        answers |= {check.name: (check, number) for check in checks}
-    nothing: tuple[CheckEntry | None, int | None] = (None, None)
-    return AlphaLedger(
-        attempt=attempt,
-        attempt_alpha=alpha,
-        configured_alpha=configured,
-        gate_alpha=policy.rollback.gate_alpha,
-        sample_ratio_alpha=policy.validity.sample_ratio_alpha,
-        tests=tuple(
-            AlphaTest(name=name, alpha=tests.get(name), check=found[0], number=found[1])
-            for name in dict.fromkeys((*_ROLL_BACK_TESTS, *sorted(tests)))
-            for found in [answers.get(name, nothing)]
-        ),
-        tests_alpha=math.fsum(tests.values()) if tests else None,
-        changes=changes,
-    )
