@@ -23,8 +23,12 @@ def render_json(report: EvaluationReport) -> str:
     candidate fails too often is infinite, which is not unknown): JSON has no numbers for them. Lone surrogates become
     U+FFFD: they are not UTF-8.
     """
-    plain = _plain(publishable(report))
-    return json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return as_json(publishable(report))
+
+
+def as_json(value: Any) -> str:
+    """A value of dataclasses, enumerations, dates and numbers as JSON with sorted keys."""
+    return json.dumps(_plain(value), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def load_json(text: str) -> EvaluationReport:

@@ -32,18 +32,28 @@ def state_of(events: Iterable[Event], phases: Sequence[Phase]) -> RolloutState:
     Raises:
         InfrastructureError: two events claim one number, one is missing, the first is no start, or a phase is unknown.
     """
+    return states_of(events, phases)[-1]
+
+
+def states_of(events: Iterable[Event], phases: Sequence[Phase]) -> list[RolloutState]:
+    """Where the rollout stood after each of its events, oldest first.
+
+    Raises:
+        InfrastructureError: as :func:`state_of`.
+    """
     known = {phase.name: phase for phase in phases}
-    state: RolloutState | None = None
+    states: list[RolloutState] = []
     for event in _in_order(events):
         if event.phase not in known:
             raise InfrastructureError(
                 f"rollout {event.rollout_id}: event {event.number} is in phase {event.phase!r}, which its "
                 f"configuration does not have ({', '.join(known)}); use the one it was started with"
             )
-        state = _started(event, known[event.phase]) if state is None else _after(state, event, known[event.phase])
-    if state is None:
+        phase = known[event.phase]
+        states.append(_after(states[-1], event, phase) if states else _started(event, phase))
+    if not states:
         raise InfrastructureError("the rollout has no history; start it first")
-    return state
+    return states
 
 
 def _in_order(events: Iterable[Event]) -> list[Event]:
