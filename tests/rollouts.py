@@ -27,14 +27,14 @@ from tests.upstream import Upstream, answer_to, chat_completion, in_thread
 
 PHASES = (
     {"name": "shadow_50", "kind": "shadow", "share": 0.5, "gate": "safe", "min_pairs": 20, "min_bake_s": 1,
-     "max_s": 120},
+     "max_s": 600},
     {"name": "shadow_100", "kind": "shadow", "share": 1.0, "gate": "go", "min_pairs": 60, "min_bake_s": 2,
-     "max_s": 120},
+     "max_s": 600},
     {"name": "canary_25", "kind": "canary", "share": 0.25, "gate": "safe", "min_pairs": 20, "min_bake_s": 2,
-     "max_s": 120},
+     "max_s": 600},
     {"name": "canary_50", "kind": "canary", "share": 0.5, "gate": "safe", "min_pairs": 40, "min_bake_s": 2,
-     "max_s": 120, "approval": True},
-    {"name": "full", "kind": "full", "share": 0.8, "gate": "safe", "min_pairs": 20, "min_bake_s": 2, "max_s": 120},
+     "max_s": 600, "approval": True},
+    {"name": "full", "kind": "full", "share": 0.8, "gate": "safe", "min_pairs": 20, "min_bake_s": 2, "max_s": 600},
 )  # fmt: skip
 """The default plan in seconds."""
 
@@ -70,7 +70,7 @@ class Users:
     """Conversations of two requests each, at a steady rate, and by whom they were answered."""
 
     ports: list[int]
-    rate: float = 40.0
+    rate: float = 24.0
     by: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     seen: list[tuple[float, str, str]] = field(default_factory=list)
@@ -188,7 +188,7 @@ def sections(candidate: int, production: int, **more: Any) -> dict[str, Any]:
     return {
         "name": "shop",
         "mirror": {"rate": 0.2},
-        "worker": {"look_every_s": 0.5, "in_flight": 8, "deadline_s": 10},
+        "worker": {"look_every_s": 2, "in_flight": 8, "deadline_s": 10},
         "canary": {"first_byte_s": 2, "deadline_s": 10, "lease_s": 5},
         "worker_admin": {"port": 0},
         "candidates": [{"name": "small", "model": "openai/small", "api_base": f"http://127.0.0.1:{candidate}/v1"}],

@@ -12,6 +12,7 @@ import typer
 from harness.cli import options
 from harness.cli.output import err, out, out_json
 from harness.cli.work import opened_store, settings_for
+from harness.cli.worker import LiveRun
 from harness.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def register(app: typer.Typer) -> None:
     group.command("pause", help="Stop the clock; users are served as they were.")(pause)
     group.command("resume", help="Let a paused rollout go on.")(resume)
     group.command("abort", help="End it: production serves everybody.")(abort)
+    group.command("report", help="Write the report: what happened, on which evidence, and who agreed.")(report)
     group.command("history", help="Every event, with who did it and why.")(history)
     app.add_typer(group, name="rollout")
 
@@ -71,15 +73,14 @@ def start(
 
 def control(
     rollout: RolloutFile,
-    run_id: Annotated[
-        str | None,
-        typer.Option("--run", help="Id of the live run; by default the experiment's name.", envvar="HARNESS_RUN"),
-    ] = None,
+    run_id: LiveRun = None,
     store: options.StoreUrl = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
 ) -> int:
     """Control the rollouts of the live experiment until Ctrl-C or SIGTERM; several may run, one acts."""
     from harness.controller.acting import Acting
+    from harness.controller.hooks import Subscribed
+    from harness.controller.reporting import ReportHook
     from harness.controller.service import Service
     from harness.ops import logs
     from harness.ops.server import bind, shown
@@ -92,7 +93,8 @@ def control(
         bind(admin.host, admin.port, "controller's admin port", "admin") as sock,
         opened_store(settings) as opened,
     ):
-        acts = Acting.of(policy, live, opened)
+        report = ReportHook(opened, settings.runs_dir, run_id or live.name)
+        acts = Acting.of(policy, live, opened, more=[Subscribed(hook=report)])
         service = Service(
             opened, live, Path(policy.live), policy, acts, runs_dir=settings.runs_dir, run_id=run_id or live.name
         )
@@ -170,6 +172,24 @@ def history(
             return 0
         for event in standing.events:
             out(_line(event))
+    return 0
+
+
+def report(
+    rollout: RolloutFile,
+    run_id: LiveRun = None,
+    store: options.StoreUrl = None,
+    runs_dir: options.RunsDir = options.RUNS_DIR,
+) -> int:
+    """Write page and data, and print where."""
+    from harness.controller import people
+    from harness.controller.reporting import write_report
+
+    _, live = _loaded(rollout)
+    settings = settings_for(store, runs_dir)
+    with opened_store(settings) as opened:
+        record = people.standing(opened, live.name).record
+        out(str(write_report(opened, record, settings.runs_dir, run_id=run_id or live.name)))
     return 0
 
 
