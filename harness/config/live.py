@@ -196,6 +196,19 @@ class WorkerSection(Section):
     breaker: BreakerSection = BreakerSection()
 
 
+class CanarySection(Section):
+    """Candidates that answer users in a gradual rollout; without this section no gateway ever serves one."""
+
+    first_byte_s: Annotated[float, Field(gt=0)] = 10.0
+    """A candidate that has not begun to answer by then is given up, and production answers."""
+    deadline_s: Annotated[float, Field(gt=0)] = 120.0
+    """From the request up to the last byte of the candidate's answer."""
+    max_response_bytes: Annotated[int, Field(gt=0)] = 4 << 20
+    """Of an answer that is not streamed; when the candidate's is larger, production answers."""
+    lease_s: Annotated[float, Field(gt=0)] = 60.0
+    """How long a gateway may act on what it last heard from the store."""
+
+
 class AlertsSection(Section):
     """Who is told when something needs a person."""
 
@@ -228,6 +241,7 @@ class Live(Section):
     admin: AdminSection = AdminSection()
     worker_admin: AdminSection = AdminSection(port=9091)
     worker: WorkerSection = WorkerSection()
+    canary: CanarySection | None = None
     alerts: AlertsSection = AlertsSection()
     redaction: Redaction = Redaction()
     requests_per_month: Annotated[float, Field(gt=0)] | None = None
