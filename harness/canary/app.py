@@ -1,6 +1,7 @@
 """The ASGI application: one candidate behind the three APIs, for the gateway alone."""
 
 import asyncio
+import hmac
 import logging
 from collections.abc import AsyncIterator
 from typing import Protocol
@@ -8,8 +9,11 @@ from typing import Protocol
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from harness.canary.asking import Shape, Unfit, broken
+from harness.canary.request import Shape
+from harness.canary.unfit import Unfit
+from harness.domain import breaking_off
 from harness.domain.json import Json
+from harness.domain.unanswered import OUTCOME_HEADER, REASON_HEADER, TOKEN_HEADER, Reason
 
 _log = logging.getLogger("harness.canary")
 
@@ -27,13 +31,15 @@ class _Left(Exception):  # noqa: N818  reads as what happened
 
 
 class Canary:
-    """Answers with the candidate, or says by status and header that production has to.
+    """Answers with the candidate, or says by status and headers that production has to.
 
-    ``deadline_s`` runs from the whole request to the last byte of the answer.
+    A stream whose rest is missing ends with a comment that says so (:mod:`harness.domain.breaking_off`): what the
+    client is told is the gateway's to write. ``deadline_s`` runs from the whole request to the last byte of the answer.
     """
 
-    def __init__(self, asking: Asks, *, deadline_s: float, max_request_bytes: int) -> None:
+    def __init__(self, asking: Asks, *, token: str, deadline_s: float, max_request_bytes: int) -> None:
         self._asking = asking
+        self._token = token.encode()
         self._deadline_s = deadline_s
         self._limit = max_request_bytes
 
@@ -41,18 +47,22 @@ class Canary:
         """Serve one request."""
         if scope["type"] != "http":
             return
+        if not hmac.compare_digest(dict(scope["headers"]).get(TOKEN_HEADER, b""), self._token):
+            await _head(send, 403, b"text/plain", 0)
+            await send({"type": "http.response.body", "body": b""})
+            return
         path = scope["path"]
         # The messages of an assistant's thread live at production.
         shape = next((one for one in Shape if path.endswith(one) and "/threads/" not in path), None)
         if shape is None or scope["method"] != "POST":
-            await _failed(send, 501, "not_served")
+            await _unanswered(send, Reason.UNSUPPORTED_SURFACE)
             return
         try:
             body = await self._body(receive)
         except _Left:
             return
         except Unfit as unfit:
-            await _failed(send, 503, unfit.reason)
+            await _unanswered(send, unfit.reason)
             return
         answering = asyncio.ensure_future(self._answer(shape, body, send))
         watching = asyncio.ensure_future(_gone(receive))
@@ -75,14 +85,14 @@ class Canary:
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
             if size > self._limit:
-                raise Unfit("request_too_large")
+                raise Unfit(Reason.REQUEST_TOO_LARGE)
             more = message.get("more_body", False)
         try:
             body = orjson.loads(b"".join(pieces))
         except orjson.JSONDecodeError:
-            raise Unfit("unreadable_request") from None
+            raise Unfit(Reason.UNREADABLE_REQUEST) from None
         if not isinstance(body, dict):
-            raise Unfit("unreadable_request")
+            raise Unfit(Reason.UNREADABLE_REQUEST)
         return body
 
     async def _answer(self, shape: Shape, body: dict[str, Json], send: Send) -> None:
@@ -106,18 +116,21 @@ class Canary:
         except Unfit as unfit:
             reason = unfit.reason
         except TimeoutError:
-            reason = "timeout"
+            reason = Reason.TIMEOUT
         except Exception as error:  # noqa: BLE001  users get an answer whatever happens here
+            # Its message may quote a prompt or a key.
             _log.error("the canary itself failed: %s", type(error).__name__)
-            reason = "internal"
+            reason = Reason.INTERNAL
         finally:
             if events is not None and hasattr(events, "aclose"):
                 await events.aclose()
-        _log.warning("the candidate failed", extra={"fields": {"reason": reason, "api": shape.name, "events": sent}})
+        if not reason.is_not_asked:
+            fields = {"reason": reason, "surface": shape.surface, "events": sent}
+            _log.warning("the candidate gave no answer", extra={"fields": fields})
         if sent:
-            await send({"type": "http.response.body", "body": broken(shape, reason, sent)})
+            await send({"type": "http.response.body", "body": breaking_off.comment(reason)})
         else:
-            await _failed(send, 503, reason)
+            await _unanswered(send, reason)
 
 
 async def _gone(receive: Receive) -> None:
@@ -132,8 +145,8 @@ async def _head(send: Send, status: int, kind: bytes, length: int | None = None,
     await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
-async def _failed(send: Send, status: int, reason: str) -> None:
-    body = orjson.dumps({"error": {"message": f"shadow canary: {reason}", "type": "canary_failed", "code": reason}})
-    told = ((b"x-shadow-canary", b"failed"), (b"x-shadow-canary-reason", reason.encode()))
-    await _head(send, status, b"application/json", len(body), *told)
-    await send({"type": "http.response.body", "body": body})
+async def _unanswered(send: Send, reason: Reason) -> None:
+    outcome = b"not_asked" if reason.is_not_asked else b"failed"
+    told = ((OUTCOME_HEADER, outcome), (REASON_HEADER, reason.encode()))
+    await _head(send, 501 if reason.is_not_asked else 503, b"text/plain", 0, *told)
+    await send({"type": "http.response.body", "body": b""})

@@ -1,209 +1,185 @@
-"""What the candidate is asked, in the API shape the client used, and its answer as bytes of that shape."""
+"""Asks the candidate, and gives its answer as bytes of the API that the client speaks."""
 
+import contextlib
+import logging
 import math
-from collections.abc import AsyncIterator, Mapping
-from enum import StrEnum
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import orjson
 
+from harness.canary.request import Shape, configured, dispensable, fitted, readable
+from harness.canary.unfit import Unfit
 from harness.domain.json import Json
 from harness.domain.model import ModelSpec
+from harness.domain.unanswered import Reason
 from harness.errors import HarnessError
-from harness.models import litellm_client
+from harness.models import litellm_client, surfaces
 from harness.models.faults import describe
-from harness.models.replies import messages_with_system, plain
+from harness.models.guard import CURRENT, ResponseGuard
+from harness.models.restraints import DOWNLOADS, Downloads
+from harness.models.surfaces import Chunks, CutStream
 
-
-class Shape(StrEnum):
-    """The API a client speaks, by the end of its path."""
-
-    CHAT = "/chat/completions"
-    RESPONSES = "/responses"
-    MESSAGES = "/messages"
-
-
-class Unfit(Exception):  # noqa: N818  reads as what it is
-    """The candidate is not asked, or gave no usable answer; ``reason`` is from a fixed set."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-# What a client may set. Anything else could steer litellm (`api_base`, `mock_response`) or lives at production.
-_TAKEN = {
-    Shape.CHAT: frozenset({
-        "messages", "stream", "stream_options", "temperature", "top_p", "n", "stop", "max_tokens",
-        "max_completion_tokens", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs",
-        "response_format", "seed", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call",
-        "reasoning_effort", "verbosity", "modalities", "audio", "prediction",
-    }),
-    Shape.RESPONSES: frozenset({
-        "input", "stream", "include", "instructions", "max_output_tokens", "parallel_tool_calls", "reasoning",
-        "temperature", "text", "tool_choice", "tools", "top_p", "truncation", "max_tool_calls", "top_logprobs",
-    }),
-    Shape.MESSAGES: frozenset({
-        "messages", "stream", "max_tokens", "stop_sequences", "system", "temperature", "thinking", "tool_choice",
-        "tools", "top_k", "top_p",
-    }),
-}  # fmt: skip
-# About the client's account with production; without them the candidate answers the same.
-_LEFT_OUT = frozenset({
-    "model", "metadata", "store", "user", "service_tier", "safety_identifier", "prompt_cache_key",
-    "prompt_cache_retention",
+# To these an image's address is sent as it is. Others may have litellm download it, some by means of their own.
+_FETCH_ADDRESSES = frozenset({
+    "openai", "azure", "anthropic", "hosted_vllm", "openrouter", "groq", "mistral", "xai", "together_ai",
 })  # fmt: skip
-_NEEDED = {Shape.CHAT: ("messages",), Shape.RESPONSES: ("input",), Shape.MESSAGES: ("messages", "max_tokens")}
-_RENAMED = {
-    Shape.CHAT: {},
-    Shape.RESPONSES: {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"},
-    Shape.MESSAGES: {"max_completion_tokens": "max_tokens", "stop": "stop_sequences"},
-}
-_ENDS = {"response.completed", "response.incomplete"}
-
-
-def arguments(shape: Shape, body: Mapping[str, Json], spec: ModelSpec) -> dict[str, Any]:
-    """The request as the candidate gets it: the client's, with the candidate's settings and system prompt.
-
-    Raises:
-        Unfit: the request needs something that only production can give.
-    """
-    if any(not body.get(name) for name in _NEEDED[shape]):
-        raise Unfit("unreadable_request")
-    asked: dict[str, Any] = {}
-    for name, value in body.items():
-        if value is None or name in _LEFT_OUT:
-            continue
-        if name not in _TAKEN[shape]:
-            # Better served by production than by a candidate that was asked something else.
-            if value is False:
-                continue
-            raise Unfit("unsupported_request")
-        asked[name] = plain(value)
-    tools = asked.get("tools")
-    if isinstance(tools, list) and any(isinstance(tool, dict) and tool.get("type") == "mcp" for tool in tools):
-        raise Unfit("unsupported_request")
-    _configure(shape, asked, spec.params)
-    if spec.system_prompt is not None:
-        _instruct(shape, asked, spec.system_prompt)
-    return asked
-
-
-def _configure(shape: Shape, asked: dict[str, Any], params: Mapping[str, Json]) -> None:
-    """Put the candidate's settings in the place of the client's; null removes one."""
-    for name, value in params.items():
-        name = _RENAMED[shape].get(name, name)
-        if name == "max_completion_tokens":
-            asked.pop("max_tokens", None)
-        elif name == "max_tokens" and shape is Shape.CHAT:
-            asked.pop("max_completion_tokens", None)
-        if value is None:
-            asked.pop(name, None)
-        elif name not in litellm_client._NEVER:
-            asked[name] = plain(value)
-
-
-def _instruct(shape: Shape, asked: dict[str, Any], prompt: str) -> None:
-    """Put the candidate's system prompt in the place of the recorded one."""
-    field = "input" if shape is Shape.RESPONSES else "messages"
-    if isinstance(asked[field], list):
-        with_system = messages_with_system(asked[field], prompt)
-        asked[field] = with_system if shape is Shape.CHAT else with_system[1:]
-    if shape is Shape.RESPONSES:
-        asked["instructions"] = prompt
-    elif shape is Shape.MESSAGES:
-        asked["system"] = prompt
+_RESPONSE_ENDS = {"response.completed", "response.incomplete"}
+_WHOLE = {Shape.CHAT: "choices", Shape.RESPONSES: "output", Shape.MESSAGES: "content"}
+_TRANSLATIONS: dict[Shape, Callable[[dict[str, Json], litellm_client.Route], surfaces.Translation]] = {
+    Shape.CHAT: surfaces.FromChat, Shape.RESPONSES: surfaces.FromResponses, Shape.MESSAGES: surfaces.FromMessages,
+}  # fmt: skip
+_log = logging.getLogger("harness.canary")
 
 
 class Asking:
-    """Asks one candidate with its own credentials; once, without retries and fallbacks."""
+    """Asks one candidate with its own credentials; once, without retries and fallbacks.
 
-    def __init__(self, spec: ModelSpec, *, deadline_s: float) -> None:
+    It is asked as chat whatever the client speaks, because that is how it was evaluated. ``max_response_bytes`` bounds
+    answers that are not streamed.
+    """
+
+    def __init__(self, spec: ModelSpec, *, deadline_s: float, max_response_bytes: int) -> None:
         self._spec = spec
-        self._route = litellm_client._find_route(spec)
+        self._route = litellm_client.find_route(spec)
+        self._litellm = litellm_client.library()
+        self._addresses = surfaces.restrain() and self._route.provider in _FETCH_ADDRESSES
+        self._max_bytes = max_response_bytes
         # Ours fires first; the library's own is a net under it.
         self._timeout = math.ceil(deadline_s) + 5
 
     async def ask(self, shape: Shape, body: Mapping[str, Json]) -> bytes | AsyncIterator[bytes]:
         """The whole answer, or the events of a stream; each piece is one complete event.
 
+        To be called in a task of the request's own, which is also the one that reads the stream.
+
         Raises:
             Unfit: there is no answer, or, from the iterator, no rest of it.
         """
-        asked = arguments(shape, body, self._spec) | self._route.arguments
-        litellm = litellm_client._litellm()
-        call = {
-            Shape.CHAT: litellm.acompletion, Shape.RESPONSES: litellm.aresponses,
-            Shape.MESSAGES: litellm.anthropic_messages,
-        }[shape]  # fmt: skip
+        translation = self._translated(shape, body)
+        asked = fitted(configured(translation.chat, self._spec), self._spec, self._route)
+        streamed = bool(asked.get("stream"))
+        # A stream passes through; its guard only keeps it from being redirected.
+        guard = ResponseGuard(sys.maxsize if streamed else self._max_bytes)
+        downloads = Downloads()
+        CURRENT.set(guard)
+        DOWNLOADS.set(downloads)
         try:
-            answer = await call(timeout=self._timeout, **asked)
+            answer = await self._call(asked)
+            if not streamed:
+                return self._whole(shape, translation.whole(answer))
+            chunks = Chunks(answer)
+            await chunks.begin()
         except Exception as error:  # noqa: BLE001  a hundred providers raise what they like
+            if downloads.refused:
+                raise Unfit(Reason.UNSUPPORTED_REQUEST) from None
+            if guard.exceeded:
+                raise Unfit(Reason.ANSWER_TOO_LARGE) from None
             raise self._unfit(error, started=False) from None
-        if asked.get("stream"):
-            return self._events(shape, answer)
-        whole = answer if isinstance(answer, dict) else answer.model_dump(mode="json", exclude_none=True)
-        if whole.get("error") or not whole.get(
-            {Shape.CHAT: "choices", Shape.RESPONSES: "output"}.get(shape, "content")
-        ):
-            raise Unfit("malformed_response")
-        return orjson.dumps(whole)
+        return self._events(shape, translation, chunks)
 
-    async def _events(self, shape: Shape, answer: Any) -> AsyncIterator[bytes]:
+    async def warm_up(self) -> None:
+        """Have everything loaded that the first requests need; asks nobody."""
+        said = [{"role": "user", "content": "-"}]
+        for shape in Shape:
+            translation = _TRANSLATIONS[shape]({"input": "-", "messages": said, "max_tokens": 1}, self._route)
+            for streamed in (False, True):
+                answer = await self._litellm.acompletion(
+                    model="openai/warm-up", messages=said, mock_response="-", stream=streamed
+                )
+                if not streamed:
+                    self._whole(shape, translation.whole(answer))
+                    continue
+                # A mocked stream has no end of its own.
+                with contextlib.suppress(Unfit):
+                    async for _ in self._events(shape, translation, Chunks(answer)):
+                        pass
+
+    def _translated(self, shape: Shape, body: Mapping[str, Json]) -> surfaces.Translation:
+        request = readable(shape, body, addresses=self._addresses)
+        try:
+            return _TRANSLATIONS[shape](request, self._route)
+        except Exception as error:  # noqa: BLE001  what a translation stumbles over is not for its candidate to answer for
+            _log.info("a request could not be translated: %s", type(error).__name__)
+            raise Unfit(Reason.UNREADABLE_REQUEST) from None
+
+    async def _call(self, asked: dict[str, Any]) -> Any:
+        settings = self._route.arguments | {"timeout": self._timeout}
+        while True:
+            try:
+                return await self._litellm.acompletion(**asked, **settings)
+            except self._litellm.UnsupportedParamsError as error:
+                names = litellm_client.refused_names(error, asked, self._route)
+                if not names or not dispensable(name for name in names if name not in self._spec.params):
+                    raise Unfit(Reason.UNSUPPORTED_REQUEST) from None
+                asked = {name: value for name, value in asked.items() if name not in names}
+
+    def _whole(self, shape: Shape, answer: Any) -> bytes:
+        whole = answer if isinstance(answer, dict) else _dumped(answer)
+        if whole.get("error") or not whole.get(_WHOLE[shape]):
+            raise Unfit(Reason.MALFORMED_RESPONSE)
+        if shape is Shape.CHAT:
+            _complete_chat(whole)
+        elif shape is Shape.RESPONSES:
+            _complete_response(whole, _new_id("resp"))
+        else:
+            whole["id"] = _new_id("msg")
+        body = orjson.dumps(whole)
+        if len(body) > self._max_bytes:
+            raise Unfit(Reason.ANSWER_TOO_LARGE)
+        return body
+
+    async def _events(self, shape: Shape, translation: surfaces.Translation, chunks: Chunks) -> AsyncIterator[bytes]:
         read = {Shape.CHAT: _chat, Shape.RESPONSES: _responses, Shape.MESSAGES: _messages}[shape]
         try:
-            async for event in read(answer):
+            async for event in read(translation.stream(chunks)):
                 yield event
         except Exception as error:  # noqa: BLE001  a hundred providers raise what they like
-            raise self._unfit(error, started=True) from None
+            raise self._unfit(chunks.error or error, started=True) from None
         finally:
-            close = getattr(answer, "aclose", None)
-            if close is not None:
-                await close()
+            await chunks.aclose()
 
     def _unfit(self, error: Exception, *, started: bool) -> Unfit:
         if isinstance(error, Unfit):
             return error
         if isinstance(error, HarnessError):
-            return Unfit("misconfigured")
+            return Unfit(Reason.MISCONFIGURED)
+        if isinstance(error, CutStream):
+            return Unfit(Reason.CUT_STREAM)
         secrets = (self._route.key,) if self._route.key else ()
-        return Unfit(str(describe(error, secrets=secrets, started=started).error.kind))
+        return Unfit(Reason(describe(error, secrets=secrets, started=started).error.kind.value))
 
 
-async def _chat(wrapper: Any) -> AsyncIterator[bytes]:
-    finished = False
-    async for chunk in wrapper:
-        if any(choice.finish_reason for choice in chunk.choices):
-            # litellm's wrapper makes up a `stop` when a stream ends early.
-            if not (wrapper.received_finish_reason or wrapper.intermittent_finish_reason):
-                raise Unfit("cut_stream")
-            finished = True
-        yield b"data: " + orjson.dumps(chunk.model_dump(mode="json", exclude_none=True)) + b"\n\n"
-    if not finished:
-        raise Unfit("cut_stream")
+async def _chat(chunks: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        yield b"data: " + orjson.dumps(_complete_chat(_dumped(chunk))) + b"\n\n"
     yield b"data: [DONE]\n\n"
 
 
-async def _responses(events: Any) -> AsyncIterator[bytes]:
+async def _responses(events: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    number, own_id = 0, _new_id("resp")
     async for event in events:
-        value = event.model_dump(mode="json", exclude_none=True)
+        value = _dumped(event)
         kind = value["type"]
         if kind in {"error", "response.failed"}:
-            raise Unfit("server_error")
-        yield _named(kind, value)
-        if kind in _ENDS:
+            raise Unfit(Reason.SERVER_ERROR)
+        if "response" in value:
+            _complete_response(value["response"], own_id)
+        # litellm numbers only some of them.
+        yield _named(kind, value | {"sequence_number": number})
+        number += 1
+        if kind in _RESPONSE_ENDS:
             return
-    raise Unfit("cut_stream")
+    raise Unfit(Reason.CUT_STREAM)
 
 
-async def _messages(pieces: Any) -> AsyncIterator[bytes]:
+async def _messages(pieces: AsyncIterator[Any]) -> AsyncIterator[bytes]:
     """Only complete events are passed on, so that what follows a broken one is still read as an event."""
     pending = b""
     async for piece in pieces:
-        if isinstance(piece, dict):
-            pending += _named(piece["type"], piece)
-        else:
-            pending += piece.encode() if isinstance(piece, str) else piece
+        pending += piece
         *whole, pending = pending.replace(b"\r\n", b"\n").split(b"\n\n")
         for event in whole:
             data = b"".join(line[5:] for line in event.split(b"\n") if line.startswith(b"data:"))
@@ -211,24 +187,43 @@ async def _messages(pieces: Any) -> AsyncIterator[bytes]:
                 continue
             value = orjson.loads(data)
             if value["type"] == "error":
-                raise Unfit("server_error")
+                raise Unfit(Reason.SERVER_ERROR)
             yield _named(value["type"], value)
             if value["type"] == "message_stop":
                 return
-    raise Unfit("cut_stream")
+    raise Unfit(Reason.CUT_STREAM)
+
+
+def _dumped(value: Any) -> dict[str, Any]:
+    # Pydantic's warnings about what a provider sent would quote it.
+    dumped: dict[str, Any] = value.model_dump(mode="json", exclude_none=True, warnings=False)
+    return dumped
+
+
+def _complete_chat(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer, whole or a chunk, with the nulls that clients look for and without litellm's own fields."""
+    answer.pop("provider_specific_fields", None)
+    for choice in answer.get("choices", ()):
+        choice.pop("provider_specific_fields", None)
+        choice.setdefault("finish_reason", None)
+        said = choice.get("message") or choice.get("delta") or {}
+        said.pop("provider_specific_fields", None)
+        if "message" in choice:
+            said.setdefault("content", None)
+    return answer
+
+
+def _complete_response(response: dict[str, Any], own_id: str) -> None:
+    # litellm's would tell the provider, and that it was stored.
+    response |= {"id": own_id, "store": False}
+    response.pop("provider_specific_fields", None)
+    for name in ("error", "incomplete_details", "instructions", "previous_response_id"):
+        response.setdefault(name, None)
+
+
+def _new_id(prefix: str) -> str:
+    return f"{prefix}_{uuid.uuid4().hex}"
 
 
 def _named(kind: str, value: Mapping[str, Any]) -> bytes:
     return b"event: " + kind.encode() + b"\ndata: " + orjson.dumps(value) + b"\n\n"
-
-
-def broken(shape: Shape, reason: str, number: int) -> bytes:
-    """The event that ends a stream whose rest is missing; ``number`` is how many events went before."""
-    text = f"shadow canary: the answer broke off ({reason})"
-    if shape is Shape.CHAT:
-        error = {"message": text, "type": "server_error", "param": None, "code": reason}
-        return b"data: " + orjson.dumps({"error": error}) + b"\n\n"
-    if shape is Shape.RESPONSES:
-        event = {"type": "error", "code": reason, "message": text, "param": None, "sequence_number": number}
-        return _named("error", event)
-    return _named("error", {"type": "error", "error": {"type": "api_error", "message": text}})

@@ -1,4 +1,4 @@
-"""One attempt at asking a model through litellm; the only module that imports it, and only when a call is made."""
+"""One attempt at asking a model through litellm, which is imported here and in `surfaces`, only when a call is made."""
 
 import asyncio
 import logging
@@ -26,14 +26,14 @@ from harness.models.replies import Fold, messages_with_system, plain
 NO_KEY = "no-key-needed"
 
 # Settings that would act on the provider's account or multiply the answer, and names that steer litellm itself.
-_NEVER = frozenset({
+NEVER = frozenset({
     "n", "store", "metadata", "stream", "stream_options", "model", "messages", "api_key", "api_base", "base_url",
     "api_version", "organization", "timeout", "request_timeout", "max_retries", "num_retries", "fallbacks",
     "mock_response", "mock_tool_calls", "mock_timeout", "mock_delay", "custom_llm_provider", "callbacks",
     "success_callback", "failure_callback", "caching", "cache", "drop_params", "allowed_openai_params", "deployment_id",
     "model_list", "default_headers", "client", "shared_session", "acompletion", "litellm_params",
 })  # fmt: skip
-_REQUEST_NEVER = _NEVER | {"extra_headers", "extra_body", "extra_query"}
+_REQUEST_NEVER = NEVER | {"extra_headers", "extra_body", "extra_query"}
 
 # Providers whose base URL belongs to the account, so that their own key variables apply to it.
 _ACCOUNT_BASE = frozenset({
@@ -47,7 +47,7 @@ _TAKES_TOP_K = frozenset({
 
 
 @dataclass(slots=True)
-class _Route:
+class Route:
     """What is fixed for one model, found out once."""
 
     provider: str
@@ -80,7 +80,7 @@ class LitellmClient:
     def __init__(self, *, max_response_bytes: int | None = None, headers: Mapping[str, str] | None = None) -> None:
         self._max_response_bytes = max_response_bytes
         self._headers = dict(headers or {})
-        self._routes: dict[tuple[str, str | None, str | None], _Route] = {}
+        self._routes: dict[tuple[str, str | None, str | None], Route] = {}
         self._closed = False
         LitellmClient._open += 1
 
@@ -92,7 +92,7 @@ class LitellmClient:
             ConfigurationError: the key's variable is not set, or litellm does not know the provider.
         """
         if not _loaded():
-            await asyncio.to_thread(_litellm)
+            await asyncio.to_thread(library)
         route = self._route(model)
         attempt = _Attempt()
         if self._max_response_bytes is not None:
@@ -138,15 +138,15 @@ class LitellmClient:
         if LitellmClient._open == 0 and _loaded():
             await _close_sessions()
 
-    def _route(self, model: ModelSpec) -> _Route:
+    def _route(self, model: ModelSpec) -> Route:
         identity = (model.model, model.api_base, model.api_key_env)
         route = self._routes.get(identity)
         if route is None:
-            route = self._routes[identity] = _find_route(model)
+            route = self._routes[identity] = find_route(model)
         return route
 
     def _failed(
-        self, error: Exception, attempt: _Attempt, route: _Route, model: ModelSpec, latency: float, deadline_s: float,
+        self, error: Exception, attempt: _Attempt, route: Route, model: ModelSpec, latency: float, deadline_s: float,
         dropped: tuple[str, ...],
     ) -> ModelError:  # fmt: skip
         cost = _cost(route, model, _usage(route, attempt.fold), attempt.fold)
@@ -169,10 +169,10 @@ class LitellmClient:
 
 
 async def _ask(
-    arguments: dict[str, Any], dropped: tuple[str, ...], route: _Route, attempt: _Attempt, deadline_s: float
+    arguments: dict[str, Any], dropped: tuple[str, ...], route: Route, attempt: _Attempt, deadline_s: float
 ) -> tuple[str, ...]:
     """Send and read to the end; returns the dropped parameters, which litellm may have added to."""
-    litellm = _litellm()
+    litellm = library()
     # Ours fires first; the library's own is a net under it. A whole number, because each value opens new sessions.
     arguments["timeout"] = math.ceil(deadline_s) + 5
     answer: Any = None
@@ -180,11 +180,9 @@ async def _ask(
         try:
             answer = await litellm.acompletion(**arguments)
         except litellm.UnsupportedParamsError as error:
-            # Raised before anything is sent: some models of a provider refuse what their siblings take.
-            names = [name for name in arguments if name not in _NEVER and name in str(error)]
-            if not names or not set(names) - route.refused:
+            names = refused_names(error, arguments, route)
+            if not names:
                 raise
-            route.refused.update(names)
             for name in names:
                 arguments.pop(name)
             dropped = tuple(sorted({*dropped, *names}))
@@ -196,6 +194,18 @@ async def _ask(
     attempt.content_type = str((answer._response_headers or {}).get("content-type", ""))
     await _read_stream(answer, attempt)
     return dropped
+
+
+def refused_names(error: Exception, arguments: Mapping[str, Any], route: Route) -> list[str]:
+    """The arguments of which litellm said that the model does not take them; none when that was known already.
+
+    Raised before anything is sent: some models of a provider refuse what their siblings take.
+    """
+    names = [name for name in arguments if name not in NEVER and name in str(error)]
+    if not set(names) - route.refused:
+        return []
+    route.refused.update(names)
+    return names
 
 
 async def _read_stream(wrapper: Any, attempt: _Attempt) -> None:
@@ -249,7 +259,7 @@ def _problem(completion: Completion, attempt: _Attempt, *, stream: bool) -> Call
     return None
 
 
-def _arguments(request: ChatRequest, model: ModelSpec, route: _Route) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _arguments(request: ChatRequest, model: ModelSpec, route: Route) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Keyword arguments for litellm, and the names of the settings that this provider does not take."""
     settings: dict[str, Json] = {}
     dropped: set[str] = set()
@@ -258,7 +268,7 @@ def _arguments(request: ChatRequest, model: ModelSpec, route: _Route) -> tuple[d
         for name, value in values.items():
             if value is None:
                 continue
-            if _takes(route, name, configured=source == "model"):
+            if takes(route, name, configured=source == "model"):
                 settings[name] = plain(value)
             elif not (name == "n" and value == 1):
                 dropped.add(name)
@@ -276,8 +286,9 @@ def _arguments(request: ChatRequest, model: ModelSpec, route: _Route) -> tuple[d
     return arguments, tuple(sorted(dropped - {"stream", "stream_options"}))
 
 
-def _takes(route: _Route, name: str, *, configured: bool) -> bool:
-    if name in route.refused or name in (_NEVER if configured else _REQUEST_NEVER):
+def takes(route: Route, name: str, *, configured: bool) -> bool:
+    """Whether a setting of the request, or one that is ``configured`` for this very model, may be sent."""
+    if name in route.refused or name in (NEVER if configured else _REQUEST_NEVER):
         return False
     if name in route.supported or (name == "top_k" and route.provider in _TAKES_TOP_K):
         return True
@@ -285,8 +296,13 @@ def _takes(route: _Route, name: str, *, configured: bool) -> bool:
     return configured and name not in route.known
 
 
-def _find_route(model: ModelSpec) -> _Route:
-    litellm = _litellm()
+def find_route(model: ModelSpec) -> Route:
+    """How a model is asked; asks nothing.
+
+    Raises:
+        ConfigurationError: the key's variable is not set, or litellm does not know the provider.
+    """
+    litellm = library()
     name, provider = _provider(model)
     is_local = _is_loopback(model.api_base)
     key = _key(model, provider)
@@ -303,7 +319,7 @@ def _find_route(model: ModelSpec) -> _Route:
         arguments["api_base"] = model.api_base
     if key is not None:
         arguments["api_key"] = key
-    return _Route(
+    return Route(
         provider=provider,
         name=name,
         supported=supported,
@@ -336,7 +352,7 @@ def _is_loopback(api_base: str | None) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _usage(route: _Route, fold: Fold) -> Usage:
+def _usage(route: Route, fold: Fold) -> Usage:
     usage = fold.usage()
     # litellm fills in zero reasoning tokens for vendors that do not count them.
     if usage.tokens_reasoning == 0 and route.provider not in {"openai", "azure"}:
@@ -344,7 +360,7 @@ def _usage(route: _Route, fold: Fold) -> Usage:
     return usage
 
 
-def _cost(route: _Route, model: ModelSpec, usage: Usage, fold: Fold) -> float | None:
+def _cost(route: Route, model: ModelSpec, usage: Usage, fold: Fold) -> float | None:
     """US dollars of one call; ``None`` when the price or the usage is unknown."""
     if usage.tokens_in is None or usage.tokens_out is None:
         return None
@@ -352,7 +368,7 @@ def _cost(route: _Route, model: ModelSpec, usage: Usage, fold: Fold) -> float | 
         return (usage.tokens_in * model.price.input_per_mtok + usage.tokens_out * model.price.output_per_mtok) / 1e6
     if not route.priced:
         return None
-    spent_in, spent_out = _litellm().cost_per_token(
+    spent_in, spent_out = library().cost_per_token(
         model=route.name, custom_llm_provider=route.provider, usage_object=_counted(fold, usage)
     )
     return float(spent_in + spent_out)
@@ -360,7 +376,7 @@ def _cost(route: _Route, model: ModelSpec, usage: Usage, fold: Fold) -> float | 
 
 def _counted(fold: Fold, usage: Usage) -> Any:
     """The provider's counts as litellm prices them, with cache reads and writes kept apart."""
-    litellm = _litellm()
+    litellm = library()
     fullest = max(fold.usages, key=lambda item: item.prompt_tokens or 0)
     values = fullest.model_dump() | {"prompt_tokens": usage.tokens_in, "completion_tokens": usage.tokens_out}
     return litellm.Usage(**values)
@@ -371,7 +387,7 @@ def check(model: ModelSpec) -> None:
     _, provider = _provider(model)
     if _key(model, provider) is not None:
         return
-    found: Mapping[str, Any] = _litellm().validate_environment(model=model.model)
+    found: Mapping[str, Any] = library().validate_environment(model=model.model)
     missing = list(found.get("missing_keys") or ())
     if missing and not found.get("keys_in_environment"):
         raise ConfigurationError(
@@ -393,7 +409,7 @@ def list_price(model: ModelSpec) -> tuple[float, float] | None:
 
 def _provider(model: ModelSpec) -> tuple[str, str]:
     """The model's own name and its provider, as litellm splits them."""
-    litellm = _litellm()
+    litellm = library()
     try:
         name, provider, _, _ = litellm.get_llm_provider(model=model.model, api_base=model.api_base)
     except litellm.BadRequestError:
@@ -406,7 +422,7 @@ def _provider(model: ModelSpec) -> tuple[str, str]:
 
 def _map_price(name: str, provider: str) -> tuple[float, float] | None:
     """Price per input and output token in litellm's map; a price of zero there means that nobody entered one."""
-    cost_map: Mapping[str, Mapping[str, Any]] = _litellm().model_cost
+    cost_map: Mapping[str, Mapping[str, Any]] = library().model_cost
     entry = cost_map.get(name) or cost_map.get(f"{provider}/{name}")
     if entry is None:
         return None
@@ -415,11 +431,11 @@ def _map_price(name: str, provider: str) -> tuple[float, float] | None:
 
 
 def _loaded() -> bool:
-    return _litellm.cache_info().currsize > 0
+    return library.cache_info().currsize > 0
 
 
 @lru_cache(maxsize=1)
-def _litellm() -> Any:
+def library() -> Any:
     """litellm, quiet and offline: its own price file, no `.env`, no callbacks, no tokenizer downloads."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
@@ -449,7 +465,7 @@ def _litellm() -> Any:
 
 
 async def _close_sessions() -> None:
-    litellm = _litellm()
+    litellm = library()
     from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
     await GLOBAL_LOGGING_WORKER.flush()

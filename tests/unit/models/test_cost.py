@@ -10,7 +10,7 @@ from harness.models.replies import Fold
 def cost(spec, *usages):
     import litellm
 
-    route = litellm_client._find_route(spec)
+    route = litellm_client.find_route(spec)
     fold = Fold(usages=[litellm.Usage(**usage) for usage in usages])
     return litellm_client._cost(route, spec, fold.usage(), fold)
 
