@@ -39,6 +39,10 @@ PHASES = (
 """The default plan in seconds."""
 
 
+DELAY_S = 0.2
+"""How long either model takes. What the candidate's way through litellm takes is little beside it."""
+
+
 class Model(Upstream):
     """A model server whose answers name it, and which fails as often as a test wants."""
 
@@ -222,12 +226,12 @@ def fleet(
     """
     url = store_url or f"sqlite:///{folder / 'harness.db'}"
     with ExitStack() as stack:
-        production = stack.enter_context(in_thread(Model("big")))
-        candidate = stack.enter_context(in_thread(Model("small", errors=errors)))
+        production = stack.enter_context(in_thread(Model("big", delay_s=DELAY_S)))
+        candidate = stack.enter_context(in_thread(Model("small", errors=errors, delay_s=DELAY_S)))
         rollout = {
             "name": "small-for-all", "live": "live.yaml", "candidate": "small", "phases": list(phases),
             "admin": {"port": 0}, "lease_s": 3,
-            "rollback": {"error_margin": 0.1, **policy.pop("rollback", {})},
+            "rollback": {"error_margin": 0.1, "latency_margin": 2.0, **policy.pop("rollback", {})},
             "validity": {"completeness": 0.9, "stale_s": 30, **policy.pop("validity", {})}, **policy,
         }  # fmt: skip
         started = []

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import secrets
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Any
 
 from harness.config import Live
 from harness.gateway.canary import CanaryAddress
+from harness.ops.listening import reserve
 from harness.spool import assignment
 
 AGENT = "harness.rollout.agent"
@@ -25,7 +25,6 @@ CANARY = "harness.canary.process"
 _LOOK_S = 0.2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 _STEADY_S = 10.0
-_BACKLOG = 1024
 _END_S = 15.0
 """How long one that was told to end may take."""
 _log = logging.getLogger("harness.gateway")
@@ -110,7 +109,8 @@ class Beside:
         self._live = live
         self._folder = Path(live.spool.folder)
         self._token = secrets.token_urlsafe(24)
-        self._sock = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+        # Nobody listens on it before the candidate can answer: then connections are refused, and wait for nobody.
+        self._sock = reserve()
         self.address = CanaryAddress(port=self._sock.getsockname()[1], token=self._token)
         self.agent = Child(AGENT, (), {"live": live.model_dump(mode="json"), "store": store})
         self.canary: Child | None = None
