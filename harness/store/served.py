@@ -14,6 +14,8 @@ from harness.store.tables import served_requests as t
 _PAGE = 2_000
 _LOCK = 0x5AD0_11A3
 """Key of the advisory lock that lets agents write one after the other on PostgreSQL; SQLite has one writer anyway."""
+_IDLE_MS = 30_000
+"""After which PostgreSQL gives up on a writer that has its turn and says nothing: its machine may be gone."""
 _STEP = timedelta(microseconds=1)
 
 
@@ -72,6 +74,8 @@ def _turn(connection: sa.Connection) -> datetime:
     """
     if connection.dialect.name != "postgresql":
         return datetime.now(UTC)
+    idle = sa.func.set_config("idle_in_transaction_session_timeout", str(_IDLE_MS), True)
+    connection.execute(sa.select(idle))
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     return now

@@ -39,8 +39,10 @@ def test_a_killed_writer_leaves_whole_batches_and_an_open_store(store_url: str) 
     while reported < 8 * BATCH:
         reported = int(writer.stdout.readline())
     os.kill(writer.pid, signal.SIGKILL)
-    rest, _ = writer.communicate(timeout=60)
-    reported = max([reported, *map(int, rest.split())])
+    # Not `communicate`, which passes over what the reader of lines has already taken in.
+    with writer.stdout:
+        reported = max([reported, *map(int, writer.stdout.read().split())])
+    writer.wait(60)
 
     with Store.open(store_url) as store:
         database = Database(store_url)

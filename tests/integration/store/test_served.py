@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from harness.domain.served import Arm, Served, ServedOutcome
+from harness.errors import InfrastructureError
 from harness.store import DataRefusedError, Store, schema, tables
 from harness.store import served as module
 from harness.store.connection import Database
@@ -131,6 +132,25 @@ def test_who_reads_on_from_the_last_moment_misses_nothing_of_several_writers(sto
         assert problems == []
         assert len(seen) == writers * batches * size
         assert len(list(reader.served("r1"))) == len(seen)
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_a_writer_that_is_gone_in_its_turn_does_not_hold_up_the_others(store_url, monkeypatch):
+    """Its machine, or the network: a process that is gone from this one holds no lock."""
+    monkeypatch.setattr(module, "_IDLE_MS", 300)
+
+    def stall(store: Store, other: Store) -> None:
+        with store._database.write() as connection:
+            module._turn(connection)
+            other.put_served([request("b")])  # waits for its turn, and gets it
+            module._turn(connection)
+
+    with Store.open(store_url) as store, Store.open(store_url) as other:
+        with pytest.raises(InfrastructureError):
+            stall(store, other)
+        assert ids(other) == ["b"]
+        store.put_served([request("a")])
+        assert ids(store) == ["b", "a"]
 
 
 @pytest.mark.parametrize("odd", [{"status": 10**30}, {"number": 10**30}])
