@@ -17,6 +17,8 @@ from tests.rollouts import Users, fleet
 
 _numbers = itertools.count()
 LEASE_S = 5.0
+FOLLOWED_S = 1.5
+"""A second, and half of one for a machine with other things to do."""
 SLOWLY = (
     {"name": "shadow", "kind": "shadow", "share": 1.0, "gate": "go", "min_pairs": 40, "min_bake_s": 1, "max_s": 120},
     {"name": "canary_50", "kind": "canary", "share": 0.5, "gate": "safe", "min_pairs": 1_000_000, "min_bake_s": 1,
@@ -123,10 +125,13 @@ def test_two_gateways_follow_within_a_second_and_one_that_is_cut_off_falls_back_
             line.mend()
             until(lambda: shares() == [0.5, 0.5], 10, one.logs())
 
-            aborted_at = time.monotonic()
-            assert one.command("abort", "--by", "Ada", "--reason", "enough").returncode == 0
-            until(lambda: shares() == [0.0, 0.0], 5, one.logs())
-            assert time.monotonic() - aborted_at < 4  # the command itself takes most of it
+            aborting = threading.Thread(target=one.command, args=("abort", "--by", "Ada", "--reason", "enough"))
+            aborting.start()
+            until(lambda: shares() == [0.0, 0.0], 30, one.logs())
+            followed_at = time.time()
+            aborting.join()
+            took_s = followed_at - one.standing().events[-1].at.timestamp()
+            assert took_s < FOLLOWED_S
         assert users.wrong == []
         assert only_second.wrong == []
 
