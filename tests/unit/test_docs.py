@@ -31,7 +31,7 @@ SECTIONS = (
 
 LIVE_SECTIONS = (
     live.Live, live.GatewaySection, live.AdminSection, live.MirrorRule, live.Mirror, live.SpoolSection,
-    live.BreakerSection, live.WorkerSection, live.AlertsSection,
+    live.BreakerSection, live.WorkerSection, live.CanarySection, live.AlertsSection,
 )  # fmt: skip
 
 
