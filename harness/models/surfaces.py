@@ -57,7 +57,7 @@ class Chunks:
             if not self._finished:
                 raise CutStream("the stream ended without a finish reason") from None
             raise
-        if any(choice.finish_reason for choice in chunk.choices):
+        if any(choice.finish_reason for choice in chunk.choices or ()):
             if not (wrapper.received_finish_reason or wrapper.intermittent_finish_reason):
                 raise CutStream("the stream ended without a finish reason")
             self._finished = True
