@@ -139,6 +139,24 @@ def test_messages_with_tools(chat, vendor):
     assert vendor.asked[0][2]["tools"][0]["function"]["name"] == "weather"
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_server_that_does_not_count_tokens_answers_every_api(chat, vendor, path, streamed):
+    vendor.whole = {name: value for name, value in SAYS.items() if name != "usage"}
+    vendor.events = [event for event in STREAMS[CHAT] if b"usage" not in event]
+    answer = chat.post(path, BODIES[path] | {"stream": streamed})
+    assert answer.status_code == 200
+    assert "shadow-canary-failed" not in answer.text
+
+
+def test_settings_that_the_provider_does_not_take_are_left_out_or_left_to_production(claude, vendor):
+    assert claude.post(CHAT, BODIES[CHAT] | {"seed": 1, "logit_bias": {"1": 1}, "top_p": 0.5}).status_code == 200
+    [(_, _, body)] = vendor.asked
+    assert (body["top_p"], "seed" in body, "logit_bias" in body) == (0.5, False, False)
+    answer = claude.post(CHAT, BODIES[CHAT] | {"n": 2})
+    assert (answer.status_code, answer.headers["x-shadow-canary-reason"]) == (501, "unsupported_request")
+
+
 # Failures
 
 
