@@ -40,6 +40,7 @@ class Contents:
     def chat(self, messages: Json) -> None:
         """Messages of chat completions."""
         for message in _objects(messages):
+            _texts(message, "role")
             if message.get("audio") is not None:  # an answer that production keeps
                 raise Unfit(Reason.UNSUPPORTED_REQUEST)
             self._parts(message.get("content"), self._chat_part)
@@ -55,10 +56,14 @@ class Contents:
         for item in items:
             match item.get("type") or "message":
                 case "message":
-                    self._parts(item.get("content"), self._response_part)
+                    _texts(item, "role")
+                    if item.get("content") is None:
+                        raise Unfit(Reason.UNREADABLE_REQUEST)
+                    self._parts(item["content"], self._response_part)
                 case "function_call":
-                    pass
+                    _texts(item, "call_id", "name", "arguments")
                 case "function_call_output":
+                    _texts(item, "call_id")
                     self._parts(item.get("output"), self._response_part)
                 case _:
                     raise Unfit(Reason.UNSUPPORTED_REQUEST)
@@ -67,6 +72,7 @@ class Contents:
     def messages(self, messages: Json, system: Json) -> None:
         """Messages and system prompt of the Messages API."""
         for message in _objects(messages):
+            _texts(message, "role")
             self._parts(message.get("content"), self._block)
         self._parts(system, self._block)
 
@@ -78,7 +84,9 @@ class Contents:
 
     def _chat_part(self, part: Part) -> None:
         match part.get("type"):
-            case "text" | "refusal":
+            case "text":
+                _texts(part, "text")
+            case "refusal":
                 pass
             case "image_url":
                 given = part.get("image_url")
@@ -97,7 +105,9 @@ class Contents:
         if part.get("file_id") is not None:
             raise Unfit(Reason.UNSUPPORTED_REQUEST)
         match part.get("type"):
-            case "input_text" | "output_text" | "text" | "refusal" | "summary_text":
+            case "input_text" | "output_text":
+                _texts(part, "text")
+            case "refusal":
                 pass
             case "input_image":
                 self._media(part.get("image_url"))
@@ -112,11 +122,16 @@ class Contents:
     def _block(self, block: Part) -> None:
         # Documents have no counterpart in chat, and litellm leaves them out.
         match block.get("type"):
-            case "text" | "tool_use" | "thinking" | "redacted_thinking":
+            case "text":
+                _texts(block, "text")
+            case "tool_use":
+                _texts(block, "id", "name")
+            case "thinking" | "redacted_thinking":
                 pass
             case "image":
                 self._source(_object(block.get("source")))
             case "tool_result":
+                _texts(block, "tool_use_id")
                 self._parts(block.get("content"), self._block)
             case _:
                 raise Unfit(Reason.UNSUPPORTED_REQUEST)
@@ -161,6 +176,12 @@ def _plain_data(value: Json) -> None:
         raise Unfit(Reason.UNREADABLE_REQUEST)
     if ":" in value:  # not base64
         raise Unfit(Reason.UNSUPPORTED_REQUEST)
+
+
+def _texts(value: Part, *names: str) -> None:
+    """What a translation would leave out with all that belongs to it when it is not there."""
+    if not all(isinstance(value.get(name), str) for name in names):
+        raise Unfit(Reason.UNREADABLE_REQUEST)
 
 
 def _object(value: Json) -> Part:

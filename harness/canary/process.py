@@ -105,7 +105,8 @@ def main() -> int:
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args()
     logs.configure()
-    # Libraries warn straight to standard error, and with what they were given.
+    # What libraries log and warn of quotes what they were given.
+    logging.getLogger().setLevel(logging.CRITICAL + 1)
     warnings.simplefilter("ignore")
     if not end_with(options.parent):
         return 0

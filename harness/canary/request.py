@@ -170,6 +170,8 @@ def _check_kinds(asked: Mapping[str, Any]) -> None:
     for name, value in asked.items():
         if not isinstance(value, _KINDS.get(name, object)):
             raise Unfit(Reason.UNREADABLE_REQUEST)
+    if not isinstance(asked.get("text", {}).get("format", {}), dict | None):
+        raise Unfit(Reason.UNREADABLE_REQUEST)
 
 
 def _check_contents(shape: Shape, asked: dict[str, Any], contents: Contents) -> None:

@@ -57,7 +57,7 @@ class Chunks:
             if not self._finished:
                 raise CutStream("the stream ended without a finish reason") from None
             raise
-        if any(choice.finish_reason for choice in chunk.choices):
+        if any(choice.finish_reason for choice in chunk.choices or ()):
             if not (wrapper.received_finish_reason or wrapper.intermittent_finish_reason):
                 raise CutStream("the stream ended without a finish reason")
             self._finished = True
@@ -157,7 +157,9 @@ class FromMessages:
             self.chat |= {"stream": True, "stream_options": {"include_usage": True}}
 
     def whole(self, answer: Any) -> Any:
-        """A message."""
+        """A message; of these a usage is a part, and not every server counts."""
+        if getattr(answer, "usage", None) is None:
+            answer.usage = library().Usage(prompt_tokens=0, completion_tokens=0, total_tokens=0)
         return self._adapter.translate_completion_output_params(answer, tool_name_mapping=self._tools)
 
     def stream(self, chunks: Chunks) -> AsyncIterator[Any]:

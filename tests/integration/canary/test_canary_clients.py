@@ -1,168 +1,29 @@
 """Official clients against the canary's own process: every shape, and a candidate that fails."""
 
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 
-import anthropic
 import httpx
-import openai
 import pytest
 
-from harness.config import parse_live
 from harness.domain import breaking_off
-from harness.ops.listening import reserve
-from tests.gateways import production, until, when
-from tests.integration.gateway.test_clients import ANSWERS, STREAMS, TOOL
+from tests.canary_process import (
+    ASKED,
+    BODIES,
+    CHAT,
+    CLAUDE_TOOL,
+    FUNCTION,
+    MESSAGES,
+    PATHS,
+    RESPONSES,
+    SAYS,
+    TOKEN,
+    Vendor,
+    canary,
+)  # fmt: skip
+from tests.gateways import production
+from tests.integration.gateway.test_clients import STREAMS, TOOL
 from tests.unit.capture.provider import message
-
-CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
-PATHS = [CHAT, RESPONSES, MESSAGES]
-ASKED = [{"role": "user", "content": "Name the capital of France."}]
-TOKEN = "token-of-this-gateway"
-KEY = {"api_key": "sk-client", "max_retries": 0, "default_headers": {"x-shadow-canary-token": TOKEN}, "timeout": 60}
-TOKEN_HEADER = {"x-shadow-canary-token": TOKEN}
-SAYS = {
-    "id": "c", "object": "chat.completion", "created": 1, "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Grüße aus Paris"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
-}  # fmt: skip
-BODIES = {
-    CHAT: {"model": "m", "messages": ASKED},
-    RESPONSES: {"model": "m", "input": "hi", "store": False},
-    MESSAGES: {"model": "m", "messages": ASKED, "max_tokens": 9},
-}  # fmt: skip
-FUNCTION = {"type": "function", **TOOL["function"]}
-CLAUDE_TOOL = {"name": "weather", "description": "Weather", "input_schema": TOOL["function"]["parameters"]}
-CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-
-
-def calling() -> list[bytes]:
-    """A stream that calls a tool."""
-    first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}
-    deltas = [
-        {"role": "assistant", "content": None, "tool_calls": [first]},
-        {"tool_calls": [{"index": 0, "function": {"arguments": '{"city": '}}]},
-        {"tool_calls": [{"index": 0, "function": {"arguments": '"Zürich"}'}}]},
-    ]
-    ends = [None, None, "tool_calls"]
-    chunks = [
-        CHUNK | {"choices": [{"index": 0, "delta": delta, "finish_reason": end}]}
-        for delta, end in zip(deltas, ends, strict=True)
-    ]
-    return [*(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks), b"data: [DONE]\n\n"]
-
-
-class Vendor:
-    """The candidate's provider; what it was asked is kept."""
-
-    def __init__(self):
-        self.asked, self.status, self.fails, self.whole, self.events = [], b"200 OK", None, None, None
-
-    async def __call__(self, asked):
-        body = json.loads(await asked.body())
-        path = asked.target.decode().partition("?")[0]
-        self.asked.append((path, dict(asked.headers), body))
-        if self.fails == "reset":
-            asked.reset()
-        elif self.fails == "redirect":
-            await asked.answer(b"", b"location: http://127.0.0.1:1/", status=b"307 Temporary Redirect")
-        elif self.fails == "silence":
-            await asked.gone()
-        elif self.status != b"200 OK":
-            error = json.dumps({"error": {"message": "provider-secret", "type": "x"}}).encode()
-            await asked.answer(error, b"content-type: application/json", status=self.status)
-        elif not body.get("stream"):
-            whole = self.whole or (message() if path == MESSAGES else self._says(body))
-            await asked.answer(json.dumps(whole).encode(), b"content-type: application/json")
-        else:
-            await self._stream(asked, self.events or (calling() if body.get("tools") else STREAMS[path]))
-
-    def _says(self, body):
-        return ANSWERS["POST", CHAT] if body.get("tools") else SAYS
-
-    async def _stream(self, asked, events):
-        if self.fails is None:
-            await asked.stream(*events)
-            return
-        await asked.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-        # Anthropic's first word comes after two events about it.
-        await asked.chunk(*events[: 3 if b"message_start" in events[0] else 1])
-        if self.fails == "cut":
-            asked.reset()
-        elif self.fails == "ended":
-            await asked.chunk(b"")
-        else:
-            await asked.gone()
-
-
-class Process:
-    """One canary and its log."""
-
-    def __init__(self, folder, sock, process):
-        self.sock, self.process = sock, process
-        self.log = folder / "log"
-        self.base = f"http://127.0.0.1:{sock.getsockname()[1]}"
-
-    def post(self, path, body, **headers):
-        return httpx.post(self.base + path, json=body, timeout=60, headers=TOKEN_HEADER | headers)
-
-    def openai(self):
-        return openai.OpenAI(base_url=self.base + "/v1", **KEY)
-
-    def anthropic(self):
-        return anthropic.Anthropic(base_url=self.base, **KEY)
-
-
-def start(folder, sock, model, base, *, parent=None, given=None, **section):
-    candidate = {"name": "cheap", "model": model, "api_base": base, "api_key_env": "CANARY_KEY"}
-    live = parse_live({
-        "name": "exp", "gateway": {"upstream": "http://127.0.0.1:9", "drain_s": 5},
-        "candidates": [candidate], "canary": section, "mirror": {"rate": 1, "max_request_bytes": 100_000},
-    })  # fmt: skip
-    stdin = json.dumps({"live": live.model_dump(mode="json"), "token": TOKEN} if given is None else given)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness.canary.process", "--candidate", "cheap", "--fd", str(sock.fileno()),
-         "--parent", str(os.getpid() if parent is None else parent)],
-        pass_fds=[sock.fileno()], env=os.environ | {"CANARY_KEY": "sk-own"}, stdin=subprocess.PIPE,
-        stderr=(folder / "log").open("ab"),
-    )  # fmt: skip
-    process.stdin.write(stdin.encode())
-    process.stdin.close()
-    return Process(folder, sock, process)
-
-
-def listens(sock):
-    with suppress(ConnectionRefusedError), socket.create_connection(sock.getsockname(), timeout=1):
-        return True
-    return False
-
-
-@contextmanager
-def canary(folder, model, base, **section):
-    sock = reserve()
-    running = start(folder, sock, model, base, **section)
-    try:
-        until(lambda: listens(sock) or running.process.poll() is not None)
-        yield running
-    finally:
-        running.process.terminate()
-        code = running.process.wait(20)
-        sock.close()
-    log = running.log.read_text()
-    assert code == 0, log
-    # Neither what providers say, nor keys, nor what was asked and answered.
-    for secret in ("provider-secret", "sk-own", TOKEN, "capital of France", "Grüße"):
-        assert secret not in log
-    for line in log.splitlines():
-        assert json.loads(line)["source"] == "harness.canary"
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +137,24 @@ def test_messages_with_tools(chat, vendor):
         [call] = [block for block in one.content if block.type == "tool_use"]
         assert (call.name, call.input, one.stop_reason) == ("weather", {"city": "Zürich"}, "tool_use")
     assert vendor.asked[0][2]["tools"][0]["function"]["name"] == "weather"
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_server_that_does_not_count_tokens_answers_every_api(chat, vendor, path, streamed):
+    vendor.whole = {name: value for name, value in SAYS.items() if name != "usage"}
+    vendor.events = [event for event in STREAMS[CHAT] if b"usage" not in event]
+    answer = chat.post(path, BODIES[path] | {"stream": streamed})
+    assert answer.status_code == 200
+    assert "shadow-canary-failed" not in answer.text
+
+
+def test_settings_that_the_provider_does_not_take_are_left_out_or_left_to_production(claude, vendor):
+    assert claude.post(CHAT, BODIES[CHAT] | {"seed": 1, "logit_bias": {"1": 1}, "top_p": 0.5}).status_code == 200
+    [(_, _, body)] = vendor.asked
+    assert (body["top_p"], "seed" in body, "logit_bias" in body) == (0.5, False, False)
+    answer = claude.post(CHAT, BODIES[CHAT] | {"n": 2})
+    assert (answer.status_code, answer.headers["x-shadow-canary-reason"]) == (501, "unsupported_request")
 
 
 # Failures
@@ -393,120 +272,6 @@ def test_an_image_that_litellm_would_download_is_production_s(claude, upstream):
     answer = claude.post(CHAT, {"messages": [{"role": "user", "content": [image]}]})
     assert (answer.status_code, answer.headers["x-shadow-canary-reason"]) == (501, "unsupported_request")
     assert fetched == []
-
-
-# The process
-
-
-def test_a_client_that_leaves_cancels_the_candidates_call(chat, upstream):
-    ended = []
-
-    async def silent(asked):
-        await asked.body()
-        try:
-            ended.append(await asked.reader.read(1))
-        except ConnectionError:
-            ended.append(b"")
-
-    upstream.handler = silent
-    begin = time.monotonic()
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(chat.base + CHAT, json=BODIES[CHAT], timeout=0.5, headers=TOKEN_HEADER)
-    until(lambda: ended, 3)
-    assert ended == [b""]
-    assert time.monotonic() - begin < 3  # the deadline would have ended it after 4 s
-
-
-def test_what_is_in_flight_comes_to_its_end_and_the_next_process_takes_over(tmp_path, upstream):
-    begun, end = threading.Event(), threading.Event()
-
-    async def slow(asked):
-        await asked.body()
-        begun.set()
-        await when(end)
-        await asked.answer(json.dumps(SAYS).encode(), b"content-type: application/json")
-
-    upstream.handler = slow
-    base = f"http://127.0.0.1:{upstream.port}/v1"
-    with reserve() as sock, ThreadPoolExecutor() as pool:
-        assert not listens(sock)
-        first = start(tmp_path, sock, "openai/cheap", base)
-        until(lambda: listens(sock))
-        answer = pool.submit(first.post, CHAT, BODIES[CHAT])
-        assert begun.wait(10)
-        first.process.terminate()
-        # Nobody may be left waiting for a process that is ending.
-        until(lambda: not listens(sock), 5)
-        end.set()
-        assert answer.result().status_code == 200
-        assert first.process.wait(10) == 0
-        second = start(tmp_path, sock, "openai/cheap", base)
-        until(lambda: listens(sock))
-        assert second.base == first.base
-        assert second.post(CHAT, BODIES[CHAT]).status_code == 200
-        second.process.terminate()
-        assert second.process.wait(10) == 0
-
-
-def test_it_ends_with_its_parent(tmp_path):
-    with reserve() as sock:
-        orphan = start(tmp_path, sock, "openai/cheap", "http://127.0.0.1:9/v1", parent=1)
-        assert orphan.process.wait(30) == 0
-        assert not listens(sock)
-        # A parent that starts one and is killed.
-        program = (
-            "import subprocess, sys, time, os\n"
-            "child = subprocess.Popen([*sys.argv[1:], '--parent', str(os.getpid())], stdin=0, close_fds=False)\n"
-            "print(child.pid, flush=True)\ntime.sleep(60)\n"
-        )
-        live = parse_live({
-            "name": "exp", "gateway": {"upstream": "http://127.0.0.1:9"}, "mirror": {"rate": 1}, "canary": {},
-            "candidates": [{"name": "cheap", "model": "openai/cheap", "api_base": "http://127.0.0.1:9/v1"}],
-        })  # fmt: skip
-        given = tmp_path / "given"
-        given.write_text(json.dumps({"live": live.model_dump(mode="json"), "token": TOKEN}))
-        with given.open() as stdin:
-            parent = subprocess.Popen(
-                [sys.executable, "-c", program, sys.executable, "-m", "harness.canary.process", "--candidate", "cheap",
-                 "--fd", str(sock.fileno())],
-                pass_fds=[sock.fileno()], stdin=stdin, stdout=subprocess.PIPE,
-            )  # fmt: skip
-        pid = int(parent.stdout.readline())
-        until(lambda: listens(sock))
-        parent.kill()
-        parent.wait()
-        try:
-            until(lambda: not listens(sock), 10)
-            until(lambda: _gone(pid), 10)
-        finally:
-            parent.stdout.close()
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-
-def _gone(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123  gone in the middle of it
-            return file.read().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({}, "live, token"),
-        ({"live": {}, "token": TOKEN}, "live.name"),
-        ("secret-" + TOKEN, "all of it"),
-    ],
-)
-def test_a_wrong_configuration_is_told_without_its_secrets(tmp_path, given, said):
-    with reserve() as sock:
-        wrong = start(tmp_path, sock, "openai/cheap", "http://127.0.0.1:9/v1", given=given)
-        assert wrong.process.wait(30) == 2
-    log = wrong.log.read_text()
-    assert said in log
-    assert TOKEN not in log
 
 
 @pytest.mark.models
