@@ -25,7 +25,7 @@ RolloutFile = Annotated[
     Path, typer.Argument(help="The rollout (YAML); it names the live experiment.", envvar="HARNESS_ROLLOUT")
 ]
 By = Annotated[str, typer.Option("--by", help="Who does it; recorded.", envvar="HARNESS_BY")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; recorded.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; recorded.", envvar="HARNESS_REASON")]
 _ENDS = {"rolled_back": 1, "stopped": 1, "expired": 3}
 """Exit codes of `status`; 0 while it goes on and when it is completed."""
 
@@ -127,34 +127,34 @@ def status(
 
 def approve(
     rollout: RolloutFile, by: By, reason: Reason,
-    store: options.StoreUrl = None, runs_dir: options.RunsDir = options.RUNS_DIR,
+    store: options.StoreUrl = None, runs_dir: options.RunsDir = options.RUNS_DIR, as_json: options.AsJson = False,
 ) -> int:  # fmt: skip
     """Agree to the next phase."""
-    return _done(rollout, store, runs_dir, "approve", by, reason)
+    return _done(rollout, store, runs_dir, "approve", by, reason, as_json=as_json)
 
 
 def pause(
     rollout: RolloutFile, by: By, reason: Reason,
-    store: options.StoreUrl = None, runs_dir: options.RunsDir = options.RUNS_DIR,
+    store: options.StoreUrl = None, runs_dir: options.RunsDir = options.RUNS_DIR, as_json: options.AsJson = False,
 ) -> int:  # fmt: skip
     """Stop the clock."""
-    return _done(rollout, store, runs_dir, "pause", by, reason)
+    return _done(rollout, store, runs_dir, "pause", by, reason, as_json=as_json)
 
 
 def resume(
     rollout: RolloutFile, by: By, reason: Reason,
-    store: options.StoreUrl = None, runs_dir: options.RunsDir = options.RUNS_DIR,
+    store: options.StoreUrl = None, runs_dir: options.RunsDir = options.RUNS_DIR, as_json: options.AsJson = False,
 ) -> int:  # fmt: skip
     """Go on."""
-    return _done(rollout, store, runs_dir, "resume", by, reason)
+    return _done(rollout, store, runs_dir, "resume", by, reason, as_json=as_json)
 
 
 def abort(
     rollout: RolloutFile, by: By, reason: Reason,
-    store: options.StoreUrl = None, runs_dir: options.RunsDir = options.RUNS_DIR,
+    store: options.StoreUrl = None, runs_dir: options.RunsDir = options.RUNS_DIR, as_json: options.AsJson = False,
 ) -> int:  # fmt: skip
     """End it."""
-    return _done(rollout, store, runs_dir, "abort", by, reason)
+    return _done(rollout, store, runs_dir, "abort", by, reason, as_json=as_json)
 
 
 def history(
@@ -180,16 +180,21 @@ def report(
     run_id: LiveRun = None,
     store: options.StoreUrl = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
+    as_json: options.AsJson = False,
 ) -> int:
     """Write page and data, and print where."""
     from harness.controller import people
-    from harness.controller.reporting import write_report
+    from harness.controller.reporting import DATA, write_report
 
     _, live = _loaded(rollout)
     settings = settings_for(store, runs_dir)
     with opened_store(settings) as opened:
         record = people.standing(opened, live.name).record
-        out(str(write_report(opened, record, settings.runs_dir, run_id=run_id or live.name)))
+        page = write_report(opened, record, settings.runs_dir, run_id=run_id or live.name)
+    if as_json:
+        out_json({"html": str(page), "json": str(page.with_name(DATA))})
+    else:
+        out(str(page))
     return 0
 
 
@@ -210,7 +215,9 @@ def _standing(rollout: Path, store: str | None, runs_dir: Path) -> "Iterator[Sta
         yield people.standing(opened, live.name)
 
 
-def _done(rollout: Path, store: str | None, runs_dir: Path, what: str, by: str, reason: str) -> int:
+def _done(rollout: Path, store: str | None, runs_dir: Path, what: str, by: str, reason: str, *, as_json: bool) -> int:
+    from dataclasses import asdict
+
     from harness.controller import people
 
     changes: dict[str, Any] = {
@@ -218,7 +225,11 @@ def _done(rollout: Path, store: str | None, runs_dir: Path, what: str, by: str, 
     }  # fmt: skip
     _, live = _loaded(rollout)
     with opened_store(settings_for(store, runs_dir)) as opened:
-        out(_line(changes[what](opened, live.name, by=by, reason=reason)))
+        event = changes[what](opened, live.name, by=by, reason=reason)
+    if as_json:
+        out_json(asdict(event))
+    else:
+        out(_line(event))
     return 0
 
 

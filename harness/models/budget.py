@@ -48,7 +48,8 @@ class Purse:
         self.reserved_usd = 0.0
         self.unpriced_calls = 0
         """Calls whose cost is unknown and is therefore in no total."""
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[asyncio.Future[None], None] = {}
+        """In the order in which they came, and are served."""
 
     @property
     def left_usd(self) -> float | None:
@@ -65,11 +66,11 @@ class Purse:
             if self.limit_usd is not None and (self.reserved_usd <= 0 or self.spent_usd + amount_usd > self.limit_usd):
                 raise BudgetExhausted(self.name, self.limit_usd, self.spent_usd)
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
+            self._waiters[waiter] = None
             try:
                 await waiter
             finally:
-                self._waiters.discard(waiter)
+                del self._waiters[waiter]
 
     def try_reserve(self, amount_usd: float) -> bool:
         """Set an amount aside if it fits now."""

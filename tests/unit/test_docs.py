@@ -12,8 +12,12 @@ from pydantic import BaseModel
 from harness import config
 from harness.cli.app import app
 from harness.config import live
+from harness.config.rollout import DEFAULT_PHASES
+from harness.controller import service
+from harness.controller.control import Sight
 from harness.domain.mirror import MirrorDrop, NotEligible, SkipReason
 from harness.domain.observation import ErrorKind
+from harness.domain.rollout import Action, Check, RolloutState, RolloutStatus, Ruling
 from harness.gateway import state
 from harness.ingest import detect
 from harness.ops import metrics
@@ -76,6 +80,21 @@ def test_every_metric_is_explained(tmp_path):
         assert set(names) - words_of("live.md") == set()
 
 
+def test_every_metric_of_a_rollout_is_explained(tmp_path):
+    now = datetime.now(UTC)
+    phase = DEFAULT_PHASES[-1].phase()
+    rollout = RolloutState(
+        rollout_id="r", status=RolloutStatus.RUNNING, phase=phase, number=1, phase_since=now, since=now, asked_since=now
+    )
+    ruling = Ruling(action=Action.WAIT, reason="x", checks=(Check(name="gate", speaks_for=None, sentence="x"),))
+    names = re.findall(
+        r"(?m)^# HELP (\S+)",
+        metrics.render(service.readings(Sight(at=now, state=rollout, ruling=ruling))).decode(),
+    )
+    assert len(names) == 7
+    assert set(names) - words_of("rollout.md") == set()
+
+
 def test_the_template_of_init_is_a_valid_experiment():
     raw = yaml.safe_load((ROOT / "harness" / "cli" / "experiment.yaml").read_text(encoding="utf-8"))
 
@@ -123,11 +142,14 @@ def test_every_option_has_a_help_text_and_an_environment_variable(command, param
     assert (parameter.envvar or "").startswith("HARNESS_"), f"{command}: {parameter.name} has no environment variable"
 
 
+SERVERS = {"harness models serve", "harness serve", "harness rollout control"}
+
+
 @pytest.mark.parametrize("command", sorted({command for command, _ in parameters()}))
 def test_every_command_can_answer_in_json(command):
     names = {parameter.name for name, parameter in parameters() if name == command}
 
-    assert "as_json" in names or command in {"harness models serve", "harness serve"}, "a server has no result to print"
+    assert "as_json" in names or command in SERVERS, "a server has no result to print"
 
 
 def test_every_dialect_is_documented():

@@ -67,4 +67,4 @@ def test_what_processes_count_is_what_is_shown(tmp_path):
 def test_no_label_comes_from_a_request(tmp_path):
     """Ids, paths and texts as labels would be as many time series as requests."""
     for family in text_string_to_metric_families(metrics.render(state.readings(tmp_path)).decode()):
-        assert {name for sample in family.samples for name in sample.labels} <= {"status", "reason", "le"}
+        assert {name for sample in family.samples for name in sample.labels} <= {"status", "reason", "outcome", "le"}
