@@ -224,11 +224,14 @@ class AlertsSection(Section):
     """Median similarity of the last 50 pairs that alerts."""
     nothing_mirrored_s: Annotated[float, Field(gt=0)] = 300.0
     """Time with eligible requests and none mirrored that alerts."""
+    gone_s: Annotated[float, Field(gt=0)] | None = None
+    """An alert that has not been seen for this long is over; 360 s, or a minute more than `nothing_mirrored_s`, when
+    not given: the slowest of them takes its time to be seen."""
 
     @property
-    def gone_s(self) -> float:
-        """An alert that has not been seen for this long is over; the slowest of them takes its time to be seen."""
-        return max(360.0, self.nothing_mirrored_s + 60.0)
+    def over_after_s(self) -> float:
+        """How long an alert is remembered that is not seen any more."""
+        return max(360.0, self.nothing_mirrored_s + 60.0) if self.gone_s is None else self.gone_s
 
 
 class Live(Section):

@@ -8,16 +8,18 @@ import json
 import logging
 import os
 import secrets
+import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from harness.config import Live
 from harness.gateway.canary import CanaryAddress
-from harness.ops.listening import reserve
+from harness.ops.alerts import Alert, AlertKind
+from harness.ops.listening import refuse, reserve
 from harness.spool import assignment
 
 AGENT = "harness.rollout.agent"
@@ -33,13 +35,17 @@ _log = logging.getLogger("harness.gateway")
 class Child:
     """One process that is started again for as long as it is wanted."""
 
-    def __init__(self, module: str, arguments: tuple[str, ...], told: Mapping[str, Any], fd: int | None = None) -> None:
+    def __init__(
+        self, module: str, arguments: tuple[str, ...], told: Mapping[str, Any], sock: socket.socket | None = None
+    ) -> None:
         self.restarts = 0
         self.process: asyncio.subprocess.Process | None = None
         self._module = module
         self._arguments = arguments
         self._told = json.dumps(told).encode()
-        self._fd = fd
+        self._steady_restarts = 0
+        """Starts anew up to the last one that lived for a while."""
+        self._sock = sock
         self._wanted = asyncio.Event()
         self._wanted.set()
 
@@ -48,8 +54,15 @@ class Child:
         """Whether it runs."""
         return self.process is not None and self.process.returncode is None
 
-    async def run(self) -> None:
-        """Until it is not wanted any more."""
+    @property
+    def is_failing(self) -> bool:
+        """Whether it ends again and again."""
+        return self.restarts - self._steady_restarts > 1
+
+    async def run(self, after: "Child | None" = None) -> None:
+        """Until it is not wanted any more; from when the one before it has ended, whose socket it gets."""
+        if after is not None:
+            await after.ended()
         pause = _FIRST_PAUSE_S
         while self._wanted.is_set():
             begin = time.monotonic()
@@ -59,17 +72,23 @@ class Child:
             except OSError:
                 _log.exception("%s cannot be started; trying again", self._module)
                 code = -1
+            if self._sock is not None:
+                # We hold it too, so it would go on listening, for nobody.
+                refuse(self._sock)
             if not self._wanted.is_set():
                 return
             _log.error("%s ended; another one follows", self._module, extra={"fields": {"code": code}})
             self.restarts += 1
+            if time.monotonic() - begin > _STEADY_S:
+                self._steady_restarts = self.restarts
             pause = _FIRST_PAUSE_S if time.monotonic() - begin > _STEADY_S else min(2 * pause, _LONGEST_PAUSE_S)
             await asyncio.sleep(pause)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", self._module, *self._arguments, "--parent", str(os.getpid()),
-            pass_fds=() if self._fd is None else (self._fd,), stdin=asyncio.subprocess.PIPE, start_new_session=True,
+            pass_fds=() if self._sock is None else (self._sock.fileno(),), stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )  # fmt: skip
         assert child.stdin is not None  # noqa: S101  a pipe was asked for
         with suppress(ConnectionError):
@@ -132,19 +151,31 @@ class Beside:
                     await child.ended()
         self._sock.close()
 
+    def alerts(self) -> Sequence[Alert]:
+        """What needs a person."""
+        found = []
+        if self.agent.is_failing:
+            text = "the rollout's agent ends again and again, so production serves everybody; the log says why"
+            found.append(Alert(kind=AlertKind.COMPANION_RESTARTS, subject="agent", text=text))
+        if self.canary is not None and self.canary.is_failing:
+            text = f"{self.candidate} cannot be asked for users, so production serves everybody; the log says why"
+            found.append(Alert(kind=AlertKind.COMPANION_RESTARTS, subject="canary", text=text))
+        return found
+
     def _look(self, group: asyncio.TaskGroup) -> None:
         found = assignment.read(self._folder, time.time())
         known = {one.name for one in self._live.candidates}
         # Of an assignment that has run out the process stays: it may be renewed, and asks nobody by itself.
         if not found.candidate or found.candidate == self.candidate or found.candidate not in known:
             return
-        if self.canary is not None:
-            self.canary.stop()
+        before = self.canary
+        if before is not None:
+            before.stop()
         self.candidate = found.candidate
         self.canary = Child(
             CANARY,
             ("--candidate", found.candidate, "--fd", str(self._sock.fileno())),
             {"live": self._live.model_dump(mode="json"), "token": self._token},
-            self._sock.fileno(),
+            self._sock,
         )
-        group.create_task(self.canary.run())
+        group.create_task(self.canary.run(before))

@@ -161,7 +161,7 @@ class Supervisor:
             repeat_s=settings.repeat_s,
             memory=self._folder / "alerts-gateway.json",
             send=sender_from(settings.urls_env),
-            gone_s=settings.gone_s,
+            gone_s=settings.over_after_s,
         )
         every = min(_LOOK_S, settings.nothing_mirrored_s / 4)
         looks: list[watch.Look] = []
@@ -176,7 +176,8 @@ class Supervisor:
                 if len(looks) > 1:
                     again = restarts[-1] - restarts[0]
                     problem = self._followed.problem
-                    notifier.update(await asyncio.to_thread(watch.alerts, self._live, problem, looks, again))
+                    found = await asyncio.to_thread(watch.alerts, self._live, problem, looks, again)
+                    notifier.update([*found, *(self._beside.alerts() if self._beside is not None else ())])
             except Exception:  # noqa: BLE001  whatever a broken disk raises: production is served all the same
                 _log.exception("the counts could not be looked at")
             with suppress(TimeoutError):

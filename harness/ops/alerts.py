@@ -33,6 +33,7 @@ class AlertKind(StrEnum):
     DISK_FAILED = "disk_failed"
     CONFIGURATION = "configuration"
     PROCESS_RESTARTS = "process_restarts"
+    COMPANION_RESTARTS = "companion_restarts"
     # Of the worker.
     ERROR_SPIKE = "error_spike"
     LATENCY = "latency"

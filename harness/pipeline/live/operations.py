@@ -35,7 +35,7 @@ class Operations:
             repeat_s=live.alerts.repeat_s,
             memory=self._folder / "alerts-worker.json",
             send=sender_from(live.alerts.urls_env),
-            gone_s=live.alerts.gone_s,
+            gone_s=live.alerts.over_after_s,
         )
         self._stopping = threading.Event()
 

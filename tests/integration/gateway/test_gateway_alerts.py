@@ -25,7 +25,7 @@ name: shop
 gateway: {{upstream: "http://127.0.0.1:{upstream}", port: {port}}}
 admin: {{port: {admin}}}
 mirror: {{rate: {rate}}}
-alerts: {{nothing_mirrored_s: 1}}
+alerts: {{nothing_mirrored_s: 1, gone_s: 1}}
 candidates: [{{name: cheap, model: openai/cheap}}]
 """
 
