@@ -20,7 +20,7 @@ from harness.spool.reader import SpoolReader
 from harness.spool.record import Captured
 from tests.gateways import CHAT, Asked, Production, ask, production, until, write_live
 
-TOKEN = "of-the-supervisor"
+SECRET = "of-the-supervisor"
 CONVERSATION = b"x-conversation-id: "
 PRODUCTIONS, CANDIDATES = b'{"model":"big","choices":[]}', b'{"model":"small","choices":[]}'
 
@@ -60,7 +60,8 @@ class Serving:
     def share(self, share: float, **more: Any) -> None:
         """Have the candidate serve this share, and wait until it does."""
         assignment.write(self.spool, shared(share, **more))
-        time.sleep(0.5)
+        # The file is looked at every 0.2 s, and whether there is somebody to ask every 0.5 s.
+        time.sleep(1.0)
 
     def ask(self, name: str | None, *headers: bytes, body: bytes = b'{"messages":[1]}', target: str = CHAT):
         own = () if name is None else (CONVERSATION + name.encode(),)
@@ -130,13 +131,12 @@ def serving(folder: Path, **sections: Any) -> Iterator[Serving]:
                     pass_fds=[sock.fileno()], stdin=subprocess.PIPE, stderr=log,
                 )  # fmt: skip
             assert process.stdin is not None
-            told = {"live": live.model_dump(mode="json"), "canary": {"port": theirs.port, "token": TOKEN}}
+            told = {"live": live.model_dump(mode="json"), "canary": {"port": theirs.port, "secret": SECRET}}
             process.stdin.write(json.dumps(told).encode())
             process.stdin.close()
             port = sock.getsockname()[1]
         try:
             until(lambda: ask(port)[0].status == 200, 30)
-            until(lambda: theirs.asked, 10, "for the canary to be looked for")
             yield Serving(port=port, folder=folder, production=ours, canary=theirs, pid=process.pid)
         finally:
             process.terminate()

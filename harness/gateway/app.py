@@ -260,7 +260,7 @@ class _Passage:
                 if tap is not None:
                     tap.response(events)
         except BrokenOff as broken:
-            reason = str(broken)
+            reason = broken.reason
             _log.warning("the candidate's answer broke off: %s", reason)
             last = breaking_off.event(drawn.surface, reason, answer.events)
             await send({"type": "http.response.body", "body": last})

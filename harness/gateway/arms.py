@@ -93,6 +93,11 @@ class Arms:
         self._name = name
         self._number = 0
 
+    @property
+    def candidate(self) -> str:
+        """Whom the assignment is about."""
+        return self._mirror.assignment.candidate
+
     def draw(
         self, method: str, raw_path: bytes, request_headers: RawHeaders, body: bytes, tap: Tap | None
     ) -> Drawn | None:

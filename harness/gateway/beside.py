@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import Live
-from harness.gateway.canary import CanaryAddress
+from harness.gateway.canary import CanaryAddress, token_for
 from harness.ops.alerts import Alert, AlertKind
 from harness.ops.listening import refuse, reserve
 from harness.spool import assignment
@@ -127,10 +127,10 @@ class Beside:
     def __init__(self, live: Live, store: str) -> None:
         self._live = live
         self._folder = Path(live.spool.folder)
-        self._token = secrets.token_urlsafe(24)
+        self._secret = secrets.token_urlsafe(24)
         # Nobody listens on it before the candidate can answer: then connections are refused, and wait for nobody.
         self._sock = reserve()
-        self.address = CanaryAddress(port=self._sock.getsockname()[1], token=self._token)
+        self.address = CanaryAddress(port=self._sock.getsockname()[1], secret=self._secret)
         self.agent = Child(AGENT, (), {"live": live.model_dump(mode="json"), "store": store})
         self.canary: Child | None = None
         self.candidate: str | None = None
@@ -175,7 +175,7 @@ class Beside:
         self.canary = Child(
             CANARY,
             ("--candidate", found.candidate, "--fd", str(self._sock.fileno())),
-            {"live": self._live.model_dump(mode="json"), "token": self._token},
+            {"live": self._live.model_dump(mode="json"), "token": token_for(self._secret, found.candidate)},
             self._sock,
         )
         group.create_task(self.canary.run(before))

@@ -1,6 +1,7 @@
 """Asks the canary process for the candidate's answer, and knows when there is none."""
 
 import asyncio
+import hashlib
 import logging
 from dataclasses import dataclass
 from time import perf_counter
@@ -8,20 +9,26 @@ from time import perf_counter
 from harness.config.live import CanarySection, GatewaySection
 from harness.domain import breaking_off
 from harness.domain.served import ServedOutcome
+from harness.domain.unanswered import OUTCOME_HEADER, REASON_HEADER, TOKEN_HEADER, Reason
 from harness.gateway.arms import Arms
 from harness.gateway.connection import Connection, RawHeaders, UpstreamFailed
 from harness.gateway.upstream import Upstream
 
-TOKEN = b"x-shadow-canary-token"
-_SAYS, _REASON = b"x-shadow-canary", b"x-shadow-canary-reason"
+_REASONS = {reason.encode(): reason for reason in Reason}
+_FAILURES = {"connect": Reason.UNREACHABLE, "cut": Reason.UNREACHABLE, "timeout": Reason.TIMEOUT}
 _READY_S = 0.5
 _log = logging.getLogger("harness.gateway")
+
+
+def token_for(secret: str, candidate: str) -> str:
+    """The token for asking one candidate: a process that answers with another one takes no request for it."""
+    return hashlib.blake2b(candidate.encode(), key=secret.encode()[:64], digest_size=16).hexdigest()
 
 
 class NoAnswer(Exception):  # noqa: N818  reads as what happened
     """The candidate gave no answer, and production can still give one."""
 
-    def __init__(self, outcome: ServedOutcome, reason: str) -> None:
+    def __init__(self, outcome: ServedOutcome, reason: Reason) -> None:
         super().__init__(reason)
         self.outcome = outcome
         self.reason = reason
@@ -30,13 +37,17 @@ class NoAnswer(Exception):  # noqa: N818  reads as what happened
 class BrokenOff(Exception):  # noqa: N818  reads as what happened
     """The rest of an answer is missing."""
 
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
 
 @dataclass(frozen=True, kw_only=True)
 class CanaryAddress:
-    """Where the canary process listens, and what it wants to be shown."""
+    """Where the canary process listens, and what its tokens are made with."""
 
     port: int
-    token: str
+    secret: str
 
 
 class Canary:
@@ -47,7 +58,8 @@ class Canary:
         self.first_byte_s = section.first_byte_s
         self.deadline_s = section.deadline_s
         self._limit = section.max_response_bytes
-        self._token = address.token.encode()
+        self._secret = address.secret
+        self._tokens: tuple[str, bytes] = ("", b"")
         self._upstream = Upstream(
             GatewaySection(
                 upstream=f"http://127.0.0.1:{address.port}", connect_timeout_s=section.first_byte_s,
@@ -62,7 +74,7 @@ class Canary:
         Raises:
             NoAnswer: there is none in time.
         """
-        mine = [(TOKEN, self._token)]
+        mine = self._shown(self.arms.candidate)
         mine += [(name, value) for name, value in headers if name.lower() == b"content-type"]
         begun = perf_counter()
         connection: Connection | None = None
@@ -77,12 +89,10 @@ class Canary:
                     await found.rest()
             answer = found
         except TimeoutError:
-            reason = "timeout" if connection is not None and connection.status else "first_byte"
+            reason = Reason.TIMEOUT if connection is not None and connection.status else Reason.NO_FIRST_BYTE
             raise NoAnswer(ServedOutcome.FELL_BACK, reason) from None
         except UpstreamFailed as failure:
-            raise NoAnswer(ServedOutcome.FELL_BACK, f"canary_{failure.kind}") from None
-        except BrokenOff:
-            raise NoAnswer(ServedOutcome.FELL_BACK, "canary_cut") from None
+            raise NoAnswer(ServedOutcome.FELL_BACK, _FAILURES.get(failure.kind, Reason.INTERNAL)) from None
         finally:
             if connection is not None and answer is None:
                 self._upstream.release(connection)
@@ -107,14 +117,25 @@ class Canary:
                 _log.info("the candidate can be asked" if ready else "the candidate cannot be asked: production serves")
             await asyncio.sleep(_READY_S)
 
+    def _shown(self, candidate: str) -> RawHeaders:
+        known, token = self._tokens
+        if known != candidate:
+            token = token_for(self._secret, candidate).encode()
+            self._tokens = (candidate, token)
+        return [(TOKEN_HEADER, token)]
+
     async def _answers(self) -> bool:
+        candidate = self.arms.candidate
+        if not candidate:
+            return False
         connection: Connection | None = None
         try:
             async with asyncio.timeout(_READY_S * 4):
-                connection = await self._upstream.ask("GET", b"/healthz", [(TOKEN, self._token)], b"")
+                connection = await self._upstream.ask("GET", b"/healthz", self._shown(candidate), b"")
                 while await connection.chunk():
                     pass
-            return connection.status in {200, 501}
+            # It answers nothing but requests for a candidate, and those not without its token.
+            return connection.status == 501
         except (UpstreamFailed, TimeoutError):
             return False
         finally:
@@ -136,7 +157,7 @@ class Answer:
         self._limit = limit
         self._pending = b""
         self._first: bytes | None = None
-        self._broken: str | None = None
+        self._broken: Reason | None = None
         """Why the rest is missing, once that has been said."""
 
     async def begin(self) -> None:
@@ -144,20 +165,19 @@ class Answer:
 
         Raises:
             NoAnswer: the canary process says so.
-            BrokenOff: the answer ended before it began.
-            UpstreamFailed: the canary process is gone.
+                UpstreamFailed: the canary process is gone.
         """
         told = {name.lower(): value for name, value in self.connection.headers}
         if self.connection.status != 200:
-            reason = told.get(_REASON, b"canary_status").decode("latin-1")[:64]
-            asked = told.get(_SAYS) == b"not_asked"
+            reason = _REASONS.get(told.get(REASON_HEADER, b""), Reason.INTERNAL)
+            asked = told.get(OUTCOME_HEADER) == b"not_asked"
             raise NoAnswer(ServedOutcome.NOT_ASKED if asked else ServedOutcome.FELL_BACK, reason)
         self.content_type = told.get(b"content-type", self.content_type)
         self.is_stream = b"event-stream" in self.content_type
         if self.is_stream:
             self._first = await self._next()
             if not self._first:
-                raise NoAnswer(ServedOutcome.FELL_BACK, self._broken or "cut_stream")
+                raise NoAnswer(ServedOutcome.FELL_BACK, self._broken or Reason.CUT_STREAM)
 
     async def rest(self) -> None:
         """Read all of an answer that is no stream.
@@ -170,7 +190,7 @@ class Answer:
         while piece := await self.connection.chunk():
             size += len(piece)
             if size > self._limit:
-                raise NoAnswer(ServedOutcome.FELL_BACK, "answer_too_large")
+                raise NoAnswer(ServedOutcome.FELL_BACK, Reason.ANSWER_TOO_LARGE)
             pieces.append(piece)
         self.body = b"".join(pieces)
 
@@ -186,7 +206,7 @@ class Answer:
             try:
                 found = await self._next()
             except UpstreamFailed as failure:
-                raise BrokenOff(f"canary_{failure.kind}") from None
+                raise BrokenOff(_FAILURES.get(failure.kind, Reason.INTERNAL)) from None
         self.events += found.count(b"\n\n")
         if not found and self._broken is not None:
             raise BrokenOff(self._broken)
@@ -197,20 +217,21 @@ class Answer:
             piece = await self.connection.chunk()
             if not piece:
                 if self._pending:
-                    self._broken = "cut_stream"
+                    self._broken = Reason.CUT_STREAM
                 break
             buffer = self._pending + piece
             end = buffer.rfind(b"\n\n") + 2
             if end < 2:
                 self._pending = buffer
                 if len(buffer) > self._limit:
-                    self._broken = "event_too_large"
+                    self._broken = Reason.ANSWER_TOO_LARGE
                 continue
             ready, self._pending = buffer[:end], buffer[end:]
             # Whatever went before is the candidate's, and the client gets it.
             last = ready.rfind(b"\n\n", 0, -2) + 2 if b"\n\n" in ready[:-2] else 0
-            self._broken = breaking_off.reason_in(ready[last:])
-            if self._broken is not None:
+            said = breaking_off.reason_in(ready[last:])
+            if said is not None:
+                self._broken = _REASONS.get(said.encode(), Reason.CUT_STREAM)
                 ready = ready[:last]
             if ready:
                 return ready

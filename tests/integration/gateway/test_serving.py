@@ -11,6 +11,7 @@ import pytest
 
 from harness.domain import breaking_off
 from harness.domain.served import Arm
+from harness.gateway.canary import token_for
 from harness.spool import assignment, control
 from harness.spool.assignment import arm_of
 from harness.spool.reader import SpoolReader
@@ -19,7 +20,7 @@ from tests.servings import (
     CANDIDATES,
     CONVERSATION,
     PRODUCTIONS,
-    TOKEN,
+    SECRET,
     Serving,
     canary_that,
     candidates,
@@ -85,7 +86,7 @@ def test_the_canary_gets_the_body_and_its_token_and_nothing_of_the_client(one, a
     )  # fmt: skip
     [seen] = asked
     names = {name for name, _ in seen.headers}
-    assert seen.header(b"x-shadow-canary-token") == TOKEN.encode()
+    assert seen.header(b"x-shadow-canary-token") == token_for(SECRET, "cheap").encode()
     assert names == {b"host", b"content-type", b"content-length", b"x-shadow-canary-token"}
     one.notes(1)
     one.mirrored(1)
@@ -193,12 +194,12 @@ async def half_an_event(asked: Asked) -> None:
 @pytest.mark.parametrize(
     ("fails", "outcome", "reason"),
     [
-        (hangs, "fell_back", "first_byte"),
+        (hangs, "fell_back", "no_first_byte"),
         (refuses, "fell_back", "rate_limit"),
         (cannot, "not_asked", "unsupported_request"),
-        (resets, "fell_back", "canary_cut"),
-        (garbage, "fell_back", "canary_protocol"),
-        (cut_whole, "fell_back", "canary_cut"),
+        (resets, "fell_back", "unreachable"),
+        (garbage, "fell_back", "internal"),
+        (cut_whole, "fell_back", "unreachable"),
         (huge, "fell_back", "answer_too_large"),
         (empty_stream, "fell_back", "cut_stream"),
         (failed_stream, "fell_back", "timeout"),
@@ -292,7 +293,7 @@ async def dies(asked: Asked) -> None:
     asked.reset()
 
 
-@pytest.mark.parametrize(("how", "reason"), [(breaks, "server_error"), (dies, "canary_cut")])
+@pytest.mark.parametrize(("how", "reason"), [(breaks, "server_error"), (dies, "unreachable")])
 def test_what_breaks_off_ends_with_an_error_that_the_client_understands(one, asked, how, reason):
     one.canary.handler = canary_that(how, asked)
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{one.port}/v1", api_key="k", max_retries=0)
@@ -387,7 +388,7 @@ def test_a_larger_share_only_adds_and_the_end_of_a_lease_and_the_switch_are_for_
         time.sleep(0.6)
         assert theirs() == many
         other.share(0.5, number=6, lease_s=0.8)
-        time.sleep(0.8)
+        time.sleep(0.3)
         assert theirs() == set()
         (other.spool / assignment.FILE).write_bytes(b"{damaged")
         time.sleep(0.4)
