@@ -96,7 +96,7 @@ class Users:
 
     def _talk(self, worker: int, threads: int) -> None:
         number, pause = 0, threads / self.rate
-        with httpx.Client(timeout=20) as client:
+        with httpx.Client(timeout=60) as client:
             while not self._stop.wait(pause):
                 number += 1
                 name = f"c{worker}-{number // 2}"
@@ -110,7 +110,12 @@ class Users:
         answer = client.post(
             f"http://127.0.0.1:{port}/v1/chat/completions",
             headers={"x-conversation-id": name, "authorization": "Bearer of-the-client"},
-            json={"model": "big", "messages": [{"role": "user", "content": question}]},
+            json={
+                "model": "big",
+                "messages": [{"role": "user", "content": question}],
+                "max_tokens": 12,
+                "temperature": 0,
+            },
         )
         if answer.status_code != 200:
             self.wrong.append(f"{answer.status_code} {answer.text[:200]}")
@@ -217,12 +222,14 @@ def fleet(
     gateways: int = 1,
     errors: float = 0.0,
     phases: Any = PHASES,
+    ports: tuple[int, int] | None = None,
     live: Mapping[str, Any] | None = None,
     **policy: Any,
 ) -> Iterator[Fleet]:
     """Models, gateways and files; worker and controller are for the test to start.
 
-    ``store_urls`` are how the gateways reach the store, where they do not all do in the same way.
+    ``store_urls`` are how the gateways reach the store, where they do not all do in the same way. ``ports`` are those
+    of real model servers, production's and the candidate's, in place of instant ones.
     """
     url = store_url or f"sqlite:///{folder / 'harness.db'}"
     with ExitStack() as stack:
@@ -234,13 +241,14 @@ def fleet(
             "rollback": {"error_margin": 0.1, "latency_margin": 2.0, **policy.pop("rollback", {})},
             "validity": {"completeness": 0.9, "stale_s": 30, **policy.pop("validity", {})}, **policy,
         }  # fmt: skip
+        big, small = ports or (production.port, candidate.port)
         started = []
         for number in range(gateways):
             own = folder if number == 0 else folder / f"gateway-{number}"
             own.mkdir(exist_ok=True)
             started.append(stack.enter_context(gateway(
-                own, production.port, env=ENVIRONMENT | {"HARNESS_STORE": store_urls[number] if store_urls else url},
-                **sections(candidate.port, production.port, **(live or {})),
+                own, big, env=ENVIRONMENT | {"HARNESS_STORE": store_urls[number] if store_urls else url},
+                **sections(small, big, **(live or {})),
             )))  # fmt: skip
         (folder / "rollout.yaml").write_text(yaml.safe_dump(rollout))
         found = Fleet(folder=folder, store_url=url, gateways=started, production=production, candidate=candidate)
