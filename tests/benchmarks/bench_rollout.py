@@ -108,6 +108,7 @@ TRUTHS = {
     "errors 5%": Truth(errors=0.05),
     "P95 1.5x": Truth(ratio=1.5),
     "wins 40%": Truth(wins=0.4),
+    "errors 30% in one language, 4% of the traffic": Truth(errors=0.3, language="nl"),
     "errors 10% in one language, 4% of the traffic": Truth(errors=0.1, language="nl"),
     "errors 5% from 50% load": Truth(errors=0.05, from_share=0.5),
     "errors 5% for users only": Truth(errors=0.05, users_only=True),

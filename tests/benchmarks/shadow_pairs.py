@@ -28,7 +28,7 @@ REPLICA = 0.1
 """Share of the pairs for which production is asked again."""
 FIRST_LOOK, GROWN = 100, 1.3
 """Pairs of the first look, and how many times as many there are at each further one."""
-MOST_PAIRS = 150_000
+MOST_PAIRS = 100_000
 """Beyond them nothing is looked at any more: what the last look said stands, however long a rollout is held."""
 RULES = DecisionSection()
 RULEBOOK = Rulebook(
