@@ -19,7 +19,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 LITELLM_LOCAL_MODEL_COST_MAP=True TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-chaos bench-decisions bench-early-stop bench-gateway bench-soak install pin clean
+.PHONY: help demo test check format bench bench-chaos bench-decisions bench-early-stop bench-gateway bench-rollout bench-soak install pin clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -55,13 +55,16 @@ format: $(DEV)  ## Rewrite the sources the way `make check` wants them
 
 bench: $(DEV)  ## Run the quick benchmarks; each prints a table
 	@set -e; for file in tests/benchmarks/bench_*.py; do \
-		case "$$file" in */bench_decisions.py | */bench_gateway.py) continue ;; esac; \
+		case "$$file" in */bench_decisions.py | */bench_gateway.py | */bench_rollout.py) continue ;; esac; \
 		echo "== $$file"; $(OFFLINE) $(BIN)/python "$$file"; echo; \
 	done
 
 # One thread per process: all cores are already in use by separate simulations.
 bench-decisions: $(DEV)  ## Simulate how often decisions are wrong (about a quarter of an hour on two cores)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(OFFLINE) $(BIN)/python -m tests.benchmarks.bench_decisions $(BENCH_ARGS)
+
+bench-rollout: $(DEV)  ## Simulate whole rollouts of good and bad candidates (about a quarter of an hour on two cores)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(OFFLINE) $(BIN)/python -m tests.benchmarks.bench_rollout $(BENCH_ARGS)
 
 bench-early-stop: $(DEV)  ## Say how early a run on recorded verdicts may stop: make bench-early-stop DATA="annotations.json.gz ..."
 	@$(OFFLINE) $(BIN)/python tests/benchmarks/early_stopping.py $(DATA) $(BENCH_ARGS)

@@ -48,6 +48,8 @@ class World:
     shape: Shape = "lognormal"
     conversation: int = 1
     icc: float = 0.0
+    scale: float | None = None
+    """Ratio of the latencies of answers, instead of ``ratio``: of one that fails 5 % the P95 is infinite."""
 
 
 def simulate(
@@ -67,7 +69,9 @@ def simulate(
 
     by_arm = [failed(rate) for rate in (world.production_errors, world.errors, world.production_errors)]
     speed = rng.normal(size=n)
-    scale = world.ratio * _p95(world.production_errors, world.shape) / _p95(world.errors, world.shape)
+    scale = world.scale
+    if scale is None:
+        scale = world.ratio * _p95(world.production_errors, world.shape) / _p95(world.errors, world.shape)
     production, candidate, replica = (
         _arm(factor * _latency(speed, world.shape, rng), fails)
         for factor, fails in zip((1.0, scale, 1.0), by_arm, strict=True)
