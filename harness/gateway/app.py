@@ -187,7 +187,7 @@ class _Passage:
         target = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
         if isinstance(body, bytes):
             self._watch = self._watching()
-            if self.drawn is not None and await self._by_candidate(target, body):
+            if self.drawn is not None and await self._by_candidate(body):
                 return
         else:
             body = self._then_watch(body, asyncio.current_task())
@@ -216,7 +216,7 @@ class _Passage:
 
     # A rollout's arms
 
-    async def _by_candidate(self, target: bytes, body: bytes) -> bool:
+    async def _by_candidate(self, body: bytes) -> bool:
         """Whether the candidate answered, or the client left; else production has to."""
         self._asked_at = perf_counter()
         canary, drawn, watch = self._gateway._canary, self.drawn, self._watch
@@ -224,7 +224,8 @@ class _Passage:
             return False
         answer: Answer | None = None
         try:
-            answer = await canary.ask(target, self._scope["headers"], body)
+            # Without the query, which may hold a key.
+            answer = await canary.ask(self._scope["raw_path"], self._scope["headers"], body)
             await self._pass_on_candidate(answer, drawn)
         except NoAnswer as refused:
             self._refused = refused

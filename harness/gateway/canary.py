@@ -68,7 +68,7 @@ class Canary:
         )  # fmt: skip
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
-    async def ask(self, target: bytes, headers: RawHeaders, body: bytes) -> "Answer":
+    async def ask(self, path: bytes, headers: RawHeaders, body: bytes) -> "Answer":
         """The candidate's answer, of which the beginning has come; goes back with :meth:`release`.
 
         Raises:
@@ -81,7 +81,7 @@ class Canary:
         answer: Answer | None = None
         try:
             async with asyncio.timeout(self.first_byte_s):
-                connection = await self._upstream.ask("POST", target, mine, body)
+                connection = await self._upstream.ask("POST", path, mine, body)
                 found = Answer(connection, self._limit)
                 await found.begin()
             if not found.is_stream:

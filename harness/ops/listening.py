@@ -22,6 +22,9 @@ def refuse(sock: socket.socket) -> None:
     """
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR):
         return
+    # One that nobody listens on would be marked as shut down all the same, and be of no use any more.
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return
     address = sock.getsockname()
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)

@@ -82,9 +82,10 @@ def test_each_conversation_has_one_arm_and_each_request_of_an_arm_one_note(one, 
 def test_the_canary_gets_the_body_and_its_token_and_nothing_of_the_client(one, asked):
     one.ask(
         conversation(Arm.CANDIDATE), b"authorization: Bearer secret", b"cookie: a=b", b"content-type: application/json",
-        b"openai-organization: o", b"x-anything: y",
+        b"openai-organization: o", b"x-anything: y", target=f"{CHAT}?key=secret",
     )  # fmt: skip
     [seen] = asked
+    assert seen.target == CHAT.encode()
     names = {name for name, _ in seen.headers}
     assert seen.header(b"x-shadow-canary-token") == token_for(SECRET, "cheap").encode()
     assert names == {b"host", b"content-type", b"content-length", b"x-shadow-canary-token"}

@@ -29,6 +29,17 @@ def test_connections_are_refused_whenever_nobody_listens_and_the_port_stays():
         assert sock.getsockname() == address
 
 
+def test_to_refuse_again_what_nobody_listens_on_leaves_it_as_it_is():
+    with reserve() as sock:
+        address = sock.getsockname()
+        refuse(sock)
+        sock.listen()
+        refuse(sock)
+        refuse(sock)
+        sock.listen()
+        assert connects(address)
+
+
 def test_a_socket_that_could_lose_its_port_goes_on_listening():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
