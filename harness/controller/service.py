@@ -11,18 +11,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from harness.config import Live
+from harness.config import Experiment, Live
 from harness.config.following import FollowedFile
 from harness.config.rollout import Rollout
 from harness.controller import people
 from harness.controller.collecting import Collector
 from harness.controller.control import Acts, Controller, Sight
-from harness.controller.shadowing import ShadowLook, look
+from harness.controller.shadowing import ShadowLook, look, with_served
 from harness.domain.rollout import Event, RolloutState, RolloutStatus
 from harness.errors import ConfigurationError
 from harness.ops.admin import Operated, RolloutDesk, admin_app, token_from
 from harness.ops.metrics import Histogram, Reading
 from harness.ops.server import serving
+from harness.pipeline.live.served import served_experiment, served_run_id
 from harness.pipeline.seats import default_embedder, seat_judges
 from harness.pipeline.session import Session
 from harness.store import Store
@@ -86,9 +87,17 @@ class Service:
                 f"there is no run {self._run_id!r} in the store yet: start `harness worker {self._followed.path}`"
             )
         # What is stored is described by the experiment as it is here: a changed criterion is ours to know.
-        session = Session(
-            experiment=self._live.experiment, run_id=self._run_id, store=self._store, runs_dir=self._runs_dir
-        )
+        shadow = self._look_at(self._live.experiment, self._run_id, record, state, begun)
+        served = served_run_id(self._run_id, record.candidate)
+        if not state.phase.kind.serves_users or self._store.run(served) is None:
+            return shadow
+        experiment = served_experiment(self._live, record.candidate)
+        return with_served(shadow, self._look_at(experiment, served, record, state, begun))
+
+    def _look_at(
+        self, experiment: Experiment, run_id: str, record: RolloutRecord, state: RolloutState, begun: datetime
+    ) -> ShadowLook:
+        session = Session(experiment=experiment, run_id=run_id, store=self._store, runs_dir=self._runs_dir)
         return look(session, self._judges, record.candidate, state.phase, since=state.phase_since, begun=begun)
 
     def _fingerprint(self, candidate: str) -> str | None:

@@ -1,13 +1,14 @@
 """What the shadow pairs say at one moment: the worker's run, read as any report reads it."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
 
 from harness.decision.reaching import reach
-from harness.domain.decision import Decision
+from harness.domain.decision import Decision, Verdict
 from harness.domain.health import JudgeHealth
 from harness.domain.metrics import WIN_RATE, WIN_RATE_CORRECTED
 from harness.domain.mirror import SkipReason
@@ -117,3 +118,21 @@ def _error_rate(evidence: Evidence) -> float | None:
     production = evidence.production
     n = int((production.completed | production.failed).sum())
     return float(production.failed.sum()) / n if n else None
+
+
+def with_served(shadow: ShadowLook, served: ShadowLook) -> ShadowLook:
+    """The shadow's look, and what the pairs of what the candidate served speak against.
+
+    Two quantities that are not pooled: either may say NO_GO, and neither may say GO for the other. Slices that one of
+    them flags are flagged, and what both cost is spent.
+    """
+    against = served.decision is not None and served.decision.verdict is Verdict.NO_GO
+    known = {(test.attribute, test.value, test.metric) for test in shadow.flagged}
+    more = tuple(test for test in served.flagged if (test.attribute, test.value, test.metric) not in known)
+    spent = [look.spend_usd for look in (shadow, served) if look.spend_usd is not None]
+    return replace(
+        shadow,
+        decision=served.decision if against else shadow.decision,
+        flagged=(*shadow.flagged, *more),
+        spend_usd=math.fsum(spent) if spent else None,
+    )

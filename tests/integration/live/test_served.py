@@ -2,12 +2,17 @@
 
 from datetime import UTC, datetime
 
+from harness.config.rollout import DEFAULT_PHASES
+from harness.controller.shadowing import look
 from harness.domain.decision import Verdict
 from harness.domain.observation import Status
 from harness.domain.rollout import Event, EventKind
 from harness.pipeline.arms import arms_of
 from harness.pipeline.live.served import served_experiment, served_run_id
+from harness.pipeline.seats import seat_judges
+from harness.pipeline.session import Session
 from harness.store.rollouts import RolloutRecord
+from harness.testing import FakeEmbedder
 from tests.integration.live.spooled import captured, live, spool
 
 RUN = served_run_id("live", "new")
@@ -68,6 +73,19 @@ async def test_what_the_candidate_served_is_paired_with_production_asked_in_its_
     assert store.observation_counts(RUN, arm.name, arm.fingerprint).comparable == 30
     assert store.decisions(RUN)[-1].decision["arms"]["new"]["verdict"] == Verdict.GO
     assert (tmp_path / "runs" / RUN / "report.html").exists()
+
+    # As the controller of the rollout sees either of them.
+    for run_id, of, n in (("live", settings.experiment, 5), (RUN, served_experiment(settings, "new"), 30)):
+        session = Session(experiment=of, run_id=run_id, store=store, runs_dir=tmp_path / "runs")
+        phase = DEFAULT_PHASES[-1].phase()
+        since = datetime(2020, 1, 1, tzinfo=UTC)
+        seen = look(session, seat_judges(of, FakeEmbedder()), "new", phase, since=since, begun=since)
+        assert (seen.pairs.due, seen.pairs.complete) == (n, n)
+        assert seen.decision is not None
+        assert seen.production_error_rate == 0
+        assert seen.last_at is not None
+        later = look(session, seat_judges(of, FakeEmbedder()), "new", phase, since=datetime.now(UTC), begun=since)
+        assert later.pairs.due == 0
 
 
 async def test_read_again_after_a_crash_nothing_is_asked_twice(tmp_path, store, worker_on, upstream):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.gateways import until
+from tests.lines import Line, line_to
 from tests.rollouts import PHASES, Fleet, Users, fleet
 
 
@@ -21,13 +22,16 @@ def processes(one: Fleet, module: str) -> list[int]:
     return found
 
 
-def deaths(one: Fleet) -> Iterator[str]:
-    """Kill one after the other, for as long as somebody asks."""
+def deaths(one: Fleet, line: Line) -> Iterator[str]:
+    """Kill one after the other, and cut the store off, for as long as somebody asks."""
     while True:
         for module in ("harness.rollout.agent", "harness.canary.process", "harness.gateway.process"):
             one.kill("control")
             one.control()
-            yield "control"
+            line.cut()
+            time.sleep(1.5)
+            line.mend()
+            yield "control and store"
             for pid in processes(one, module)[:1]:
                 os.kill(pid, signal.SIGKILL)
             yield module
@@ -36,14 +40,17 @@ def deaths(one: Fleet) -> Iterator[str]:
             yield "worker"
 
 
-def test_killed_at_every_step_of_the_way_up_and_down(tmp_path):
+def test_killed_at_every_step_of_the_way_up_and_down(tmp_path, postgres):
     quick = [{**phase, "min_bake_s": 1} for phase in PHASES]
     quick[-1] = {**quick[-1], "min_pairs": 1_000_000}  # until it is taken away
-    with fleet(tmp_path, phases=quick, live={"gateway": {"processes": 2}}) as one:
+    with (
+        line_to(postgres) as (line, over, _),
+        fleet(tmp_path, store_url=over, phases=quick, live={"gateway": {"processes": 2}}) as one,
+    ):
         one.work()
         one.control()
         assert one.command("start", "--by", "Ada", "--reason", "x").returncode == 0
-        dying, killed, seen = deaths(one), [], 1
+        dying, killed, seen = deaths(one, line), [], 1
         with Users([one.gateways[0].port]).talking() as users:
             end = time.monotonic() + 400
             while not (standing := one.standing()).state.status.is_over:
