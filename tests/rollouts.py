@@ -198,7 +198,7 @@ def sections(candidate: int, production: int, **more: Any) -> dict[str, Any]:
         "name": "shop",
         "mirror": {"rate": 0.2},
         "worker": {"look_every_s": 2, "in_flight": 8, "deadline_s": 10},
-        "canary": {"first_byte_s": 2, "deadline_s": 10, "lease_s": 5},
+        "canary": {"first_byte_s": 2, "whole_s": 5, "deadline_s": 10, "lease_s": 5},
         "worker_admin": {"port": 0},
         "candidates": [{"name": "small", "model": "openai/small", "api_base": f"http://127.0.0.1:{candidate}/v1"}],
         "replica": {"model": "openai/big", "api_base": f"http://127.0.0.1:{production}/v1", "share": 0.05},

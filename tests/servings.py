@@ -119,7 +119,7 @@ def serving(folder: Path, **sections: Any) -> Iterator[Serving]:
     with production() as ours, production() as theirs:
         ours.handler = productions
         theirs.handler = canary_that(candidates, [])
-        canary = {"first_byte_s": 0.5, "deadline_s": 2, "max_response_bytes": 100_000, "lease_s": 60}
+        canary = {"first_byte_s": 0.5, "whole_s": 1.2, "deadline_s": 2, "max_response_bytes": 100_000, "lease_s": 60}
         path = write_live(folder, ours.port, **{"canary": canary, **sections})
         live = load_live(path)
         with socket.create_server(("127.0.0.1", 0)) as sock:

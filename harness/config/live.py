@@ -201,6 +201,8 @@ class CanarySection(Section):
 
     first_byte_s: Annotated[float, Field(gt=0)] = 10.0
     """A candidate that has not begun to answer by then is given up, and production answers."""
+    whole_s: Annotated[float, Field(gt=0)] = 60.0
+    """An answer that is not streamed has its first byte when all of it is there; by then, or production answers."""
     deadline_s: Annotated[float, Field(gt=0)] = 120.0
     """From the request up to the last byte of the candidate's answer."""
     max_response_bytes: Annotated[int, Field(gt=0)] = 4 << 20

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import re
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -17,6 +18,8 @@ from harness.gateway.upstream import Upstream
 _REASONS = {reason.encode(): reason for reason in Reason}
 _FAILURES = {"connect": Reason.UNREACHABLE, "cut": Reason.UNREACHABLE, "timeout": Reason.TIMEOUT}
 _READY_S = 0.5
+_STREAMS = re.compile(rb'"stream"\s*:\s*true')
+"""In a body; what stands in a text has its quotes escaped."""
 _log = logging.getLogger("harness.gateway")
 
 
@@ -55,8 +58,7 @@ class Canary:
 
     def __init__(self, section: CanarySection, address: CanaryAddress, arms: Arms) -> None:
         self.arms = arms
-        self.first_byte_s = section.first_byte_s
-        self.deadline_s = section.deadline_s
+        self._section = section
         self._limit = section.max_response_bytes
         self._secret = address.secret
         self._tokens: tuple[str, bytes] = ("", b"")
@@ -76,16 +78,18 @@ class Canary:
         """
         mine = self._shown(self.arms.candidate)
         mine += [(name, value) for name, value in headers if name.lower() == b"content-type"]
-        begun = perf_counter()
+        section, begun = self._section, perf_counter()
+        # What is not streamed begins when it ends.
+        limit_s = section.first_byte_s if _STREAMS.search(body) else section.whole_s
         connection: Connection | None = None
         answer: Answer | None = None
         try:
-            async with asyncio.timeout(self.first_byte_s):
+            async with asyncio.timeout(limit_s):
                 connection = await self._upstream.ask("POST", path, mine, body)
                 found = Answer(connection, self._limit)
                 await found.begin()
             if not found.is_stream:
-                async with asyncio.timeout(max(self.deadline_s - (perf_counter() - begun), 0.0)):
+                async with asyncio.timeout(max(section.deadline_s - (perf_counter() - begun), 0.0)):
                     await found.rest()
             answer = found
         except TimeoutError:

@@ -81,7 +81,9 @@ def _decided(case: Case) -> tuple[bool, str]:
     needed, reach = decision.n_needed, case.policy.reach
     if needed is None:
         return False, "no number of pairs can be projected that would settle it."
-    return needed <= reach, f"about {needed:,} pairs would settle it, {reach:,} are within reach."
+    # What is needed is counted from the first pair, and those of this phase are there already.
+    missing = max(needed - (0 if case.evidence.pairs is None else case.evidence.pairs.complete), 0)
+    return missing <= reach, f"about {missing:,} more pairs would settle it, {reach:,} are within reach."
 
 
 def _served(case: Case) -> tuple[bool, str]:

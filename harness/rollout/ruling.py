@@ -52,8 +52,13 @@ def rule(state: RolloutState, evidence: RolloutEvidence, policy: Rollout, now: d
 
 def _first_objection(checks: tuple[Check, ...]) -> tuple[Action, str]:
     for check in checks:
-        if check.speaks_for is not None:
-            return check.speaks_for, check.sentence
+        if check.speaks_for is None:
+            continue
+        slices = next((one for one in checks if one.name == "slices" and one.speaks_for is not None), None)
+        if check.name == "gate" and check.speaks_for is Action.WAIT and slices is not None:
+            # A slice that loses keeps a decision open, so the gate would wait for it for weeks and tell nobody.
+            return Action.HOLD, slices.sentence
+        return check.speaks_for, check.sentence
     return Action.ADVANCE, " ".join(check.sentence for check in checks if check.name in {"gate", "approval"})
 
 

@@ -1,5 +1,6 @@
 """A rollout's candidate in front of users: who gets it, what they see when it fails, and what is noted of it."""
 
+import asyncio
 import json
 import threading
 import time
@@ -212,12 +213,29 @@ def test_production_answers_as_if_nothing_had_been(one, asked, fails, outcome, r
     begun = time.monotonic()
     head, body = one.ask(conversation(Arm.CANDIDATE))
     assert (head.status, body, head.header(b"x-request-id")) == (200, PRODUCTIONS, b"p1")
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 2.5
     [note] = one.notes(1)
     assert (note.served["outcome"], note.served["reason"], note.status) == (outcome, reason, 200)
     [record] = one.mirrored(1)
     assert record.response == PRODUCTIONS
     assert record.served["outcome"] == outcome
+
+
+def test_a_whole_answer_may_take_longer_than_the_first_byte_of_a_stream(one, asked):
+    async def slow(asked: Asked) -> None:
+        body = await asked.body()
+        await asyncio.sleep(0.8)
+        if b'"stream": true' in body:
+            await asked.stream(EVENT)
+        else:
+            await asked.answer(CANDIDATES, b"content-type: application/json")
+
+    one.canary.handler = canary_that(slow, asked)
+    name = conversation(Arm.CANDIDATE)
+    assert one.ask(name, body=b'{"messages":[{"content":"\\"stream\\": true"}]}')[1] == CANDIDATES
+    assert one.ask(name, body=b'{"messages":[1], "stream": true}')[1] == PRODUCTIONS
+    assert [note.served["reason"] for note in one.notes(2) if "reason" in note.served][-1] == "no_first_byte"
+    one.mirrored(2)
 
 
 def test_a_request_that_production_refuses_too_is_noted_with_its_status(one, asked):

@@ -212,10 +212,23 @@ def test_an_estimate_without_a_value_is_not_measured():
 # Gates
 
 
-@pytest.mark.parametrize(("n_needed", "action"), [(10_000, Action.ADVANCE), (10_001, Action.WAIT), (None, Action.WAIT)])
-def test_reachable_is_within_the_largest_shadow_phase(n_needed, action):
+@pytest.mark.parametrize(
+    ("n_needed", "action"),
+    [(14_000, Action.ADVANCE), (14_001, Action.WAIT), (3_000, Action.ADVANCE), (None, Action.WAIT)],
+)
+def test_reachable_is_what_is_missing_within_the_largest_shadow_phase(n_needed, action):
     open_yet = decision(Verdict.INCONCLUSIVE, Outcome.INCONCLUSIVE, n_needed=n_needed)
-    assert ruled("shadow_25", decisions={"shadow_25": open_yet}).action is action
+    pairs = PairCount(due=4_000, complete=4_000)
+    assert ruled("shadow_25", decisions={"shadow_25": open_yet}, pairs=pairs).action is action
+
+
+@pytest.mark.parametrize("phase", ["shadow_25", "shadow_100"])
+def test_a_slice_that_keeps_the_decision_open_holds_the_rollout_and_names_itself(phase):
+    open_yet = decision(Verdict.INCONCLUSIVE, Outcome.INCONCLUSIVE, n_needed=10_000_000)
+    assert ruled(phase, decisions={phase: open_yet}).action is Action.WAIT
+    ruling = ruled(phase, decisions={phase: open_yet}, flagged=(SLICE,))
+    assert ruling.action is Action.HOLD
+    assert SLICE.value in ruling.reason
 
 
 def test_safe_needs_no_go_but_no_objection():
