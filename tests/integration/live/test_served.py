@@ -2,11 +2,14 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from harness.config.rollout import DEFAULT_PHASES
 from harness.controller.shadowing import look
 from harness.domain.decision import Verdict
 from harness.domain.observation import Status
 from harness.domain.rollout import Event, EventKind
+from harness.errors import ConfigurationError
 from harness.pipeline.arms import arms_of
 from harness.pipeline.live.served import served_experiment, served_run_id
 from harness.pipeline.seats import seat_judges
@@ -86,6 +89,30 @@ async def test_what_the_candidate_served_is_paired_with_production_asked_in_its_
         assert seen.last_at is not None
         later = look(session, seat_judges(of, FakeEmbedder()), "new", phase, since=datetime.now(UTC), begun=since)
         assert later.pairs.due == 0
+
+
+async def test_the_calibration_looks_at_production_beside_itself(tmp_path, store, worker_on, upstream):
+    # Production said what its replica says, and nothing of the candidate counts.
+    settings = experiment(tmp_path, upstream.port, decision={"criteria": [{"metric": "exact_match", "at_least": 0.5}]})
+    answer = "The capital of France is Paris. (12)"
+    spool(tmp_path, [captured(i, answer=answer) for i in range(10, 50)])
+    await worker_on(settings).run()
+    session = Session(experiment=settings.experiment, run_id="live", store=store, runs_dir=tmp_path / "runs")
+    judges, since = seat_judges(settings.experiment, FakeEmbedder()), datetime(2020, 1, 1, tzinfo=UTC)
+    seen = look(session, judges, "new", DEFAULT_PHASES[0].phase(), since=since, begun=since)
+    # Half of the requests are drawn for the replica; those that are not are not due.
+    assert 8 <= seen.pairs.due == seen.pairs.complete <= 32
+    assert seen.decision is not None
+    [result] = seen.decision.results
+    assert result.estimate.value == 1.0
+    assert result.estimate.n == seen.pairs.complete
+    assert seen.flagged == ()
+    bare = live(tmp_path, f"http://127.0.0.1:{upstream.port}/v1").experiment
+    with pytest.raises(ConfigurationError, match="`replica`"):
+        look(
+            Session(experiment=bare, run_id="live", store=store, runs_dir=tmp_path / "runs"), judges, "new",
+            DEFAULT_PHASES[0].phase(), since=since, begun=since,
+        )  # fmt: skip
 
 
 async def test_read_again_after_a_crash_nothing_is_asked_twice(tmp_path, store, worker_on, upstream):
