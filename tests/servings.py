@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,6 @@ class Serving:
     production: Production
     canary: Production
     pid: int
-    healthy: bool = True
-    _seen: int = field(default=0)
 
     @property
     def spool(self) -> Path:

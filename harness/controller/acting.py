@@ -23,7 +23,7 @@ CHECK_S = 60.0
 """How often it is looked whether a route is still in force: people and late answers change what was written."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 60.0
 _TURN_S = 10.0
-"""After this nothing more is begun about an event in one go: users are watched over by the same thread."""
+"""After this nothing more is begun about an event in one go: the next one, perhaps a roll back, is to be told too."""
 _log = logging.getLogger("harness.controller")
 
 

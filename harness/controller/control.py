@@ -2,20 +2,20 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from harness.config.rollout import Rollout, parse_rollout
+from harness.config.rollout import Rollout
 from harness.controller import recording
 from harness.controller.actuators import Route
 from harness.controller.collecting import Collector
-from harness.domain.json import Json
 from harness.domain.rollout import Event, EventKind, RolloutState, Ruling
 from harness.errors import HarnessError, InfrastructureError
 from harness.rollout import history
+from harness.rollout.histories import attempt_policy
 from harness.rollout.ruling import rule
 from harness.store import EventRefusedError, Store
 from harness.store.rollouts import RolloutRecord
@@ -144,6 +144,7 @@ class Controller:
                 self._woken.clear()
         finally:
             self.close()
+            self.beside.shutdown(wait=False, cancel_futures=True)
 
     def wake(self) -> None:
         """Have the next step now: somebody has just done something."""
@@ -227,7 +228,7 @@ class Controller:
         if self._course is not None and self._course.record.id == record.id:
             return self._course
         self.close()
-        policy = policy_of(record, self._store.rollout_events(record.id))
+        policy = attempt_policy(record, self._store.rollout_events(record.id))
         done = [
             action.number for action in self._store.rollout_actions(record.id)
             if action.name == _HANDLED and action.done_at is not None
@@ -325,21 +326,6 @@ class Controller:
 
 
 _WITHDRAWS = frozenset({EventKind.ROLLED_BACK, EventKind.STOPPED, EventKind.EXPIRED})
-
-
-def policy_of(record: RolloutRecord, events: Sequence[Event]) -> Rollout:
-    """The configuration a rollout was started with, with the alpha that this attempt may spend.
-
-    Raises:
-        ConfigurationError: it was written by another version, and cannot be read.
-    """
-    raw: dict[str, Json] = dict(record.configuration)
-    started = events[0].evidence if events else {}
-    alpha = started.get("attempt_alpha")
-    if isinstance(alpha, int | float):
-        section = raw.get("rollback")
-        raw["rollback"] = {**(section if isinstance(section, Mapping) else {}), "alpha": alpha}
-    return parse_rollout(raw, origin=f"the configuration of rollout {record.id}")
 
 
 def severe_name(key: str) -> str:

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 from harness.config import Live
 from harness.config.rollout import Rollout
-from harness.controller.control import policy_of, severe_name
+from harness.controller.control import severe_name
 from harness.domain.json import Json
 from harness.domain.rollout import Event, EventKind, PhaseKind, RolloutState, RolloutStatus
 from harness.errors import ConfigurationError, InputError
 from harness.rollout import history
+from harness.rollout.histories import attempt_policy
 from harness.stats import multiplicity
 from harness.store import EventRefusedError, Store
 from harness.store.rollouts import RolloutRecord
@@ -45,7 +46,7 @@ def standing(store: Store, live: str) -> Standing:
 
 def _standing(store: Store, record: RolloutRecord) -> Standing:
     events = tuple(store.rollout_events(record.id))
-    policy = policy_of(record, events)
+    policy = attempt_policy(record, events)
     return Standing(record=record, policy=policy, events=events, state=history.state_of(events, policy.steps))
 
 

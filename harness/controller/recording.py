@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from enum import Enum
@@ -10,7 +10,6 @@ from typing import Any
 
 from harness.config.rollout import ROLL_BACK_TESTS, Rollout
 from harness.domain.json import Json
-from harness.domain.rollout import Event
 from harness.rollout.evidence import RolloutEvidence
 from harness.store.rollouts import RolloutRecord
 
@@ -46,12 +45,6 @@ def alpha_of(policy: Rollout) -> dict[str, Json]:
     names = ("sequential.errors", "sequential.error_difference", "sequential.latency")
     assert len(names) == ROLL_BACK_TESTS  # noqa: S101  they share it
     return {"attempt_alpha": section.alpha, "tests": dict.fromkeys(names, section.test_alpha)}
-
-
-def attempt_of(events: Sequence[Event]) -> int:
-    """Which attempt at this rollout it is; from 1."""
-    found = events[0].evidence.get("attempt") if events else None
-    return int(found) if isinstance(found, int | float) else 1
 
 
 def digest(evidence: RolloutEvidence) -> str:

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import reports
-from harness.controller.control import policy_of
 from harness.controller.hooks import Answer, Stage
 from harness.controller.news import News
 from harness.domain.rollout_report import RunLink
 from harness.errors import HarnessError
 from harness.pipeline.live.served import served_run_id
+from harness.rollout.histories import attempt_policy
 from harness.rollout.reporting import report_of
 from harness.store import Store
 from harness.store.rollouts import RolloutRecord
@@ -51,7 +51,7 @@ def write_report(store: Store, record: RolloutRecord, runs_dir: Path, *, run_id:
     events = store.rollout_events(record.id)
     report = report_of(
         record,
-        policy_of(record, events),
+        attempt_policy(record, events),
         events,
         at=datetime.now(UTC),
         actions=store.rollout_actions(record.id),

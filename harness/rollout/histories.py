@@ -1,7 +1,9 @@
 """Rollouts as the store has them: each is read by the configuration that it was started with."""
 
+from collections.abc import Sequence
+
 from harness.config.rollout import Rollout, parse_rollout
-from harness.domain.rollout import RolloutState
+from harness.domain.rollout import Event, RolloutState
 from harness.rollout import history
 from harness.store import RolloutRecord, Store
 
@@ -13,6 +15,19 @@ def stored_policy(record: RolloutRecord) -> Rollout:
         ConfigurationError: this version does not understand it.
     """
     return parse_rollout(record.configuration, origin=f"the configuration of rollout {record.id}")
+
+
+def attempt_policy(record: RolloutRecord, events: Sequence[Event]) -> Rollout:
+    """The same, with the alpha that this attempt may spend, which its start has on record.
+
+    Raises:
+        ConfigurationError: this version does not understand it.
+    """
+    policy = stored_policy(record)
+    alpha = events[0].evidence.get("attempt_alpha") if events else None
+    if not isinstance(alpha, int | float):
+        return policy
+    return policy.model_copy(update={"rollback": policy.rollback.model_copy(update={"alpha": float(alpha)})})
 
 
 def stored_state(store: Store, record: RolloutRecord) -> RolloutState:
