@@ -41,7 +41,7 @@ demo: $(RUNTIME)  ## Compare two local models on the sample export and write a r
 
 test: $(DEV)  ## Run all tests
 	@tools/install_debian.sh "The tests" chromium nginx
-	@$(OFFLINE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@$(OFFLINE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(DEV)  ## Formatting, lint, types and import layers
 	$(BIN)/ruff format --check .

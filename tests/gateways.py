@@ -29,12 +29,15 @@ HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding"}
 ENDINGS = ("spooled", *(f"dropped.{reason}" for reason in counters.MirrorDrop))
 
 
-def until(condition: Callable[[], Any], deadline_s: float = 60.0, what: str = "") -> Any:
+def until(
+    condition: Callable[[], Any], deadline_s: float = 60.0, what: str | Callable[[], str] = "", every_s: float = 0.005
+) -> Any:
     """The first truthy value of a condition; an assertion error when there is none in time."""
     end = time.monotonic() + deadline_s
     while not (found := condition()):
-        assert time.monotonic() < end, f"waited {deadline_s:g} s in vain {what}"
-        time.sleep(0.005)
+        if time.monotonic() >= end:
+            raise AssertionError(f"waited {deadline_s:g} s in vain {what() if callable(what) else what}")
+        time.sleep(every_s)
     return found
 
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +30,11 @@ PHASES = (
      "max_s": 600},
     {"name": "shadow_100", "kind": "shadow", "share": 1.0, "gate": "go", "min_pairs": 60, "min_bake_s": 2,
      "max_s": 600},
-    {"name": "canary_25", "kind": "canary", "share": 0.25, "gate": "safe", "min_pairs": 20, "min_bake_s": 2,
+    {"name": "canary_25", "kind": "canary", "share": 0.25, "gate": "safe", "min_pairs": 12, "min_bake_s": 2,
      "max_s": 600},
-    {"name": "canary_50", "kind": "canary", "share": 0.5, "gate": "safe", "min_pairs": 40, "min_bake_s": 2,
+    {"name": "canary_50", "kind": "canary", "share": 0.5, "gate": "safe", "min_pairs": 20, "min_bake_s": 2,
      "max_s": 600, "approval": True},
-    {"name": "full", "kind": "full", "share": 0.8, "gate": "safe", "min_pairs": 20, "min_bake_s": 2, "max_s": 600},
+    {"name": "full", "kind": "full", "share": 0.8, "gate": "safe", "min_pairs": 12, "min_bake_s": 2, "max_s": 600},
 )  # fmt: skip
 """The default plan in seconds."""
 
@@ -82,7 +82,7 @@ class Users:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
-    def talking(self, threads: int = 4) -> Iterator["Users"]:
+    def talking(self, threads: int = 8) -> Iterator["Users"]:
         """Until the block ends."""
         workers = [threading.Thread(target=self._talk, args=(number, threads)) for number in range(threads)]
         for worker in workers:
@@ -134,6 +134,7 @@ class Fleet:
     gateways: list[Gateway]
     production: Model
     candidate: Model
+    store: Store
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     @property
@@ -174,16 +175,20 @@ class Fleet:
 
     def standing(self) -> Standing:
         """Where the rollout stands."""
-        with Store.open(self.store_url) as store:
-            return people.standing(store, "shop")
+        return people.standing(self.store, "shop")
 
     def history(self) -> list[tuple[str, str]]:
         """Kinds and phases of its events."""
         return [(event.kind.value, event.phase) for event in self.standing().events]
 
-    def logs(self) -> str:
-        """What everybody said, for a failing test."""
-        return "\n".join(f"== {path.name}\n{path.read_text()[-3_000:]}" for path in self.folder.glob("*.log"))
+    def until(self, condition: Callable[[], Any], deadline_s: float = 60.0) -> Any:
+        """The first truthy value of a condition, looked at rarely enough to leave the machine to what is tested."""
+        return until(condition, deadline_s, self.said, every_s=0.05)
+
+    def said(self) -> str:
+        """Where the rollout stands and what everybody said, for a failing test."""
+        logs = (f"== {path.name}\n{path.read_text()[-3_000:]}" for path in self.folder.glob("**/*.log"))
+        return "\n".join([str(self.history()), self.command("status").stdout, *logs])
 
 
 ENVIRONMENT = {
@@ -219,6 +224,7 @@ def fleet(
     *,
     store_url: str | None = None,
     store_urls: Sequence[str] = (),
+    direct_url: str | None = None,
     gateways: int = 1,
     errors: float = 0.0,
     phases: Any = PHASES,
@@ -228,8 +234,9 @@ def fleet(
 ) -> Iterator[Fleet]:
     """Models, gateways and files; worker and controller are for the test to start.
 
-    ``store_urls`` are how the gateways reach the store, where they do not all do in the same way. ``ports`` are those
-    of real model servers, production's and the candidate's, in place of instant ones.
+    ``store_urls`` are how the gateways reach the store, where they do not all do in the same way, and ``direct_url``
+    how the test itself does, where the processes' way can be cut. ``ports`` are those of real model servers,
+    production's and the candidate's, in place of instant ones.
     """
     url = store_url or f"sqlite:///{folder / 'harness.db'}"
     with ExitStack() as stack:
@@ -251,7 +258,10 @@ def fleet(
                 **sections(small, big, **(live or {})),
             )))  # fmt: skip
         (folder / "rollout.yaml").write_text(yaml.safe_dump(rollout))
-        found = Fleet(folder=folder, store_url=url, gateways=started, production=production, candidate=candidate)
+        found = Fleet(
+            folder=folder, store_url=url, gateways=started, production=production, candidate=candidate,
+            store=stack.enter_context(Store.open(direct_url or url)),
+        )  # fmt: skip
         try:
             yield found
         finally:
@@ -264,9 +274,9 @@ def fleet(
                     process.kill()
 
 
-def approve_when_asked(one: Fleet, deadline_s: float = 120.0) -> None:
+def approve_when_asked(one: Fleet, deadline_s: float = 240.0) -> None:
     """Wait for the question, and agree by the command line."""
-    until(lambda: one.standing().state.asks_approval or one.standing().state.status.is_over, deadline_s, one.logs())
+    one.until(lambda: (state := one.standing().state).asks_approval or state.status.is_over, deadline_s)
     if not one.standing().state.status.is_over:
         done = one.command("approve", "--by", "Grace", "--reason", "read the report")
         assert done.returncode == 0, done.stderr

@@ -43,7 +43,7 @@ class PhaseSection(Section):
     """Time after which a phase whose gate is still not passed ends the rollout."""
     when_inconclusive: WhenInconclusive = WhenInconclusive.WAIT
     ask_after_s: Annotated[float, Field(gt=0)] = 72 * _HOUR
-    """With `ask`: how long it may stay inconclusive before people are asked."""
+    """How long it may stay inconclusive, with `ask`, or on hold for a slice, before people are asked."""
     approval: bool = False
 
     @model_validator(mode="after")

@@ -90,8 +90,9 @@ class Phase:
     max_s: float
     """Time after which a phase whose gate is still not passed ends the rollout as expired."""
     when_inconclusive: WhenInconclusive = WhenInconclusive.WAIT
-    ask_after_s: float = 0.0
-    """With `ask`: how long the phase may stay inconclusive before people are asked; again from when they resume."""
+    ask_after_s: float = 72 * 3600.0
+    """How long the phase may stay inconclusive, with `ask`, or on hold for a slice before people are asked; again from
+    when they resume."""
     approval: bool = False
     """Whether a named person has to agree before the next phase."""
 

@@ -8,7 +8,7 @@ from harness.config.rollout import Rollout
 from harness.domain.decision import Decision
 from harness.domain.estimate import Estimate, Unit
 from harness.domain.formatting import format_value
-from harness.domain.rollout import Phase, RolloutState
+from harness.domain.rollout import Phase, RolloutState, RolloutStatus
 from harness.rollout.evidence import RolloutEvidence
 
 
@@ -30,6 +30,12 @@ class Case:
     def serves(self) -> bool:
         """Whether users see the candidate's answers in it."""
         return self.state.phase.kind.serves_users
+
+    @property
+    def held_s(self) -> float:
+        """Seconds since it went on hold; 0 when it is not."""
+        held = self.state.status is RolloutStatus.HOLD
+        return (self.now - self.state.since).total_seconds() if held else 0.0
 
     @property
     def decision(self) -> Decision | None:

@@ -5,7 +5,7 @@ from harness.decision.forecast import if_equal
 from harness.domain.decision import CriterionResult, Outcome, Verdict
 from harness.domain.estimate import Estimate, Unit
 from harness.domain.formatting import format_interval
-from harness.domain.rollout import Action, Check, Gate, RolloutStatus, WhenInconclusive
+from harness.domain.rollout import Action, Check, Gate, WhenInconclusive
 from harness.rollout.case import Case, holds_always, margin_in_words
 
 # Gate
@@ -112,15 +112,20 @@ def _served(case: Case) -> tuple[bool, str]:
 
 
 def slices(case: Case) -> Check:
-    """A part of the traffic that is worse off keeps the rest from going on; it does not roll back by itself."""
+    """A part of the traffic that is worse off keeps the rest from going on; it does not roll back by itself.
+
+    One that keeps objecting is put before people: more pairs make it surer, and cost money.
+    """
     flagged = case.evidence.flagged
+    if not flagged:
+        return Check(name="slices", speaks_for=None, sentence="No slice objects.", figures={"flagged": 0})
     said = "; ".join(f"{test.attribute}={test.value} on {test.metric} ({test.n:,} pairs)" for test in flagged)
-    return Check(
-        name="slices",
-        speaks_for=Action.HOLD if flagged else None,
-        sentence=f"Worse than the criteria allow: {said}." if flagged else "No slice objects.",
-        figures={"flagged": len(flagged)},
-    )
+    sentence, limit_s = f"Worse than the criteria allow: {said}.", case.phase.ask_after_s
+    figures = {"flagged": len(flagged), "held_s": case.held_s}
+    if case.held_s < limit_s:
+        return Check(name="slices", speaks_for=Action.HOLD, sentence=sentence, figures=figures)
+    sentence = f"{sentence} It has held the rollout for {limit_s / 3600:g} hours: people decide."
+    return Check(name="slices", speaks_for=Action.PAUSE, sentence=sentence, figures=figures)
 
 
 def approval(case: Case) -> Check:
@@ -144,8 +149,7 @@ def approval(case: Case) -> Check:
 def overtime(case: Case) -> Check | None:
     """A phase that ran out of time, and a hold as long as that: users are not served on evidence nobody believes."""
     limit = case.phase.max_s
-    ran = case.state.in_phase_s(case.now)
-    held = (case.now - case.state.since).total_seconds() if case.state.status is RolloutStatus.HOLD else 0.0
+    ran, held = case.state.in_phase_s(case.now), case.held_s
     if max(ran, held) < limit:
         return None
     return Check(

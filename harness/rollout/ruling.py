@@ -57,7 +57,7 @@ def _first_objection(checks: tuple[Check, ...]) -> tuple[Action, str]:
         slices = next((one for one in checks if one.name == "slices" and one.speaks_for is not None), None)
         if check.name == "gate" and check.speaks_for is Action.WAIT and slices is not None:
             # A slice that loses keeps a decision open, so the gate would wait for it for weeks and tell nobody.
-            return Action.HOLD, slices.sentence
+            return slices.speaks_for or Action.HOLD, slices.sentence
         return check.speaks_for, check.sentence
     return Action.ADVANCE, " ".join(check.sentence for check in checks if check.name in {"gate", "approval"})
 

@@ -1,13 +1,16 @@
 """What production's users notice when the shadow side is broken: one table of latencies from one run.
 
-    python -m tests.benchmarks.bench_faults [--rounds 5] [--seconds 3] [--rate 200] [--apart] [--only worker]
+    python -m tests.benchmarks.bench_faults [--rounds 5] [--seconds 3] [--rate 200] [--production-ms 0]
+        [--apart] [--only worker]
 
-Every state is a gateway of its own in front of the same upstream, which answers at once. They take turns in short
-slices at a steady rate, round by round, so that what else happens on the machine meets all of them alike. The table
-holds medians over the rounds; the last column is the median of P99 over that of the gateway with mirroring off in the
-same round. A second gateway with mirroring off tells how far two of a kind differ in that column, which is the noise of
-the machine, and a third, beside which a stranger's program computes, what a busy core costs whoever keeps it busy.
-Every request that is not answered as production would have is counted as wrong.
+Every state is a gateway of its own in front of the same upstream, which answers at once, so that the table shows what
+the gateway takes and nothing else; ``--production-ms`` gives it the time of a model, so that the table shows what a
+user of one would notice. They take turns in short slices at a steady rate, round by round, so that what else happens on
+the machine meets all of them alike. The table holds medians over the rounds; the last column is the median of P99 over
+that of the gateway with mirroring off in the same round. A second gateway with mirroring off tells how far two of a
+kind differ in that column, which is the noise of the machine, and a third, beside which a stranger's program computes,
+what a busy core costs whoever keeps it busy. Every request that is not answered as production would have is counted as
+wrong.
 
 A worker that asks a candidate 200 times a second fills a core. Where production's side has to share it, clients and
 upstream included, the table shows the scheduler; ``--apart`` gives the shadow side a core of its own, as a deployment
@@ -17,6 +20,7 @@ may.
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -192,7 +196,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rate", type=float, default=200.0)
-    parser.add_argument("--only", default="", help="states with this in their names, and mirroring off")
+    parser.add_argument("--production-ms", type=float, default=0.0, help="how long production takes to its first byte")
+    parser.add_argument("--only", default="", help="states whose names this expression finds, and mirroring off")
     parser.add_argument("--apart", action="store_true", help="the shadow side on a core of its own")
     args = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
@@ -205,11 +210,12 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         [port] = processes.free_ports(1)
         command = [sys.executable, "-m", "tests.benchmarks.gateway.upstream", "--port", str(port), "--gap-ms", "1"]
+        command += ["--first-ms", str(args.production_ms)]
         upstream = processes.start(command, core=None, log=folder / "upstream.log", folder=ROOT)
         stack.callback(processes.stop, upstream)
         gateways: dict[str, Measured] = {}
         for number, state in enumerate(STATES):
-            if args.only not in state.name and number > 1:
+            if not re.search(args.only, state.name) and number > 1:
                 continue
             if (started := start(stack, state, folder / str(number), port)) is not None:
                 gateways[state.name] = started
@@ -231,6 +237,7 @@ def main() -> None:
             return ", ".join(kinds) or "none"
 
         sides = f"{len(cores)} cores" + (", one more for the shadow side" if args.apart else "")
+        sides += f", production takes {args.production_ms:g} ms"
         print(f"{args.rate:g} requests a second, one in four streamed, {args.rounds} x {args.seconds:g} s, {sides}")
         for line in table(found, ends):
             print(line)

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 from harness.local.server import LocalServer, ServerOptions, local_server
-from tests.gateways import until
 from tests.rollouts import PHASES, Fleet, Users, approve_when_asked, fleet
 
 LIVE = {
@@ -37,11 +36,11 @@ def port_of(server: LocalServer) -> int:
 def course(one: Fleet, users: Users, *, bad: LocalServer | None) -> None:
     """Let it go its way, and agree where somebody has to."""
     if bad is not None:
-        until(lambda: users.by["small"] > 10, 900, one.logs())
+        one.until(lambda: users.by["small"] > 10, 900)
         bad.close()
     else:
         approve_when_asked(one, 900)
-    until(lambda: one.standing().state.status.is_over, 900, one.logs())
+    one.until(lambda: one.standing().state.status.is_over, 900)
     end = time.monotonic() + 15
     while time.monotonic() < end:
         time.sleep(0.5)

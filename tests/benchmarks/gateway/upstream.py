@@ -1,6 +1,6 @@
-"""A model that answers at once: whole answers, or a stream whose first event comes at once and the others in turn.
+"""A model that answers at once or after a while: whole answers, or a stream whose events come in turn.
 
-    python -m tests.benchmarks.gateway.upstream --port 9000 [--gap-ms 3]
+    python -m tests.benchmarks.gateway.upstream --port 9000 [--first-ms 0] [--gap-ms 3]
 
 Serves until it is killed. ``GET /count`` tells how many requests were answered.
 """
@@ -22,6 +22,7 @@ class Upstream(asyncio.Protocol):
     """One kept-alive connection."""
 
     answered: ClassVar = 0
+    first_s: ClassVar = 0.0
     gap_s: ClassVar = 0.003
     body: ClassVar = messages.answer()
     whole: ClassVar = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
@@ -54,6 +55,14 @@ class Upstream(asyncio.Protocol):
             self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(number), number))
             return
         Upstream.answered += 1
+        if self.first_s:
+            self.loop.call_later(self.first_s, self._begin, body)
+        else:
+            self._begin(body)
+
+    def _begin(self, body: bytes) -> None:
+        if self.transport.is_closing():
+            return
         if b'"stream":true' in body.replace(b" ", b""):
             self.transport.write(self.head + self.chunks[0])
             self.loop.call_later(self.gap_s, self._next, 1)
@@ -78,8 +87,10 @@ async def _serve(port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--first-ms", type=float, default=0.0, help="time before the first byte")
     parser.add_argument("--gap-ms", type=float, default=Upstream.gap_s * 1000)
     args = parser.parse_args()
+    Upstream.first_s = args.first_ms / 1000
     Upstream.gap_s = args.gap_ms / 1000
     uvloop.run(_serve(args.port))
 

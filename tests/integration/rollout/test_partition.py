@@ -6,9 +6,10 @@ import time
 import pytest
 
 from harness.spool import assignment
-from tests.gateways import until
 from tests.lines import line_to
 from tests.rollouts import Users, fleet
+
+pytestmark = pytest.mark.timeout(600)
 
 LEASE_S = 5.0
 FOLLOWED_S = 1.5
@@ -34,26 +35,26 @@ def test_two_gateways_follow_within_a_second_and_one_that_is_cut_off_falls_back_
             return [assignment.read(spool, time.time()).share for spool in spools]
 
         with Users([gateway.port for gateway in one.gateways], rate=60).talking() as users:
-            until(lambda: one.standing().state.phase.name == "canary_50", 90, one.logs())
-            until(lambda: shares() == [0.5, 0.5], 1.5, one.logs())
-            until(lambda: users.by["small"] > 20, 30, one.logs())
+            one.until(lambda: one.standing().state.phase.name == "canary_50", 240)
+            one.until(lambda: shares() == [0.5, 0.5], 1.5)
+            one.until(lambda: users.by["small"] > 20, 30)
 
             cut_at = time.monotonic()
             line.cut()
-            until(lambda: shares() == [0.5, 0.0], LEASE_S + 2, one.logs())
+            one.until(lambda: shares() == [0.5, 0.0], LEASE_S + 2)
             assert time.monotonic() - cut_at > LEASE_S - 2
             # It serves everybody from production; the other one goes on.
             only_second = Users([one.gateways[1].port], rate=60)
             with only_second.talking():
-                until(lambda: sum(only_second.by.values()) > 60, 30)
+                one.until(lambda: sum(only_second.by.values()) > 60, 30)
             assert set(only_second.by) == {"big"}
 
             line.mend()
-            until(lambda: shares() == [0.5, 0.5], 10, one.logs())
+            one.until(lambda: shares() == [0.5, 0.5], 30)
 
             aborting = threading.Thread(target=one.command, args=("abort", "--by", "Ada", "--reason", "enough"))
             aborting.start()
-            until(lambda: shares() == [0.0, 0.0], 30, one.logs())
+            one.until(lambda: shares() == [0.0, 0.0], 30)
             followed_at = time.time()
             aborting.join()
             took_s = followed_at - one.standing().events[-1].at.timestamp()
@@ -65,24 +66,24 @@ def test_two_gateways_follow_within_a_second_and_one_that_is_cut_off_falls_back_
 @pytest.mark.parametrize("what", ["controller", "store"])
 def test_without_a_controller_or_a_store_production_serves_everybody_and_it_goes_on_with_them(tmp_path, postgres, what):
     with (
-        line_to(postgres) as (line, over, _),
-        fleet(tmp_path, store_url=over, phases=SLOWLY) as one,
+        line_to(postgres) as (line, over, direct),
+        fleet(tmp_path, store_url=over, direct_url=direct, phases=SLOWLY) as one,
     ):
         one.work()
         one.control()
         assert one.command("start", "--by", "Ada", "--reason", "x").returncode == 0
         [spool] = [gateway.spool for gateway in one.gateways]
         with Users([one.gateways[0].port]).talking() as users:
-            until(lambda: assignment.read(spool, time.time()).share == 0.5, 90, one.logs())
+            one.until(lambda: assignment.read(spool, time.time()).share == 0.5, 240)
             if what == "store":
                 line.cut()
             else:
                 one.kill("control")
-            until(lambda: assignment.read(spool, time.time()).share == 0.0, LEASE_S + 8, one.logs())
+            one.until(lambda: assignment.read(spool, time.time()).share == 0.0, LEASE_S + 8)
             if what == "store":
                 line.mend()
             else:
                 one.control()
-            until(lambda: assignment.read(spool, time.time()).share == 0.5, 60, one.logs())
+            one.until(lambda: assignment.read(spool, time.time()).share == 0.5, 240)
         assert users.wrong == []
         assert [kind for kind, _ in one.history()] == ["started", "advanced"]

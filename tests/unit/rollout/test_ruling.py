@@ -231,6 +231,22 @@ def test_a_slice_that_keeps_the_decision_open_holds_the_rollout_and_names_itself
     assert SLICE.value in ruling.reason
 
 
+@pytest.mark.parametrize(("hours", "action"), [(71, Action.HOLD), (72, Action.PAUSE)])
+@pytest.mark.parametrize("verdict", [Verdict.INCONCLUSIVE, Verdict.GO])
+def test_a_slice_that_keeps_objecting_is_put_before_people(hours, action, verdict):
+    held = replace(state_in("shadow_25"), status=RolloutStatus.HOLD, since=BAKED - hours * HOUR)
+    open_yet = decision(verdict, Outcome.INCONCLUSIVE, n_needed=10_000_000)
+    ruling = ruled("shadow_25", state=held, decisions={"shadow_25": open_yet}, flagged=(SLICE,))
+    assert ruling.action is action
+    assert SLICE.value in ruling.reason
+
+
+def test_what_else_holds_it_is_not_the_slices_doing():
+    held = replace(state_in("shadow_25"), status=RolloutStatus.HOLD, since=BAKED - 80 * HOUR)
+    assert ruled("shadow_25", state=held).action is Action.ADVANCE
+    assert ruled("shadow_25", state=held, judges=(BAD_JUDGE,)).action is Action.HOLD
+
+
 def test_safe_needs_no_go_but_no_objection():
     assert ruled("shadow_5", decisions={"shadow_5": decision(Verdict.INCONCLUSIVE)}).action is Action.ADVANCE
     assert ruled("shadow_5", decisions={"shadow_5": decision(Verdict.NO_GO)}).action is Action.ROLL_BACK
