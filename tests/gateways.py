@@ -136,7 +136,17 @@ class Production:
         """Listen on a free port."""
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 27)
         self.port = server.sockets[0].getsockname()[1]
+        self._server, self._loop = server, asyncio.get_running_loop()
         return server
+
+    def leave(self) -> None:
+        """Nobody listens any more, and who is connected is sent away with the next request."""
+
+        async def away(asked: Asked) -> None:
+            asked.reset()
+
+        self.handler = away
+        self._loop.call_soon_threadsafe(self._server.close)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

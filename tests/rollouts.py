@@ -188,7 +188,7 @@ class Fleet:
     def said(self) -> str:
         """Where the rollout stands and what everybody said, for a failing test."""
         logs = (f"== {path.name}\n{path.read_text()[-3_000:]}" for path in self.folder.glob("**/*.log"))
-        return "\n".join([str(self.history()), self.command("status").stdout, *logs])
+        return "\n".join([self.command("history").stdout, self.command("status").stdout, *logs])
 
 
 ENVIRONMENT = {

@@ -96,6 +96,9 @@ class Canary:
             reason = Reason.TIMEOUT if connection is not None and connection.status else Reason.NO_FIRST_BYTE
             raise NoAnswer(ServedOutcome.FELL_BACK, reason) from None
         except UpstreamFailed as failure:
+            if failure.kind == "connect":
+                # Nobody listens: the next user need not find that out again.
+                self._set_ready(False)
             raise NoAnswer(ServedOutcome.FELL_BACK, _FAILURES.get(failure.kind, Reason.INTERNAL)) from None
         finally:
             if connection is not None and answer is None:
@@ -115,11 +118,13 @@ class Canary:
     async def _watch(self) -> None:
         """Know whether there is somebody to ask, before a user has to find out."""
         while True:
-            ready = await self._answers()
-            if ready is not self.arms.is_ready:
-                self.arms.is_ready = ready
-                _log.info("the candidate can be asked" if ready else "the candidate cannot be asked: production serves")
+            self._set_ready(await self._answers())
             await asyncio.sleep(_READY_S)
+
+    def _set_ready(self, ready: bool) -> None:
+        if ready is not self.arms.is_ready:
+            self.arms.is_ready = ready
+            _log.info("the candidate can be asked" if ready else "the candidate cannot be asked: production serves")
 
     def _shown(self, candidate: str) -> RawHeaders:
         known, token = self._tokens

@@ -264,6 +264,21 @@ def test_a_canary_that_is_not_there_serves_nobody_and_nobody_is_its_control(tmp_
         other.notes(0)
 
 
+def test_the_first_user_of_a_canary_that_is_gone_is_the_last_to_find_out(tmp_path):
+    with serving(tmp_path) as other:
+        other.share(0.3)
+        name = conversation(Arm.CANDIDATE)
+        assert other.ask(name)[1] == CANDIDATES
+        other.canary.leave()
+        # Between two looks at whether there is somebody to ask, which are half a second apart.
+        begun = time.monotonic()
+        answers = [other.ask(name)[1] for _ in range(20)]
+        assert time.monotonic() - begun < 0.5
+        assert answers == [PRODUCTIONS] * 20
+        reasons = [note.served.get("reason") for note in other.notes(None)]
+        assert reasons in ([None, "unreachable"], [None, "unreachable", "unreachable"], [None])
+
+
 # After the first byte
 
 

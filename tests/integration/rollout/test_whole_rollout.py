@@ -39,7 +39,7 @@ def test_a_good_candidate_reaches_all_users_but_a_holdback(tmp_path, capsys):
 
 
 def test_a_candidate_that_fails_under_users_is_taken_away_within_seconds(tmp_path):
-    shadow, *_, canary, _ = PHASES
+    _, shadow, _, canary, _ = PHASES
     with fleet(tmp_path, phases=[shadow, {**canary, "min_pairs": 1_000_000}]) as one:
         one.work()
         one.control()
