@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from harness.domain.decision import Outcome
 from harness.domain.estimate import Estimate
 from harness.domain.formatting import format_value
-from harness.domain.report import CandidateReport, EvaluationReport
+from harness.domain.report import CandidateReport, EvaluationReport, Readers
 from reports import page_candidate, page_traffic
 from reports.deciding import COUNT, bound, decided_on
 from reports.glossary import WORDS
@@ -78,7 +78,12 @@ def _warnings(report: EvaluationReport) -> tuple[str, ...]:
     # Why a candidate was left alone on purpose is said where it is decided on; other reasons come with the report.
     if report.stop_reason and report.stop_reason not in ON_PURPOSE and not any(w.startswith(_STOPPED) for w in found):
         found.append(f"{_STOPPED} ({words(report.stop_reason)}). The sample so far is valid; the same command goes on.")
-    if not report.show_text:
+    if report.readers is Readers.OUTSIDE:
+        found.append(
+            "This report is for readers outside: messages, answers, names of files and values that may name somebody "
+            "are left out. Every figure and rule is here."
+        )
+    elif not report.show_text:
         found.append("Messages and answers are left out of this report (report.show_text is off).")
     return tuple(found)
 

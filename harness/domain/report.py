@@ -7,6 +7,7 @@ All text in it is untrusted model output or user traffic and has to be escaped w
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from harness.domain.attempt import Attempt
 from harness.domain.decision import Decision
@@ -19,6 +20,15 @@ from harness.domain.run import IngestReport
 from harness.domain.slices import SlicePlan, SliceTest
 
 REPORT_SCHEMA = 2
+
+
+class Readers(StrEnum):
+    """Whom a report is for."""
+
+    INSIDE = "inside"
+    """Those who may read what users and models wrote."""
+    OUTSIDE = "outside"
+    """Everybody else: figures, verdict, criteria and method, and no text, id, file name or address."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,3 +258,5 @@ class EvaluationReport:
     warnings: tuple[str, ...] = ()
     show_text: bool = True
     """Whether messages, answers and judges' words may appear in any rendering (``report.show_text``)."""
+    readers: Readers = Readers.INSIDE
+    """Whom it is for; everything else is gone already from one for readers outside."""

@@ -1,0 +1,1 @@
+"""Puts reports where others can read them, with an index of all that lies there."""
