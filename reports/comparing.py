@@ -28,9 +28,7 @@ _LONGEST = 1000
 """Lines of an experiment file that are compared; what comes after is said to be left out."""
 
 
-def compare(
-    before: EvaluationReport, after: EvaluationReport, *, sha256: tuple[str, str] = ("", "")
-) -> RunComparison:
+def compare(before: EvaluationReport, after: EvaluationReport, *, sha256: tuple[str, str] = ("", "")) -> RunComparison:
     """Both runs side by side; candidates are matched by name, or as the only one of each run.
 
     The difference of a criterion is that of its two values and has no interval of its own: the two reports do not hold
@@ -94,8 +92,8 @@ def _hindrances(before: EvaluationReport, after: EvaluationReport, matched: _Mat
     if before.readers is not after.readers:
         yield Hindrance(
             kind="readers",
-            sentence=f"One is for readers {before.readers.value}, the other for readers {after.readers.value}: what the "
-            "first leaves out looks like a change.",
+            sentence=f"One is for readers {before.readers.value}, the other for readers {after.readers.value}: what "
+            "one leaves out looks like a change.",
         )
     if set(before.production_models) != set(after.production_models):
         yield Hindrance(
@@ -274,8 +272,7 @@ def _models(report: EvaluationReport) -> str:
 def _named(candidate: CandidateReport) -> str:
     """Its model, with what answered where the provider said so."""
     answered = ", ".join(sorted(candidate.answered_models))
-    own = candidate.model if answered in {"", candidate.model} else f"{candidate.model}, answered by {answered}"
-    return own
+    return candidate.model if answered in {"", candidate.model} else f"{candidate.model}, answered by {answered}"
 
 
 def _sizes(report: EvaluationReport) -> dict[str, str]:

@@ -12,8 +12,8 @@ from reports.page_parts import dollars, words
 from reports.text import one_line, plural
 
 VERDICT_WORDS = {Verdict.GO: "GO", Verdict.NO_GO: "NO_GO", Verdict.INCONCLUSIVE: "INCONCLUSIVE"}
-_VERDICT_MARKS = {Verdict.GO: "✅", Verdict.NO_GO: "❌", Verdict.INCONCLUSIVE: "❔"}
-_OUTCOME_MARKS = {
+VERDICT_MARKS = {Verdict.GO: "✅", Verdict.NO_GO: "❌", Verdict.INCONCLUSIVE: "❔"}
+OUTCOME_MARKS = {
     Outcome.PASS: "✅ pass",
     Outcome.FAIL: "❌ fail",
     Outcome.INCONCLUSIVE: "❔ inconclusive",
@@ -56,7 +56,7 @@ def escape(text: str, limit: int = 200) -> str:
 
 def _candidate(report: EvaluationReport, candidate: CandidateReport) -> list[str]:
     decision = candidate.decision
-    mark = f"{_VERDICT_MARKS[decision.verdict]} **{VERDICT_WORDS[decision.verdict]}**"
+    mark = f"{VERDICT_MARKS[decision.verdict]} **{VERDICT_WORDS[decision.verdict]}**"
     named = escape(candidate.arm) + (
         f" ({escape(answered_by(candidate.model))})" if candidate.model != candidate.arm else ""
     )
@@ -93,7 +93,7 @@ def _objection(objection: Objection, *, said: str) -> str:
 def _row(report: EvaluationReport, result: CriterionResult) -> str:
     metric, estimate = metric_of(report, result.criterion.metric), deciding(result)
     bounded = estimate.low is not None or estimate.high is not None
-    outcome = _OUTCOME_MARKS[result.outcome]
+    outcome = OUTCOME_MARKS[result.outcome]
     if result.objection is not None and result.outcome is Outcome.INCONCLUSIVE:
         outcome += ", does not count"
     cells = (

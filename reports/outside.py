@@ -30,6 +30,7 @@ from harness.domain.slices import SliceTest
 from reports.outside_words import Hidden, is_plain_name, model_name, models, plain, shown_dialect, shown_values
 from reports.text import plural
 
+_METRIC = re.compile(r"[a-z][a-z0-9_]{0,60}(:[\w.-]{1,60})?")
 _MAX_YAML = 200_000
 _MAX_RULES = 100
 _VALUE = ""
@@ -37,7 +38,9 @@ _KEPT: Mapping[str, Any] = {
     "traffic": {"sample": dict.fromkeys(("size", "rate", "seed", "deduplicate"), _VALUE)},
     "replica": {"share": _VALUE},
     "decision": {
-        "criteria": [{"metric": "name", **dict.fromkeys(("below", "above", "at_least", "at_most", "required"), _VALUE)}],
+        "criteria": [
+            {"metric": "name", **dict.fromkeys(("below", "above", "at_least", "at_most", "required"), _VALUE)}
+        ],
         **dict.fromkeys(
             ("profile", "alpha", "looks", "horizon", "planned_looks", "look_every", "spend_across_attempts", "level",
              "min_slice", "slice_false_discoveries"), _VALUE,
@@ -75,7 +78,7 @@ def for_outside(report: EvaluationReport) -> EvaluationReport:
         ),
         experiment_yaml=_rules_of(report.experiment_yaml),
         seed=report.seed,
-        versions={name: value for name, value in report.versions.items() if is_plain_name(name) and is_plain_name(value)},
+        versions={name: value for name, value in report.versions.items() if is_plain_name(f"{name} {value}")},
         prompts=_prompts(report.prompts),
         stop_reason=report.stop_reason and plain(report.stop_reason, "stopped"),
         command="",
@@ -302,7 +305,9 @@ def _ingest(ingest: IngestReport) -> IngestReport:
     left = len(ingest.warnings)
     return IngestReport(
         files=tuple(names.values()),
-        dialects={names[file]: shown_dialect(ingest.dialects[file]) for file in ingest.files if file in ingest.dialects},
+        dialects={
+            names[file]: shown_dialect(ingest.dialects[file]) for file in ingest.files if file in ingest.dialects
+        },
         read=ingest.read,
         rejected=ingest.rejected,
         ignored=ingest.ignored,
@@ -396,7 +401,7 @@ def _plain_values(value: Any, keys: Mapping[str, Any]) -> dict[str, Any]:
             rules = item[:_MAX_RULES] if isinstance(item, list) else []
             shown = [rule for entry in rules if (rule := _plain_values(entry, inner[0]))]
         elif isinstance(item, str):
-            shown = item if item in _WORDS_OF_OURS or (inner == "name" and is_plain_name(item)) else None
+            shown = item if item in _WORDS_OF_OURS or (inner == "name" and _METRIC.fullmatch(item)) else None
         else:
             shown = item if isinstance(item, bool | int | float) else None
         if shown not in ({}, [], None):

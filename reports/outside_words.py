@@ -20,7 +20,9 @@ _WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _VALUE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,23}|\d{1,3}(?:-\d{1,3})?\+?")
 _MODEL = re.compile(r"(?![./~])[A-Za-z0-9][\w.:@+-]*(/[\w.:@+-]+){0,4}")
 _FILE = re.compile(r"\.[A-Za-z]{2,7}(\.(gz|zst))?$")
-_HOST = re.compile(r"(?:[\w-]+\.)+(?:com|net|org|io|dev|ai|cloud|local|internal|lan|corp|test|example)(?::\d+)?$|localhost")
+_HOST = re.compile(
+    r"(?:[\w-]+\.)+(?:com|net|org|io|dev|ai|cloud|local|internal|lan|corp|test|example)(?::\d+)?$|localhost"
+)
 _ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>`]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _PATH = re.compile(
     r"(?<![\w/])(?:~|\.{1,2})?/(?:[^\s'\"<>`:;,()]+/?)+|\b[A-Za-z]:\\[^\s'\"<>`]+"
@@ -32,7 +34,7 @@ _DIALECT = re.compile(r"[a-z][a-z0-9_]{0,30}(?: \((?:detected|given|configured)\
 
 def is_plain_name(text: str) -> bool:
     """Whether it can only be a name: short, on one line, and no address, path or sentence."""
-    return bool(_PLAIN.fullmatch(text)) and "//" not in text and not _FILE.search(text.split(" ")[0])
+    return bool(_PLAIN.fullmatch(text)) and "//" not in text and not _FILE.search(text.partition(" ")[0])
 
 
 def plain(text: str, otherwise: str) -> str:

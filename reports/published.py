@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,13 +24,13 @@ from reports.machine import as_json
 from reports.metrics import metric_of
 from reports.text import one_line
 
-MOST_BYTES = 1_000_000
+MOST_BYTES = 500_000
 """A larger file is not read: ours take a few hundred bytes for each criterion."""
 _MOST_TEXT = 2000
 _MOST_ITEMS = 500
 
 
-def published(report: EvaluationReport, files: Iterable[PublishedFile]) -> PublishedRun:
+def of(report: EvaluationReport, files: Iterable[PublishedFile]) -> PublishedRun:
     """The small value beside a report."""
     return PublishedRun(
         run_id=report.run_id,
@@ -77,13 +78,13 @@ def judges_behind(candidate: CandidateReport, metric: str) -> tuple[str, ...]:
     )
 
 
-def render_published(run: PublishedRun) -> str:
+def render_json(run: PublishedRun) -> str:
     """The value as JSON with sorted keys."""
     return as_json(run)
 
 
-def load_published(content: bytes, *, folder: str) -> PublishedRun:
-    """What :func:`render_published` wrote, of the run whose folder this is.
+def load(content: bytes, *, folder: str) -> PublishedRun:
+    """What :func:`render_json` wrote, of the run whose folder this is.
 
     Raises:
         InputError: it is too large, not JSON, not such a value, of another run, or by a newer version of this program.
@@ -174,6 +175,4 @@ def _utc(moment: datetime) -> datetime:
 
 
 def _as_utc(run: PublishedRun) -> PublishedRun:
-    from dataclasses import replace
-
     return replace(run, created_at=_utc(run.created_at), decided_at=_utc(run.decided_at))

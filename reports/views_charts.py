@@ -284,6 +284,11 @@ def scale(
     return lambda value: round(start + (end - start) * (bend(value) - lower) / (upper - lower), 1)
 
 
+def round_ticks(low: float, high: float) -> list[float]:
+    """Four to seven round numbers that enclose the range; the one number of an empty range."""
+    return _ticks(low, high)
+
+
 def _height(probability: float) -> float:
     bottom = CHART_HEIGHT - BOTTOM
     return round(bottom - (bottom - TOP) * probability, 1)

@@ -14,7 +14,7 @@ from harness.errors import HarnessError, Interrupted
 
 COMMANDS = (
     "init", "doctor", "demo", "plan", "calibrate", "run", "compare", "ingest", "replay", "judge", "label", "labels",
-    "decide", "report",
+    "decide", "report", "publish",
     "serve", "worker", "live", "rollout", "runs", "judges", "models",
 )  # fmt: skip
 

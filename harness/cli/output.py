@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TextIO
 
 from harness.errors import InfrastructureError
@@ -44,6 +45,22 @@ def out_json_lines(values: Iterable[Any]) -> None:
     import orjson
 
     _write(sys.stdout, "".join(orjson.dumps(value).decode().translate(_ESCAPED) + "\n" for value in values))
+
+
+def write_file(path: Path, text: str) -> Path:
+    """A file that a reader never sees half written; its folder is made.
+
+    Raises:
+        InfrastructureError: it cannot be written.
+    """
+    scratch = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+    except OSError as error:
+        raise InfrastructureError(f"{path} cannot be written ({error.strerror})") from error
+    return path
 
 
 def mute(stream: TextIO) -> None:

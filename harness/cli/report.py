@@ -1,14 +1,14 @@
 """`harness report`: render a stored run, or a saved report.json, again."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.cli import options
-from harness.cli.output import out, out_json
+from harness.cli import options, sources
+from harness.cli.output import err, out, out_json, write_file
 from harness.cli.work import run_until_stopped, stored_session
-from harness.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
@@ -26,12 +26,23 @@ def report(
         Path | None,
         typer.Option("--output", "-o", help="Folder to write to; by default the run's.", envvar="HARNESS_OUTPUT"),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            help="An earlier run, as its id, folder or report.json: write a page that holds this one against it.",
+            envvar="HARNESS_AGAINST",
+            metavar="RUN|FOLDER|REPORT.json",
+        ),
+    ] = None,
     store: options.StoreUrl = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> int:
-    """Write every format and print the paths."""
+    """Write every format and print the paths; with ``--against`` the comparison, whatever it says, and exit with 0."""
+    if against is not None:
+        return _compare(source, against, output, store=store, runs_dir=runs_dir, as_json=as_json, quiet=quiet)
     if source.endswith(".json"):
         files = _render_saved(Path(source), output)
     else:
@@ -47,12 +58,36 @@ def report(
     return 0
 
 
+def _compare(
+    source: str, against: str, output: Path | None, *, store: str | None, runs_dir: Path, as_json: bool, quiet: bool
+) -> int:
+    from reports import comparing, comparison
+
+    before, _ = sources.load(against, store=store, runs_dir=runs_dir, quiet=quiet)
+    after, folder = sources.load(source, store=store, runs_dir=runs_dir, quiet=quiet)
+    found = comparing.compare(before, after)
+    files = {
+        "comparison.html": comparison.render_html(found),
+        "comparison.json": comparison.render_json(found),
+    }
+    written = [write_file((output or folder) / name, text) for name, text in files.items()]
+    if as_json:
+        out_json({"files": [str(path) for path in written], **json.loads(files["comparison.json"])})
+        return 0
+    for item in found.hindrances:
+        err(f"NOT COMPARABLE: {item.sentence}")
+    for candidate in found.candidates:
+        sides = [
+            verdict.value if verdict else "none" for verdict in (candidate.verdict_before, candidate.verdict_after)
+        ]
+        turned = [item.title for item in candidate.criteria if item.outcome_changed]
+        out(f"{candidate.arm}: {' -> '.join(sides)}" + (f"; changed: {', '.join(turned)}" if turned else ""))
+    for path in written:
+        out(str(path))
+    return 0
+
+
 def _render_saved(path: Path, output: Path | None) -> dict[str, Path]:
-    import reports
     from harness.pipeline.reporting import write_report
 
-    try:
-        saved = reports.load_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a readable report.json ({error}); render it from the store by run id") from error
-    return dict(write_report(saved, output or path.parent))
+    return dict(write_report(sources.saved(path), output or path.parent))

@@ -1,6 +1,4 @@
-"""Two runs held against each other: what changed in the result, what changed in the configuration, and whether the
-figures may be compared at all.
-"""
+"""Two runs held against each other: what changed, in result and configuration, and whether figures may be compared."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -97,7 +97,7 @@ class PublishedComparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeftOut:
-    """A folder that looks like a published run and is not used."""
+    """A folder that looks like a published run and is not used, or not in full."""
 
     folder: str
     why: str

@@ -10,6 +10,8 @@ from harness.domain.published import LeftOut, PublishedComparison, PublishedRun
 from harness.domain.report import EvaluationReport
 from harness.errors import InputError
 from harness.pipeline.publishing.place import Place
+from reports import comparing, comparison
+from reports.addresses import address
 
 _MOST = 50
 """Comparisons of one experiment that are kept up to date, the newest ones."""
@@ -23,7 +25,7 @@ class Comparisons:
 
     def __init__(self, place: Place, at_hand: Mapping[str, EvaluationReport]) -> None:
         self._place = place
-        self._reports: dict[str, EvaluationReport | None] = {
+        self._reports: dict[str, EvaluationReport | LeftOut] = {
             hashlib.sha256(reports.render_json(report).encode()).hexdigest(): report for report in at_hand.values()
         }
         self._written: dict[str, RunComparison] = {}
@@ -39,69 +41,69 @@ class Comparisons:
         """
         pairs = list(_pairs(runs))
         there = self._there(pairs)
-        found, problems = [], []
+        found: list[PublishedComparison] = []
+        problems: list[LeftOut] = []
         for before, after in pairs:
-            name = reports.comparison_name(before.run_id, after.run_id)
-            comparison = there.get(name) or self._written.get(name)
-            if comparison is None or not _is_about(comparison, before, after):
-                olds, news = self._report(before, problems), self._report(after, problems)
-                if olds is None or news is None:
+            name = comparison.name_of(before.run_id, after.run_id)
+            held = there.get(name) or self._written.get(name)
+            if held is None or not _is_about(held, before, after):
+                olds, news = self._report(before), self._report(after)
+                problems += [item for item in (olds, news) if isinstance(item, LeftOut)]
+                if isinstance(olds, LeftOut) or isinstance(news, LeftOut):
                     continue
-                comparison = reports.compare(olds, news, sha256=(_sha256(before), _sha256(after)))
+                held = comparing.compare(olds, news, sha256=(_sha256(before), _sha256(after)))
                 self._place.write(
                     {
-                        f"{reports.COMPARE_FOLDER}/{name}.html": reports.render_comparison_html(
-                            comparison, published=True
-                        ).encode(),
-                        f"{reports.COMPARE_FOLDER}/{name}.json": reports.render_comparison_json(comparison).encode(),
+                        f"{comparison.FOLDER}/{name}.json": comparison.render_json(held).encode(),
+                        f"{comparison.FOLDER}/{name}.html": comparison.render_html(held, published=True).encode(),
                     }
                 )
-                self._written[name] = comparison
+                self._written[name] = held
             found.append(
                 PublishedComparison(
                     before=before.run_id,
                     after=after.run_id,
-                    page=f"{reports.COMPARE_FOLDER}/{reports.address(name)}.html",
-                    comparable=comparison.comparable,
+                    page=f"{comparison.FOLDER}/{address(name)}.html",
+                    comparable=held.comparable,
                 )
             )
-        return tuple(found), _once(problems)
+        return tuple(found), list(dict.fromkeys(problems))
 
     def _there(self, pairs: Iterable[_Pair]) -> dict[str, RunComparison]:
         """Comparisons that were written before and can be read."""
-        names = [reports.comparison_name(before.run_id, after.run_id) for before, after in pairs]
-        paths = {f"{reports.COMPARE_FOLDER}/{name}.json": name for name in names}
+        names = [comparison.name_of(before.run_id, after.run_id) for before, after in pairs]
+        paths = {f"{comparison.FOLDER}/{name}.json": name for name in names}
         found = {}
         for path, content in self._place.read(list(paths), limit=_MOST_PAGE).items():
             try:
-                found[paths[path]] = reports.load_comparison(content)
+                found[paths[path]] = comparison.load(content)
             except InputError:
                 continue  # whatever it is, it is written anew
         return found
 
-    def _report(self, run: PublishedRun, problems: list[LeftOut]) -> EvaluationReport | None:
-        """The report of a published run, if it is the one its small file names."""
+    def _report(self, run: PublishedRun) -> EvaluationReport | LeftOut:
+        """The report of a published run, if it is the one its small file names; else why it is not used."""
         sha256 = _sha256(run)
         if sha256 not in self._reports:
-            self._reports[sha256] = self._read(run, sha256, problems)
+            self._reports[sha256] = self._read(run, sha256)
         return self._reports[sha256]
 
-    def _read(self, run: PublishedRun, sha256: str, problems: list[LeftOut]) -> EvaluationReport | None:
+    def _read(self, run: PublishedRun, sha256: str) -> EvaluationReport | LeftOut:
         name = f"{run.run_id}/report.json"
-        content = self._place.read([name], limit=_MOST_REPORT).get(name)
-        if content is None or hashlib.sha256(content).hexdigest() != sha256:
+        content = self._place.read([name], limit=_MOST_REPORT).get(name, b"")
+        if hashlib.sha256(content).hexdigest() != sha256:
             # Somebody is publishing it just now, or it was changed by hand: either way it is not what was published.
-            problems.append(LeftOut(folder=run.run_id, why="report.json is not the one that run.json names"))
-            return None
-        try:
-            report = reports.load_json(content.decode("utf-8", "replace"))
-        except (InputError, RecursionError) as error:
-            problems.append(LeftOut(folder=run.run_id, why=f"report.json: {error}"))
-            return None
-        if report.run_id != run.run_id or report.readers is not run.readers:
-            problems.append(LeftOut(folder=run.run_id, why="report.json is of another run, or for other readers"))
-            return None
-        return report
+            why = "is not the one that run.json names"
+        else:
+            try:
+                report = reports.load_json(content.decode("utf-8", "replace"))
+            except (InputError, RecursionError) as error:
+                why = str(error) or "is nested too deeply"
+            else:
+                if report.run_id == run.run_id and report.readers is run.readers:
+                    return report
+                why = "is of another run, or for other readers"
+        return LeftOut(folder=run.run_id, why=f"not compared: report.json {why}")
 
 
 def _pairs(runs: Sequence[PublishedRun]) -> Iterable[_Pair]:
@@ -123,7 +125,3 @@ def _is_about(comparison: RunComparison, before: PublishedRun, after: PublishedR
 
 def _sha256(run: PublishedRun) -> str:
     return next((file.sha256 for file in run.files if file.name == "report.json"), "")
-
-
-def _once(problems: list[LeftOut]) -> list[LeftOut]:
-    return list(dict.fromkeys(problems))

@@ -19,11 +19,13 @@ from harness.pipeline.publishing.comparisons import Comparisons
 from harness.pipeline.publishing.data import Data, data_files
 from harness.pipeline.publishing.place import Place
 from harness.pipeline.session import check_run_id
-from reports.published import MOST_BYTES
+from reports import comparison, index, outside, published
+from reports.addresses import address
 
 RUN_FILE, INDEX_PAGE, INDEX_DATA = "run.json", "index.html", "index.json"
 _TRIES = 20
 _MOST_FOLDERS = 5000
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +87,8 @@ class _Known:
 
     runs: Mapping[str, PublishedRun]
     left_out: tuple[LeftOut, ...]
-    contents: Mapping[str, bytes]
-    """Of the small files, by folder."""
+    digests: Mapping[str, str]
+    """SHA-256 of the small files, by folder."""
 
 
 def prepared(sources: Sequence[Source], terms: Terms) -> list[EvaluationReport]:
@@ -104,7 +106,7 @@ def prepared(sources: Sequence[Source], terms: Terms) -> list[EvaluationReport]:
     for source in sources:
         run_id = source.report.run_id
         check_run_id(run_id)
-        if run_id in {reports.COMPARE_FOLDER, INDEX_PAGE, INDEX_DATA}:
+        if run_id in {comparison.FOLDER, INDEX_PAGE, INDEX_DATA}:
             raise ConfigurationError(f"a run called {run_id!r} cannot be published: the index needs that name")
         if run_id in seen:
             raise ConfigurationError(f"run {run_id!r} is named twice; a place holds one run of each id")
@@ -116,7 +118,7 @@ def prepared(sources: Sequence[Source], terms: Terms) -> list[EvaluationReport]:
             )
     if terms.readers is Readers.INSIDE:
         return [source.report for source in sources]
-    return [reports.for_outside(source.report) for source in sources]
+    return [outside.for_outside(source.report) for source in sources]
 
 
 def publish(sources: Sequence[Source], place: Place, terms: Terms) -> Publication:
@@ -133,13 +135,11 @@ def publish(sources: Sequence[Source], place: Place, terms: Terms) -> Publicatio
     known = _known(place)
     for source, report in zip(sources, shown, strict=True):
         _check(source, report, place, known, terms)
-    done = [
-        _publish(source, report, place, known, terms) for source, report in zip(sources, shown, strict=True)
-    ]
-    index = rebuild(place, {report.run_id: report for report in shown})
-    compared = {item.after: item for item in index.comparisons}
+    done = [_publish(source, report, place, known, terms) for source, report in zip(sources, shown, strict=True)]
+    written = rebuild(place, {report.run_id: report for report in shown})
+    compared = {item.after: item for item in written.comparisons}
     return Publication(
-        runs=tuple(done), index=index, compared={d.run_id: compared[d.run_id] for d in done if d.run_id in compared}
+        runs=tuple(done), index=written, compared={d.run_id: compared[d.run_id] for d in done if d.run_id in compared}
     )
 
 
@@ -158,20 +158,20 @@ def rebuild(place: Place, reports_at_hand: Mapping[str, EvaluationReport] | None
     for _ in range(_TRIES):
         listed = in_order(known.runs.values())
         compared, problems = comparisons.written(listed)
-        index = PublishedIndex(
+        found = PublishedIndex(
             runs=listed, comparisons=compared, left_out=tuple(sorted((*known.left_out, *problems), key=_folder))
         )
         place.write(
             {
-                INDEX_DATA: reports.render_index_json(index).encode(),
-                INDEX_PAGE: reports.render_index_html(index).encode(),
+                INDEX_DATA: index.render_json(found).encode(),
+                INDEX_PAGE: index.render_html(found).encode(),
             }
         )
         # Whoever has published since may have written the index before us and without us, or we without them: the last
         # to write has to have seen everybody.
         again = _known(place)
-        if again.contents == known.contents and again.left_out == known.left_out:
-            return index
+        if again.digests == known.digests and again.left_out == known.left_out:
+            return found
         known = again
     raise InfrastructureError(f"{place.shown}: others keep publishing; the runs are there, and `harness publish --to` "
                               "alone writes the index")  # fmt: skip
@@ -187,22 +187,23 @@ def _folder(item: LeftOut) -> str:
 
 
 def _known(place: Place) -> _Known:
-    folders = [name for name in place.folders() if name != reports.COMPARE_FOLDER]
+    folders = [name for name in place.folders() if name != comparison.FOLDER]
     left_out = [
         LeftOut(folder=name, why=f"there are more than {_MOST_FOLDERS:,} folders") for name in folders[_MOST_FOLDERS:]
     ]
     folders = folders[:_MOST_FOLDERS]
-    contents = place.read([f"{name}/{RUN_FILE}" for name in folders], limit=MOST_BYTES + 1)
-    runs = {}
-    for name in folders:
-        content = contents.get(f"{name}/{RUN_FILE}")
-        if content is None:
-            continue  # some other folder, or a run whose publishing has not ended
-        try:
-            runs[name] = reports.load_published(content, folder=name)
-        except InputError as error:
-            left_out.append(LeftOut(folder=name, why=f"{RUN_FILE}: {error}"))
-    return _Known(runs=runs, left_out=tuple(left_out), contents=contents)
+    runs, digests = {}, {}
+    for start in range(0, len(folders), _AT_ONCE):
+        paths = {f"{name}/{RUN_FILE}": name for name in folders[start : start + _AT_ONCE]}
+        # A folder without the file is some other one, or of a run whose publishing has not ended.
+        for path, content in place.read(list(paths), limit=published.MOST_BYTES + 1).items():
+            name = paths[path]
+            digests[name] = hashlib.sha256(content).hexdigest()
+            try:
+                runs[name] = published.load(content, folder=name)
+            except InputError as error:
+                left_out.append(LeftOut(folder=name, why=f"{RUN_FILE}: {error}"))
+    return _Known(runs=runs, left_out=tuple(left_out), digests=digests)
 
 
 def _check(source: Source, report: EvaluationReport, place: Place, known: _Known, terms: Terms) -> None:
@@ -215,8 +216,8 @@ def _check(source: Source, report: EvaluationReport, place: Place, known: _Known
     others = {run.readers for run in known.runs.values()} - {terms.readers}
     if others:
         raise ConfigurationError(
-            f"{place.shown} holds runs for readers {next(iter(others)).value}; one place is for one kind of readers, so "
-            f"name another one for readers {terms.readers.value}"
+            f"{place.shown} holds runs for readers {next(iter(others)).value}; one place is for one kind of readers, "
+            f"so name another one for readers {terms.readers.value}"
         )
     if terms.replace:
         return
@@ -227,15 +228,15 @@ def _check(source: Source, report: EvaluationReport, place: Place, known: _Known
     there = known.runs.get(run_id)
     if there is None:
         return
-    if there.fingerprint != reports.run_fingerprint(report):
+    if there.fingerprint != published.fingerprint(report):
         raise ConfigurationError(
             f"{place.shown} holds another run {run_id!r}, begun {there.created_at:%Y-%m-%d %H:%M} UTC; publish to "
             "another folder, or write over it with --replace"
         )
-    if there.decided_at > reports.published(report, ()).decided_at:
+    if there.decided_at > published.of(report, ()).decided_at:
         raise ConfigurationError(
-            f"{place.shown} holds a later decision of run {run_id!r}, of {there.decided_at:%Y-%m-%d %H:%M} UTC; go back "
-            "to this one with --replace"
+            f"{place.shown} holds a later decision of run {run_id!r}, of {there.decided_at:%Y-%m-%d %H:%M} UTC; go "
+            "back to this one with --replace"
         )
 
 
@@ -251,11 +252,11 @@ def _publish(source: Source, report: EvaluationReport, place: Place, known: _Kno
         "junit.xml": reports.render_junit(report).encode(),
         **data_files(source.folder, report, terms.chosen_data),
     }
-    run = reports.published(report, [_file(name, content) for name, content in files.items()])
-    run_id, small = run.run_id, reports.render_published(run).encode()
+    run = published.of(report, [_file(name, content) for name, content in files.items()])
+    run_id, small = run.run_id, published.render_json(run).encode()
     there = set(place.names(run_id))
-    before = known.contents.get(f"{run_id}/{RUN_FILE}")
-    if before == small and set(files) <= there:
+    before = known.digests.get(run_id)
+    if before == hashlib.sha256(small).hexdigest() and set(files) <= there:
         state = "unchanged"
     else:
         state = "published" if before is None else "updated"
@@ -271,7 +272,7 @@ def _publish(source: Source, report: EvaluationReport, place: Place, known: _Kno
         report=report,
         verdict=run.verdict,
         files=(*sorted(files), RUN_FILE),
-        page=f"{reports.address(run_id)}/report.html",
+        page=f"{address(run_id)}/report.html",
     )
 
 
