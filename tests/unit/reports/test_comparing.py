@@ -122,7 +122,8 @@ def test_candidates_are_matched_by_name_and_a_renamed_single_one_by_being_alone(
     assert "renamed, before: small-model" in Page.of(comparison.render_html(single)).text
     three = compare(factory.three(), factory.report(factory.candidate("cheap-model"), factory.candidate("new-one")))
     assert [(item.arm, item.verdict_before is not None, item.present_after) for item in three.candidates] == [
-        ("cheap-model", True, True), ("new-one", False, True), ("small-model", True, False), ("new-prompt", True, False),
+        ("cheap-model", True, True), ("new-one", False, True), ("small-model", True, False),
+        ("new-prompt", True, False),
     ]  # fmt: skip
 
 

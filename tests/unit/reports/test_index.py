@@ -176,7 +176,8 @@ def test_every_figure_of_the_page_is_in_the_json():
 
 @pytest.mark.parametrize(
     ("value", "unit", "said"),
-    [(0.031, "share", "+3.10 points"), (-0.02, "points", "-2.00 points"), (0.05, "ratio", "+0.05x"), (0, "ratio", "0.00x"),
+    [(0.031, "share", "+3.10 points"), (-0.02, "points", "-2.00 points"), (0.05, "ratio", "+0.05x"),
+     (0, "ratio", "0.00x"),
      (-3.0, "ms", "-3.0 ms"), (0.01, "score", "+0.010"), (12, "count", "+12")],
 )  # fmt: skip
 def test_differences_carry_their_sign_and_unit(value, unit, said):

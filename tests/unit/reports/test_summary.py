@@ -14,7 +14,7 @@ def test_says_verdict_criteria_cost_and_where_the_report_is():
     text = render_summary(factory.three(), link="https://r.example/a/report.html", compared="https://r.example/c.html")
     for words in (
         "### Shadow Harness: support",
-        "**✅ GO: small-model** in place of gpt-4o, gpt-4o-mini. small-model may take over",
+        "**✅ GO: small-model** in place of gpt-4o, gpt-4o-mini. small-model may",
         "**❌ NO_GO: cheap-model**",
         "| P95 latency | 0.83x (0.78x to 0.88x) | below 1.2x | ✅ pass |",
         "| Similarity (advisory) |",
@@ -55,11 +55,12 @@ def test_a_chat_hears_what_did_not_pass_worst_first():
     title, body, bad = chat_message(factory.report(factory.candidate(verdict=Verdict.NO_GO)), link="https://r.example")
     assert title == "NO_GO: small-model in place of gpt-4o, gpt-4o-mini (support)"
     assert body.splitlines() == [
-        "small-model should not take over: it fails 1 of 4 required criteria on 1,182 compared pairs (Win rate above 50%).",
+        "small-model should not take over: it fails 1 of 4 required criteria on 1,182 compared pairs (Win rate above "
+        "50%).",
         "- Win rate 41.80%, required above 50%: fail",
         "- Error rate -0.10 points, required below 0 points: inconclusive",
-        "1,182 comparable pairs of 1,200 sampled · 1,000 requests cost $0.61 instead of $4.12 · a month $762.00 instead of "
-        "$5,150",
+        "1,182 comparable pairs of 1,200 sampled · 1,000 requests cost $0.61 instead of $4.12 · a month $762.00 "
+        "instead of $5,150",
         "https://r.example",
     ]
     assert bad
