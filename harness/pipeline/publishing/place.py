@@ -10,9 +10,9 @@ from typing import Any
 from harness.errors import ConfigurationError, InfrastructureError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
-_RENAMING = frozenset({"file", "local", "sftp", "ssh", "smb", "ftp", "hdfs", "arrow_hdfs", "webhdfs"})
-"""Where a file under writing can be seen half written, and renaming it is one step. On object stores an object
-appears when it is complete, and renaming would be a copy."""
+_RENAMING = frozenset({"file", "local", "sftp", "ssh"})
+"""Where a file under writing can be seen half written, and renaming it over another is one step. On object stores an
+object appears when it is complete, and renaming would be a copy."""
 _DRAFT = re.compile(r"\.[^/]+\.[0-9a-f]{12}\.part")
 
 
