@@ -175,8 +175,8 @@ def _candidate(
         arm=known.arm,
         arm_before=None if old is None else old.arm if renamed else known.arm,
         present_after=new is not None,
-        verdict_before=old and old.decision.verdict,
-        verdict_after=new and new.decision.verdict,
+        verdict_before=None if old is None else old.decision.verdict,
+        verdict_after=None if new is None else new.decision.verdict,
         sentence_before=old.decision.sentence if old else "",
         sentence_after=new.decision.sentence if new else "",
         pairs_before=old.funnel.comparable if old else None,
@@ -194,7 +194,7 @@ def _criterion(
     report: EvaluationReport, name: str, old: CriterionResult | None, new: CriterionResult | None
 ) -> ComparedCriterion:
     metric = metric_of(report, name)
-    before, after = old and _side(old), new and _side(new)
+    before, after = (None if result is None else _side(result) for result in (old, new))
     return ComparedCriterion(
         metric=name,
         title=metric.title,

@@ -95,9 +95,11 @@ class Hidden:
         hidden = cls()
         for candidate in report.candidates:
             found: dict[str, dict[str, int]] = {}
-            for item in (*candidate.slices, *candidate.slice_tests):
-                counts = found.setdefault(item.attribute, {})
-                counts[item.value] = max(counts.get(item.value, 0), item.n)
+            listed = [(item.attribute, item.value, item.n) for item in candidate.slices]
+            listed += [(test.attribute, test.value, test.n) for test in candidate.slice_tests]
+            for attribute, value, n in listed:
+                counts = found.setdefault(attribute, {})
+                counts[value] = max(counts.get(value, 0), n)
             for attribute, values in found.items():
                 hidden.add_attribute(attribute, values.items())
             for example in candidate.examples:

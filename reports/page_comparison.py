@@ -148,8 +148,8 @@ def _candidate(candidate: ComparedCandidate, concerned: set[str], anchor: str) -
     return CandidateChange(
         anchor=anchor,
         title=one_line(candidate.arm, 80) + (f", before: {one_line(renamed, 80)}" if renamed else ""),
-        before=before and VERDICT_BADGES[before],
-        after=after and VERDICT_BADGES[after],
+        before=None if before is None else VERDICT_BADGES[before],
+        after=None if after is None else VERDICT_BADGES[after],
         changed=changed,
         sentence=candidate.sentence_after,
         sentence_before=candidate.sentence_before if candidate.sentence_before != candidate.sentence_after else "",

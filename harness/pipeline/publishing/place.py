@@ -118,7 +118,7 @@ class Place:
         finally:
             for draft in drafts.values():
                 with contextlib.suppress(OSError):
-                    self._system.rm(draft)
+                    self._system.rm_file(draft)
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove files; one that is not there is no error.
@@ -129,7 +129,8 @@ class Place:
         with self._reached("changed"):
             for name in names:
                 with contextlib.suppress(FileNotFoundError):
-                    self._system.rm(self._path(name))
+                    # Not `rm`, which takes a star in a name for all names.
+                    self._system.rm_file(self._path(name))
 
     def names(self, folder: str) -> list[str]:
         """Names of the files in a folder, those under writing left out; none when it does not exist.

@@ -307,6 +307,18 @@ def test_ids_with_any_sign_are_linked_as_they_are(url):
     assert len(index_of(url)["comparisons"]) == 2
 
 
+def test_a_star_in_an_id_is_no_pattern(url, tmp_path):
+    """Taking away what is stale of one run touches no other."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    pd.DataFrame({"arm": ["a"]}).to_parquet(folder / "pairs.parquet")
+    starred = replace(histories.report(0), run_id="support-*")
+    publish(sources(starred, histories.report(1), folder=folder), Place(url), Terms())
+    publish(sources(starred, folder=folder), Place(url), Terms(data=Data.NONE))
+    names = {name for name in contents(url) if name.endswith("pairs.parquet")}
+    assert names == {"support-01c4d1/pairs.parquet"}
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [

@@ -19,7 +19,7 @@ def test_says_verdict_criteria_cost_and_where_the_report_is():
         "| P95 latency | 0.83x (0.78x to 0.88x) | below 1.2x | ✅ pass |",
         "| Similarity (advisory) |",
         "1,000 requests cost $0.61 instead of $4.12 · a month $762.00 instead of $5,150",
-        "[Full report](https://r.example/a/report.html) · [Compared with the run before](https://r.example/c.html) · run",
+        "[Full report](https://r.example/a/report.html) · [Compared with the run before](https://r.example/c.html)",
     ):
         assert words in text, words
 
