@@ -21,6 +21,7 @@ _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 _FILE_WORDS = {
     "report.json": "JSON", "report.md": "Markdown", "junit.xml": "JUnit", "pairs.parquet": "pairs (Parquet)",
 }  # fmt: skip
+_OTHERS = frozenset({"experiment", "production", "traffic", "judge", "readers"})
 _READING = (
     "Each drawing is one criterion of one candidate, the oldest run on the left. The shaded side passes, the dashed "
     "line is the threshold, each upright line runs between the bounds that decided that run, and the shape on it is "
@@ -104,13 +105,20 @@ def _line(run: PublishedRun, compared: PublishedComparison | None) -> RunLine:
         ),
         pairs="none" if not pairs else f"{min(pairs):,}" + (f" to {max(pairs):,}" if min(pairs) != max(pairs) else ""),
         compared=LinkView(href=compared.page, text=f"with {one_line(compared.before, 100)}") if compared else None,
-        warning="" if compared is None or compared.comparable else "not comparable",
+        warning=_warning(compared),
         files=tuple(
             LinkView(href=f"{address(run.run_id)}/{address(file.name)}", text=_FILE_WORDS.get(file.name, file.name))
             for file in run.files
             if _FILE.fullmatch(file.name) and file.name != "report.html"
         )[:10],
     )
+
+
+def _warning(compared: PublishedComparison | None) -> str:
+    if compared is None or compared.comparable:
+        return ""
+    others = ", ".join(f"other {kind}" for kind in compared.hindrances if kind in _OTHERS)
+    return f"not comparable: {others}" if others else "not comparable"
 
 
 def _groups(runs: Sequence[PublishedRun], anchor: str) -> tuple[TrendGroup, ...]:

@@ -135,7 +135,7 @@ class RunLine:
     compared: LinkView | None
     """The page that holds it against the run before; ``None`` for the first one."""
     warning: str
-    """That the two cannot be held against each other; empty when they can."""
+    """That the two cannot be held against each other and why; empty when they can."""
     files: tuple[LinkView, ...]
     """Everything else that was published of it."""
 

@@ -93,6 +93,8 @@ class PublishedComparison:
     """Where the page is, seen from the index."""
     comparable: bool
     """Whether the figures of the two can be held against each other."""
+    hindrances: tuple[str, ...] = ()
+    """Kinds of what keeps them from it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

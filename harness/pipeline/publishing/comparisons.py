@@ -65,6 +65,7 @@ class Comparisons:
                     after=after.run_id,
                     page=f"{comparison.FOLDER}/{address(name)}.html",
                     comparable=held.comparable,
+                    hindrances=tuple(item.kind for item in held.hindrances),
                 )
             )
         return tuple(found), list(dict.fromkeys(problems))

@@ -108,6 +108,7 @@ def index(items: tuple[EvaluationReport, ...]) -> PublishedIndex:
                 after=new.run_id,
                 page=f"{comparison.FOLDER}/{comparison.name_of(old.run_id, new.run_id)}.html",
                 comparable=comparing.compare(old, new).comparable,
+                hindrances=tuple(item.kind for item in comparing.compare(old, new).hindrances),
             )
             for name in dict.fromkeys(item.name for item in items)
             for old, new in pairwise([item for item in items if item.name == name])

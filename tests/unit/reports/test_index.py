@@ -65,6 +65,8 @@ def test_the_page_has_every_run_newest_first_with_its_verdict_and_links():
     assert "5 runs of 1 experiment" in page.text
     assert page.text.count("with support-") == 4
     assert "the first one" in page.text
+    assert page.text.count("not comparable: other traffic, other judge") == 1
+    assert page.text.count("not comparable: other traffic") == 4
 
 
 def test_a_trend_stands_on_its_figures_and_breaks_where_the_judge_changed():
