@@ -213,11 +213,11 @@ def _check(source: Source, report: EvaluationReport, place: Place, known: _Known
         raise ConfigurationError(
             f"run {run_id!r} would be published over the files it comes from; name another folder than {place.shown}"
         )
-    others = {run.readers for run in known.runs.values()} - {terms.readers}
-    if others:
+    other = next((run for run in known.runs.values() if run.readers is not terms.readers), None)
+    if other is not None:
         raise ConfigurationError(
-            f"{place.shown} holds runs for readers {next(iter(others)).value}; one place is for one kind of readers, "
-            f"so name another one for readers {terms.readers.value}"
+            f"{place.shown} holds runs for readers {other.readers.value}, such as {other.run_id!r}; one place is for one "
+            f"kind of readers, so name another one for readers {terms.readers.value}"
         )
     if terms.replace:
         return
