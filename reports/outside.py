@@ -31,6 +31,8 @@ from reports.outside_words import Hidden, is_plain_name, model_name, models, pla
 from reports.text import plural
 
 _METRIC = re.compile(r"[a-z][a-z0-9_]{0,60}(:[\w.-]{1,60})?")
+_VERSION = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,40} \d[A-Za-z0-9.+-]{0,40}")
+_HASH = re.compile(r"[0-9a-f]{8,64}")
 _MAX_YAML = 200_000
 _MAX_RULES = 100
 _VALUE = ""
@@ -78,7 +80,7 @@ def for_outside(report: EvaluationReport) -> EvaluationReport:
         ),
         experiment_yaml=_rules_of(report.experiment_yaml),
         seed=report.seed,
-        versions={name: value for name, value in report.versions.items() if is_plain_name(f"{name} {value}")},
+        versions={name: value for name, value in report.versions.items() if _VERSION.fullmatch(f"{name} {value}")},
         prompts=_prompts(report.prompts),
         stop_reason=report.stop_reason and plain(report.stop_reason, "stopped"),
         command="",
@@ -362,6 +364,8 @@ def _prompt_name(name: str) -> str:
 def _prompts(prompts: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, sha256 in sorted(prompts.items()):
+        if not _HASH.fullmatch(sha256):
+            continue
         shown = _prompt_name(name)
         key, number = shown, 1
         while key in found:

@@ -216,8 +216,8 @@ def _check(source: Source, report: EvaluationReport, place: Place, known: _Known
     other = next((run for run in known.runs.values() if run.readers is not terms.readers), None)
     if other is not None:
         raise ConfigurationError(
-            f"{place.shown} holds runs for readers {other.readers.value}, such as {other.run_id!r}; one place is for one "
-            f"kind of readers, so name another one for readers {terms.readers.value}"
+            f"{place.shown} holds runs for readers {other.readers.value}, such as {other.run_id!r}; one place is for "
+            f"one kind of readers, so name another one for readers {terms.readers.value}"
         )
     if terms.replace:
         return
