@@ -16,6 +16,7 @@ from reports.text import visible
 
 TOKENS = "tokens.css"
 """Colours, type and spacing, which every page of the product shares."""
+_STYLES = ("report.css", "glance.css")
 
 
 def render_html(report: EvaluationReport) -> str:
@@ -55,7 +56,7 @@ def _environment() -> Environment:
 
 @cache
 def _style() -> str:
-    return static_text("reports", TOKENS) + static_text("reports", "report.css")
+    return "".join(static_text("reports", name) for name in (TOKENS, *_STYLES))
 
 
 def _finalize(value: Any) -> Any:

@@ -1,11 +1,12 @@
 """One candidate's part of the page."""
 
-from harness.domain.decision import Verdict
+from harness.domain.decision import Outcome, Verdict
 from harness.domain.judgment import UnscoredReason
 from harness.domain.report import CandidateReport, EvaluationReport
 from reports import (
     page_criteria,
     page_decision,
+    page_glance,
     page_judges,
     page_measures,
     page_noise,
@@ -14,6 +15,7 @@ from reports import (
 )
 from reports.page_examples import groups_of
 from reports.page_parts import VERDICT_BADGES, percent
+from reports.page_risk import risk_of
 from reports.page_traffic import funnel_of
 from reports.text import plural
 from reports.views_page import CandidateView, SectionView
@@ -39,7 +41,7 @@ def view_of(report: EvaluationReport, candidate: CandidateReport, anchor: str) -
     """Everything the page says about one candidate."""
     decision = candidate.decision
     fails = decision.verdict is Verdict.NO_GO
-    criteria = page_criteria.criteria_of(report, candidate)
+    criteria = page_criteria.criteria_of(report, candidate, anchor)
     attempts = page_decision.attempts_of(report, candidate)
     judges = page_judges.judges_of(candidate)
     return CandidateView(
@@ -51,7 +53,10 @@ def view_of(report: EvaluationReport, candidate: CandidateReport, anchor: str) -
         objections=page_decision.objections_of(candidate),
         objections_lead="Also against it" if fails else "What keeps it from a GO",
         objections_first=not fails,
-        reasons=page_decision.reasons_of(candidate),
+        ruled=page_glance.ruled_of(report, candidate),
+        risk=risk_of(report, candidate),
+        month=page_glance.month_of(candidate),
+        reasons=_reasons(candidate),
         facts=page_decision.facts_of(candidate),
         sure=page_decision.sure_of(candidate),
         needed=page_decision.needed_of(report, candidate),
@@ -63,6 +68,7 @@ def view_of(report: EvaluationReport, candidate: CandidateReport, anchor: str) -
         ),
         criteria=criteria,
         criteria_note=page_criteria.note_of(criteria),
+        glance_note=page_criteria.short_note_of(criteria),
         quality=page_quality.quality_of(report, candidate, anchor),
         noise=page_noise.noise_of(report, candidate),
         noise_note=page_noise.note_of(report),
@@ -77,6 +83,13 @@ def view_of(report: EvaluationReport, candidate: CandidateReport, anchor: str) -
         attempts=attempts,
         groups=groups_of(report, candidate.examples, candidate.arm, anchor),
     )
+
+
+def _reasons(candidate: CandidateReport) -> tuple[str, ...]:
+    """What passes, or only advises, is drawn beside its threshold and needs no sentence on the first screen."""
+    said = {r.reason for r in candidate.decision.results if r.outcome is Outcome.PASS or not r.criterion.required}
+    said |= {f"Advisory: {reason}" for reason in said}
+    return tuple(reason for reason in page_decision.reasons_of(candidate) if reason not in said)
 
 
 def _warnings(candidate: CandidateReport) -> tuple[str, ...]:

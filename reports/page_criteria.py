@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from harness.domain.decision import CriterionResult, Objection, Outcome
 from harness.domain.estimate import Estimate, Metric
 from harness.domain.formatting import format_estimate, format_value
 from harness.domain.report import CandidateReport, EvaluationReport
-from reports.deciding import COUNT, claim, confidence, deciding, is_corrected
+from reports.deciding import COUNT, bound, claim, confidence, deciding, is_corrected
 from reports.metrics import metric_of, rule, sides
 from reports.page_parts import OUTCOME_BADGES, interval
 from reports.text import plural
@@ -24,13 +25,16 @@ _OBJECTIONS: Mapping[str, str] = {
 }
 
 
-def criteria_of(report: EvaluationReport, candidate: CandidateReport) -> tuple[CriterionView, ...]:
+def criteria_of(report: EvaluationReport, candidate: CandidateReport, anchor: str = "c1") -> tuple[CriterionView, ...]:
     """Every rule in the order of the experiment."""
     noise = {estimate.metric: estimate for estimate in report.noise_floor.estimates} if report.noise_floor else {}
     # What labels have corrected is people's rate; production against itself is known by the judge alone.
     return tuple(
-        _criterion(report, result, None if is_corrected(deciding(result)) else noise.get(result.criterion.metric))
-        for result in candidate.decision.results
+        replace(
+            _criterion(report, result, None if is_corrected(deciding(result)) else noise.get(result.criterion.metric)),
+            anchor=f"{anchor}-criterion-{number}",
+        )
+        for number, result in enumerate(candidate.decision.results, start=1)
     )
 
 
@@ -49,6 +53,17 @@ def note_of(criteria: Sequence[CriterionView]) -> str:
     if any(view.advisory for view in criteria):
         text += " An advisory rule is shown and never decides."
     return text
+
+
+def short_note_of(criteria: Sequence[CriterionView]) -> str:
+    """How to read the drawings, in the room that the first screen has."""
+    strips = [view.strip for view in criteria if view.strip is not None]
+    if not strips:
+        return ""
+    text = "Upright line: threshold. Shaded: passes. Bar: between the bounds that decide."
+    if any(strip.noise_x is not None for strip in strips):
+        text += " Hatched: what production does to itself."
+    return f"{text} A name leads to the whole story."
 
 
 def objection_of(objection: Objection, *, said: str) -> ObjectionView:
@@ -74,6 +89,8 @@ def _criterion(report: EvaluationReport, result: CriterionResult, noise: Estimat
         help=metric.help,
         value=format_value(estimate.value, metric.unit),
         claim=claim(result, metric),
+        bound=bound(result, metric),
+        anchor="",
         bounds="" if counted else interval(estimate, metric.unit),
         method="" if counted else estimate.method,
         wider=_wider(result, metric),

@@ -66,11 +66,6 @@ def facts_of(candidate: CandidateReport) -> tuple[Fact, ...]:
             value=f"{funnel.comparable:,}",
             note=f"of {funnel.sampled:,} sampled, {failed:,} failed",
         ),
-        Fact(
-            label="Cost of 1,000 requests",
-            value=dollars(cost.candidate_per_1k_usd),
-            note=f"production {dollars(cost.production_per_1k_usd)}",
-        ),
         Fact(label="Spent on this run", value=dollars(cost.candidate_usd), note=f"on judges {judges_spent(candidate)}"),
         *_judges(candidate),
     )

@@ -4,11 +4,11 @@ from collections.abc import Collection
 
 from harness.domain.estimate import Estimate
 from harness.domain.formatting import format_value
-from harness.domain.metrics import COST_PER_1K
 from harness.domain.report import CandidateReport, EvaluationReport
 from reports.deciding import decided_on
 from reports.metrics import Section, is_quiet_error_class, metric_of, section_of, sides
 from reports.page_decision import judges_spent
+from reports.page_glance import month_of
 from reports.page_noise import DISTANCES
 from reports.page_parts import NONE, dollars, interval, table, words
 from reports.page_rates import shown_rates
@@ -57,13 +57,12 @@ def errors_of(report: EvaluationReport, candidate: CandidateReport, anchor: str)
 def cost_of(report: EvaluationReport, candidate: CandidateReport, anchor: str) -> MeasureView:
     """What was spent, and what production traffic would cost."""
     cost = candidate.cost
-    low, high = _month(candidate)
-    month = "" if low is None or high is None else f"{dollars(low)} to {dollars(high)}, "
+    month = month_of(candidate)
     facts = (
         Fact(
             label="A month on the candidate",
-            value=dollars(cost.candidate_month_usd),
-            note=f"{month}production {dollars(cost.production_month_usd)}",
+            value=month.candidate,
+            note=", ".join(part for part in (month.interval, f"production {month.production}") if part),
         ),
         Fact(
             label="1,000 requests",
@@ -73,16 +72,7 @@ def cost_of(report: EvaluationReport, candidate: CandidateReport, anchor: str) -
         Fact(label="Spent on the candidate", value=dollars(cost.candidate_usd), note="in this run"),
         Fact(label="Spent on judges", value=judges_spent(candidate), note="in this run, not part of the above"),
     )
-    if cost.requests_per_month is None:
-        notes = [f"No monthly figure: the monthly volume is {cost.requests_per_month_source}."]
-    elif cost.candidate_month_usd is None:
-        notes = ["No monthly figure: what a request costs is not known on both sides."]
-    else:
-        notes = [
-            f"The month assumes {cost.requests_per_month:,.0f} requests ({cost.requests_per_month_source}) like "
-            "the sampled ones "
-            "at today's prices."
-        ]
+    notes = [month.assumption]
     if cost.unpriced_calls:
         are = "is" if cost.unpriced_calls == 1 else "are"
         calls = plural(cost.unpriced_calls, "call")
@@ -157,14 +147,3 @@ def charts_of(candidate: CandidateReport, section: Section, anchor: str) -> tupl
             if drawing is not None:
                 found.append(drawing)
     return tuple(found)
-
-
-def _month(candidate: CandidateReport) -> tuple[float | None, float | None]:
-    """What a month on the candidate costs at least and at most, by the bounds that decide where cost is a criterion."""
-    cost, decided = candidate.cost, decided_on(candidate.decision).get(COST_PER_1K.name)
-    if decided is None:
-        return cost.candidate_month_low_usd, cost.candidate_month_high_usd
-    if cost.requests_per_month is None or decided.low is None or decided.high is None:
-        return None, None
-    times = cost.requests_per_month / 1000
-    return decided.low * times, decided.high * times

@@ -10,6 +10,7 @@ from harness.domain.report import CandidateReport, EvaluationReport, SliceReport
 from harness.domain.slices import SliceTest
 from reports.deciding import COUNT
 from reports.metrics import metric_of, passes_above, rule
+from reports.page_forest import forests_of
 from reports.page_parts import FLAGGED, NONE, e_value, interval, table, words
 from reports.text import plural
 from reports.views import Badge, Cell, Table
@@ -26,6 +27,7 @@ def slices_of(report: EvaluationReport, candidate: CandidateReport) -> SlicesVie
     for item in candidate.slices:
         by_attribute.setdefault(item.attribute, []).append(item)
     return SlicesView(
+        forests=forests_of(report, candidate),
         tests=_tests(report, candidate),
         notes=_notes(report, candidate),
         tables=tuple(_table(report, candidate, attribute, items) for attribute, items in by_attribute.items()),
@@ -39,7 +41,7 @@ def is_one_look(candidate: CandidateReport) -> bool:
 
 def flagged_slices(candidate: CandidateReport) -> tuple[str, ...]:
     """Slices that lose, by name."""
-    return tuple(dict.fromkeys(_name(test) for test in candidate.slice_tests if test.flagged))
+    return tuple(dict.fromkeys(name_of(test) for test in candidate.slice_tests if test.flagged))
 
 
 def _tests(report: EvaluationReport, candidate: CandidateReport) -> Table | None:
@@ -57,7 +59,7 @@ def _tests(report: EvaluationReport, candidate: CandidateReport) -> Table | None
     shown = ranked[: max(MAX_TESTS, flagged)]
     rows = [
         (
-            Cell(text=_name(test), badge=FLAGGED if test.flagged else None),
+            Cell(text=name_of(test), badge=FLAGGED if test.flagged else None),
             Cell(text=metric_of(report, test.metric).title, sub=_rule(report, results.get(test.metric))),
             Cell(text=format_value(test.estimate, metric_of(report, test.metric).unit)),
             Cell(text=f"{test.n:,}"),
@@ -115,7 +117,8 @@ def _untested(report: EvaluationReport, candidate: CandidateReport) -> list[str]
     ]
 
 
-def _name(test: SliceTest) -> str:
+def name_of(test: SliceTest) -> str:
+    """The slice as a reader names it: ``metadata.plan: team``."""
     return f"{words(test.attribute)}: {test.value}"
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from reports.views import Badge, ExampleGroup, Fact, FunnelStep, Table, TrafficView
 from reports.views_charts import ChartView, StackPart
+from reports.views_forest import ForestView
+from reports.views_glance import MonthView, RiskView
 from reports.views_strips import StripView
 from reports.views_trust import JudgeHealthView, ObjectionView, PeopleView, RatesView, SureView
 
@@ -16,6 +18,8 @@ from reports.views_trust import JudgeHealthView, ObjectionView, PeopleView, Rate
 class CriterionView:
     """One go/no-go rule held against what was measured."""
 
+    anchor: str
+    """Id of its row among the criteria."""
     title: str
     """The metric."""
     help: str
@@ -24,6 +28,8 @@ class CriterionView:
     """Measured value."""
     claim: str
     """The bound the outcome rests on, with its confidence and at how many looks it holds; empty when there is none."""
+    bound: str
+    """The same as short as the first screen needs it; empty when there is none."""
     bounds: str
     """Both bounds; empty when there are none."""
     method: str
@@ -106,6 +112,8 @@ class MeasureView:
 class SlicesView:
     """Parts of the traffic on their own."""
 
+    forests: tuple[ForestView, ...]
+    """Intervals of all slices against each criterion, where the candidate loses first."""
     tests: Table | None
     """Slices held against the criteria, flagged ones first; ``None`` when none was tested."""
     notes: tuple[str, ...]
@@ -144,8 +152,14 @@ class CandidateView:
     """Whether that is what keeps it from a GO, or comes on top of a failed rule."""
     objections_first: bool
     """Whether they are more decisive than the reasons."""
+    ruled: str
+    """Who decided, when, and by which rules."""
+    risk: RiskView | None
+    """The biggest risk of taking over; ``None`` when nothing required was measured."""
+    month: MonthView
+    """What a month would cost."""
     reasons: tuple[str, ...]
-    """Most decisive first, objections to the whole left out."""
+    """Why it is no GO, most decisive first: of required rules, objections to the whole left out."""
     facts: tuple[Fact, ...]
     """Numbers of the first screen."""
     sure: SureView | None
@@ -160,6 +174,8 @@ class CandidateView:
     """Go/no-go rules."""
     criteria_note: str
     """How to read the drawings, as far as these need it."""
+    glance_note: str
+    """The same for the first screen, where there is little room."""
     quality: QualityView
     """How good the answers are."""
     noise: Table | None
