@@ -19,7 +19,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 LITELLM_LOCAL_MODEL_COST_MAP=True TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-chaos bench-decisions bench-early-stop bench-gateway bench-rollout bench-soak install pin clean
+.PHONY: help demo screenshots test check format bench bench-chaos bench-decisions bench-early-stop bench-gateway bench-rollout bench-soak install pin clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -38,6 +38,10 @@ help:  ## Show this list
 
 demo: $(RUNTIME)  ## Compare two local models on the sample export and write a report
 	@$(OFFLINE) $(BIN)/harness demo
+
+screenshots: $(DEV)  ## Run three candidates on the sample export and renew the pictures in docs/images (about ten minutes)
+	@tools/install_debian.sh "The pictures" chromium
+	@$(OFFLINE) $(BIN)/python tools/take_screenshots.py
 
 test: $(DEV)  ## Run all tests
 	@tools/install_debian.sh "The tests" chromium nginx

@@ -125,3 +125,8 @@ WORDS = (
         "A judge gave no usable answer for the pair; it is counted apart, never as a tie and never as a zero.",
     ),
 )
+
+
+def anchor_of(word: str) -> str:
+    """Id of a word's entry in the glossary: ``word-noise-floor``."""
+    return "word-" + "-".join("".join(c if c.isalnum() else " " for c in word.lower()).split())

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from harness.domain.report import EvaluationReport
 from reports.page import view_of
 from reports.privacy import publishable
+from reports.terms import TERMS
 from reports.text import visible
 
 TOKENS = "tokens.css"
@@ -34,7 +35,7 @@ def content_security_policy(style: str) -> str:
 
 def environment(loader: BaseLoader) -> Environment:
     """Templates that escape every text and refuse an undefined name."""
-    return Environment(
+    built = Environment(
         loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
@@ -42,6 +43,8 @@ def environment(loader: BaseLoader) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    built.globals["terms"] = {}
+    return built
 
 
 def static_text(package: str, name: str) -> str:
@@ -51,7 +54,9 @@ def static_text(package: str, name: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    return environment(PackageLoader("reports"))
+    built = environment(PackageLoader("reports"))
+    built.globals["terms"] = dict(TERMS)
+    return built
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.domain.report import REPORT_SCHEMA, EvaluationReport
 from harness.errors import InputError
+from reports.derived import derived_of
 from reports.privacy import publishable
 
 MAX_DEPTH = 100
@@ -17,13 +18,15 @@ MAX_DEPTH = 100
 
 
 def render_json(report: EvaluationReport) -> str:
-    """The whole value as JSON with sorted keys; ``schema`` is its version.
+    """The whole value as JSON with sorted keys; ``schema`` is its version, ``derived`` what the page reckons from it.
 
     NaN becomes ``null`` (unknown) and an infinity the text ``"Infinity"`` or ``"-Infinity"`` (a latency ratio whose
     candidate fails too often is infinite, which is not unknown): JSON has no numbers for them. Lone surrogates become
     U+FFFD: they are not UTF-8.
     """
-    return as_json(publishable(report))
+    shown = publishable(report)
+    value = {item.name: getattr(shown, item.name) for item in fields(shown)}
+    return as_json(value | {"derived": derived_of(shown)})
 
 
 def as_json(value: Any) -> str:

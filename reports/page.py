@@ -10,7 +10,7 @@ from harness.domain.formatting import format_value
 from harness.domain.report import CandidateReport, EvaluationReport, Readers
 from reports import page_candidate, page_traffic
 from reports.deciding import COUNT, bound, decided_on
-from reports.glossary import WORDS
+from reports.glossary import WORDS, anchor_of
 from reports.method import PARAGRAPHS
 from reports.metrics import metric_of, rule
 from reports.page_decision import ON_PURPOSE, WHY_LEFT, objections_of
@@ -168,11 +168,14 @@ def _sure(estimate: Estimate) -> str:
     return f"{100 * (1 + estimate.level) / 2:.4g}%, {looks}"
 
 
-def _glossary(report: EvaluationReport) -> tuple[Fact, ...]:
+def _glossary(report: EvaluationReport) -> tuple[tuple[str, Fact], ...]:
     metrics = {metric.title: metric.help for metric in report.metrics.values() if metric.help}
-    words = dict(WORDS) | metrics
+    known = dict(WORDS)
+    meanings = known | metrics
+    # Only words are linked to; a metric is explained where it stands.
     return tuple(
-        Fact(label=word, value=words[word]) for word in sorted(words, key=lambda word: (word.casefold(), word))
+        (anchor_of(word) if word in known else "", Fact(label=word, value=meanings[word]))
+        for word in sorted(meanings, key=lambda word: (word.casefold(), word))
     )
 
 

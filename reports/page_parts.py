@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from harness.domain.decision import Outcome, Verdict
 from harness.domain.estimate import Estimate, Unit
-from harness.domain.formatting import UNKNOWN, format_value
+from harness.domain.formatting import format_value
 from reports.metrics import span
 from reports.views import Badge, Cell, Column, Table
 
@@ -50,8 +50,8 @@ def interval(estimate: Estimate, unit: Unit) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as a reader sees it: ``71.2%``; ``unknown`` without one."""
-    return UNKNOWN if share is None or not math.isfinite(share) else f"{100 * share:.1f}%"
+    """A measured share as everywhere on the page: ``71.20%``; ``unknown`` without one."""
+    return format_value(share if share is not None and math.isfinite(share) else None, Unit.SHARE)
 
 
 def e_value(value: float) -> str:

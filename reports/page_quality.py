@@ -7,7 +7,7 @@ from harness.domain.report import CandidateReport, EvaluationReport, JudgeReport
 from reports.metrics import Section
 from reports.page_judges import agreement_in_short
 from reports.page_measures import charts_of, estimates_of
-from reports.page_parts import NONE, dollars, table, words
+from reports.page_parts import NONE, dollars, percent, table, words
 from reports.page_rates import rates_of
 from reports.text import plural
 from reports.views import Cell, Table
@@ -58,12 +58,12 @@ def _conduct(judge: JudgeReport) -> tuple[list[str], list[str]]:
     if judge.both_orders and judge.flips is not None:
         share = judge.flips / judge.both_orders
         said.append(
-            f"{judge.flips:,} of {plural(judge.both_orders, 'pair')} read in both orders flipped ({100 * share:.1f}%)."
+            f"{judge.flips:,} of {plural(judge.both_orders, 'pair')} read in both orders flipped ({percent(share)})."
         )
         if share > _FLIP_LIMIT:
             warnings.append("Many verdicts follow the place of the answer, not the answer.")
     if judge.first_slot_share is not None:
-        said.append(f"The answer shown first was preferred in {100 * judge.first_slot_share:.1f}% (50% is unbiased).")
+        said.append(f"The answer shown first was preferred in {percent(judge.first_slot_share)} (50% is unbiased).")
         if abs(judge.first_slot_share - 0.5) > _SLOT_LIMIT:
             warnings.append(
                 "The judge leans to one place. Both orders are averaged, which cancels the lean but not the noise."

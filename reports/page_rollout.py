@@ -15,6 +15,7 @@ from harness.domain.rollout_report import (
     RolloutReport,
     RunLink,
 )
+from reports.glossary import anchor_of
 from reports.page_parts import NONE, table, when, words
 from reports.page_rollout_first import facts_of, next_of, sentence_of, warnings_of
 from reports.page_rollout_parts import (
@@ -42,7 +43,6 @@ from reports.rollout_words import (
     OUTCOME_BADGES,
     STATUS_BADGES,
     USED,
-    anchor_of,
 )
 from reports.text import cut, one_line, plural
 from reports.views import Badge, Cell, Fact, Table

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from harness.domain.estimate import Unit
 from harness.domain.formatting import format_value
 from harness.domain.rollout_report import CheckEntry, Entry, RunLink
+from reports.glossary import anchor_of
 from reports.page_parts import words
-from reports.rollout_words import ACTION_BADGES, CHECKS, NO_OBJECTION, anchor_of
+from reports.rollout_words import ACTION_BADGES, CHECKS, NO_OBJECTION
 from reports.text import one_line
 from reports.views import Badge
 from reports.views_rollout import CheckView, HashView, LinkView

@@ -135,8 +135,3 @@ USED: Mapping[str, tuple[str, ...]] = {
     "actions": ("Actuator", "Controller"),
 }
 """By section of the page: the words it uses that need a meaning."""
-
-
-def anchor_of(word: str) -> str:
-    """Id of a word in the glossary."""
-    return "word-" + "-".join("".join(c if c.isalnum() else " " for c in word.lower()).split())

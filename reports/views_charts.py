@@ -123,7 +123,7 @@ def stack(parts: Sequence[tuple[str, str, int]]) -> tuple[StackPart, ...]:
                 count=count,
                 x=round(100 * before / total, 3),
                 width=round(100 * count / total, 3),
-                text=f"{count:,} ({100 * count / total:.1f}%)",
+                text=f"{count:,} ({format_value(count / total, Unit.SHARE)})",
             )
         )
         before += count

@@ -244,8 +244,8 @@ class ReportView:
     """Paragraphs on how intervals and verdicts come about."""
     methods: Table | None
     """Estimator by metric."""
-    glossary: tuple[Fact, ...]
-    """Words used."""
+    glossary: tuple[tuple[str, Fact], ...]
+    """Words used, each with the id of its entry where it is linked to."""
     provenance: ProvenanceView
     """How to repeat the run."""
     footer: str

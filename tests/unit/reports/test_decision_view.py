@@ -136,7 +136,7 @@ def test_the_first_screen_says_whether_judges_can_be_believed():
         return next((f.value, f.note) for f in facts_of(candidate) if f.label == "Can the judges be believed?")
 
     assert believed(factory.thorough()) == (
-        "as far as checked", "1 warning; 1 check not made; people agree on 71.2%",
+        "as far as checked", "1 warning; 1 check not made; people agree on 71.20%",
     )  # fmt: skip
     sound = replace(rich.health()[0], checks=rich.health()[0].checks[:4])
     assert believed(factory.failing(health=(sound,))) == ("yes", "no check failed")

@@ -18,9 +18,10 @@ from harness.domain.rollout_report import PairLink, RolloutReport, RunLink
 from harness.errors import InputError
 from harness.rollout.reporting import Look, report_of
 from reports import load_rollout_json, render_rollout_html, render_rollout_json
+from reports.glossary import anchor_of
 from reports.page_rollout import MAX_EVENTS, view_of
 from reports.page_rollout_parts import figure, lasted, planned, run_link
-from reports.rollout_words import CHECKS, GLOSSARY, USED, anchor_of
+from reports.rollout_words import CHECKS, GLOSSARY, USED
 from reports.views_ramp import LETTER
 from tests.unit.reports.page_reader import Page
 from tests.unit.rollout import histories

@@ -85,9 +85,9 @@ def test_a_second_judge_has_rates_of_its_own():
 def test_what_length_does_is_said_in_counts():
     view = rates_of(factory.thorough(), factory.judges()[0])
     assert view.length == (
-        "Length of the candidate's answer: it is longer on 702 pairs and wins 41.8% of them outright; it is shorter on "
-        "431 pairs and wins 26.7% of them outright. Coefficient of length +0.42 (95% interval +0.11 to +0.73): above "
-        "zero, longer answers win more often."
+        "Length of the candidate's answer: it is longer on 702 pairs and wins 41.80% of them outright; it is shorter "
+        "on 431 pairs and wins 26.70% of them outright. Coefficient of length +0.42 (95% interval +0.11 to +0.73): "
+        "above zero, longer answers win more often."
     )
 
 
@@ -118,8 +118,8 @@ def test_every_check_of_a_judge_is_listed_and_what_fails_comes_first():
 def test_flips_are_shown_by_how_alike_the_answers_are():
     [view] = judges_of(factory.thorough())
     assert [(band.band, band.flips, band.width) for band in view.bands] == [
-        ("under 0.5", "2 (4.9%)", 4.88), ("0.5 to 0.8", "9 (7.1%)", 7.09), ("0.8 to 0.95", "30 (7.7%)", 7.73),
-        ("0.95 and more", "56 (9.2%)", 9.15),
+        ("under 0.5", "2 (4.88%)", 4.88), ("0.5 to 0.8", "9 (7.09%)", 7.09), ("0.8 to 0.95", "30 (7.73%)", 7.73),
+        ("0.95 and more", "56 (9.15%)", 9.15),
     ]  # fmt: skip
     health = rich.health()[0]
     first, *others = health.bands
