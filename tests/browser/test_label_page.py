@@ -14,6 +14,7 @@ from harness.domain.label import HumanLabel
 from harness.pipeline.labelling import Choice
 from harness.store import Store
 from harness.web.label_page import pair_key
+from tests.browser.axe import VIEWS, findings, viewed
 from tests.browser.pages import COLOURS, contrast, luminance, watched
 from tests.unit.pipeline.labelled_run import CANDIDATE_MODEL, PRODUCTION_MODEL, RUN, fill, session_of
 
@@ -401,3 +402,15 @@ def test_without_the_token_there_is_nothing(browser: Browser, shared: Server):
     assert page.goto(home(shared)).status == 403
     assert "Question" not in page.content()
     context.close()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_page_of_labelling_violates_nothing(browser: Browser, shared: Server, view: str):
+    """The question for a name, and a pair with its conversation."""
+    with viewed(browser, view) as (page, noticed):
+        page.goto(shared.address)
+        assert findings(page) == []
+        enter(page, shared, f"axe {view}")
+        assert shown(page)
+        assert findings(page) == []
+        assert noticed.complaints == []
