@@ -19,7 +19,7 @@ def ruled_of(report: EvaluationReport, candidate: CandidateReport) -> str:
     """Who decided, when, by which rules, and which of them made the verdict."""
     return (
         f"{_why(report, candidate)} Decided by Shadow Harness {report.harness_version} on {when(report.decided_at)} "
-        f"by {_rules(report, candidate)}, and by no person."
+        f"by {_rules(report, candidate)}, not by a person."
     )
 
 

@@ -91,7 +91,7 @@ def test_who_decided_by_which_rule():
     report = factory.full()
     assert ruled_of(report, report.candidates[0]) == (
         "All required rules pass, and what is said against them keeps it from a GO. Decided by Shadow Harness 0.1.0 on "
-        "2026-11-20 09:41 UTC by the rules of profile non-inferiority, and by no person."
+        "2026-11-20 09:41 UTC by the rules of profile non-inferiority, not by a person."
     )
     failing = factory.failing()
     said = ruled_of(factory.full(failing), failing)
