@@ -11,6 +11,7 @@ from typing import Any
 from harness.domain.report import CandidateReport, EvaluationReport, JudgeReport
 from reports.deciding import deciding
 from reports.page_glance import month_bounds
+from reports.page_measures import asked_of
 
 Numbers = Mapping[str, Any]
 
@@ -23,6 +24,8 @@ def derived_of(report: EvaluationReport) -> Numbers:
 def _candidate(candidate: CandidateReport) -> Numbers:
     funnel, terms, people = candidate.funnel, candidate.decision.terms, candidate.people
     low, high = month_bounds(candidate)
+    production, own = (sum(counts[side] for counts in candidate.errors.values()) for side in (0, 1))
+    errors, asked = dict(candidate.errors) | {"all": (production, own)}, asked_of(candidate)
     return {
         "failed": sum(funnel.failed.values()),
         "pairs_still_needed": _still(candidate.decision.n_needed, funnel.comparable),
@@ -34,8 +37,10 @@ def _candidate(candidate: CandidateReport) -> Numbers:
         "wrong_go_once_in": None if terms is None or terms.pass_alpha <= 0 else math.floor(1 / terms.pass_alpha + 1e-9),
         "month_low_usd": low,
         "month_high_usd": high,
-        "errors_production": sum(production for production, _ in candidate.errors.values()),
-        "errors_candidate": sum(own for _, own in candidate.errors.values()),
+        "errors_production": production,
+        "errors_candidate": own,
+        "requests_asked": asked,
+        "error_shares": {kind: [_share(count, asked) for count in counts] for kind, counts in errors.items()},
         "requests_not_asked": candidate.stopping and candidate.stopping.sampled - candidate.stopping.asked,
         "judges": {judge.judge: _judge(judge) for judge in candidate.judges},
         "flip_share_by_band": {

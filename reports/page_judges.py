@@ -55,7 +55,11 @@ def agreement_in_short(candidate: CandidateReport, judge: str) -> str:
     found = _on_labels(candidate, judge)
     if found is None or not found.n or found.accuracy is None:
         return "Nobody has labelled pairs that it scored, so how far people agree with it is not known."
-    kappa = "" if found.kappa is None or found.kappa.value is None else f", kappa {found.kappa.value:.2f}"
+    kappa = (
+        ""
+        if found.kappa is None or found.kappa.value is None
+        else f", kappa {format_value(found.kappa.value, Unit.SCORE)}"
+    )
     return f"People say the same on {percent(found.accuracy.value)} of {plural(found.n, 'labelled pair')}{kappa}."
 
 

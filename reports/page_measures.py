@@ -10,7 +10,7 @@ from reports.metrics import Section, is_quiet_error_class, metric_of, section_of
 from reports.page_decision import judges_spent
 from reports.page_glance import month_of
 from reports.page_noise import DISTANCES
-from reports.page_parts import NONE, dollars, interval, table, words
+from reports.page_parts import NONE, dollars, interval, percent, table, words
 from reports.page_rates import shown_rates
 from reports.text import plural
 from reports.views import Cell, Fact, Table
@@ -31,13 +31,15 @@ def errors_of(report: EvaluationReport, candidate: CandidateReport, anchor: str)
     tables = list(estimates_of(report, candidate, Section.ERRORS, "Error rate and coverage"))
     notes = []
     if candidate.errors:
+        asked = asked_of(candidate)
         rows = [
-            (Cell(text=words(kind)), Cell(text=f"{production:,}"), Cell(text=f"{own:,}"))
+            (Cell(text=words(kind)), _count(production, asked), _count(own, asked))
             for kind, (production, own) in sorted(candidate.errors.items(), key=lambda item: (-item[1][1], item[0]))
         ]
         total = [sum(pair[side] for pair in candidate.errors.values()) for side in (0, 1)]
-        rows.append((Cell(text="All errors"), Cell(text=f"{total[0]:,}"), Cell(text=f"{total[1]:,}")))
-        tables.append(table("Errors by class", ["Class", "Production", "Candidate"], rows, numeric=(1, 2)))
+        rows.append((Cell(text="All errors"), _count(total[0], asked), _count(total[1], asked)))
+        note = f"Counts, and shares of the {plural(asked, 'request')} that the candidate was asked." if asked else ""
+        tables.append(table("Errors by class", ["Class", "Production", "Candidate"], rows, numeric=(1, 2), note=note))
     else:
         notes.append("Neither production nor the candidate failed on any sampled request.")
     if candidate.dropped_params:
@@ -52,6 +54,15 @@ def errors_of(report: EvaluationReport, candidate: CandidateReport, anchor: str)
             )
         )
     return MeasureView(tables=tuple(tables), charts=charts_of(candidate, Section.ERRORS, anchor), notes=tuple(notes))
+
+
+def asked_of(candidate: CandidateReport) -> int:
+    """Requests that the candidate was asked: completed or failed."""
+    return candidate.funnel.completed + sum(candidate.funnel.failed.values())
+
+
+def _count(errors: int, asked: int) -> Cell:
+    return Cell(text=f"{errors:,}", sub=percent(errors / asked) if asked else "")
 
 
 def cost_of(report: EvaluationReport, candidate: CandidateReport, anchor: str) -> MeasureView:

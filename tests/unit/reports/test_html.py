@@ -131,7 +131,7 @@ def test_sections_say_what_they_know():
         "1,182 pairs in 731 conversations bounds 0.78x to 0.88x, by clustered bootstrap, percentile",
         "Still needed: 2,918 more pairs (4,100 in all)",
         "candidate better 402 (34.42%)",
-        "97 of 1,168 pairs read in both orders flipped (8.3%).",
+        "97 of 1,168 pairs read in both orders flipped (8.30%).",
         "Nobody has labelled pairs that it scored, so how far people agree with it is not known.",
         "12,411 = 11,020 + 1,200 duplicate + 148 no answer + 31 rejected as unreadable + 12 no model call",
         "1,200 = 1,188 + 7 failed: timeout + 3 failed: rate limit + 2 skipped: budget",

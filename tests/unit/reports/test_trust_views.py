@@ -133,8 +133,8 @@ def test_flips_are_shown_by_how_alike_the_answers_are():
 def test_a_judge_stands_beside_people_with_what_that_is_worth():
     [view] = judges_of(factory.thorough())
     assert view.agreement.sentence == (
-        "On 240 pairs that people labelled, it says the same as they do on 71.2%; always giving people's most common "
-        "verdict would reach 38.3%."
+        "On 240 pairs that people labelled, it says the same as they do on 71.20%; always giving people's most "
+        "common verdict would reach 38.30%."
     )
     facts = {fact.label: (fact.value, fact.note) for fact in view.agreement.facts}
     assert facts["Same verdict as people"] == ("71.20%", "95% interval 65.10% to 76.60%")
@@ -194,7 +194,7 @@ def test_a_judge_without_checks_is_usable():
 
 def test_where_verdicts_are_shown_people_are_never_far():
     assert agreement_in_short(factory.thorough(), "pairwise") == (
-        "People say the same on 71.2% of 240 labelled pairs, kappa 0.56."
+        "People say the same on 71.20% of 240 labelled pairs, kappa 0.561."
     )
     assert agreement_in_short(factory.failing(), "pairwise").startswith("Nobody has labelled pairs that it scored")
     assert agreement_in_short(factory.thorough(), "other").startswith("Nobody")
@@ -211,7 +211,7 @@ def test_labels_say_what_they_do():
         "12 labelled pairs came by no known random plan: they show agreement and correct nothing.",
         "These labels stand in the win rate that decides.",
     )
-    assert [part.text for part in view.parts] == ["96 (38.1%)", "85 (33.7%)", "71 (28.2%)"]
+    assert [part.text for part in view.parts] == ["96 (38.10%)", "85 (33.73%)", "71 (28.17%)"]
 
 
 @pytest.mark.parametrize(

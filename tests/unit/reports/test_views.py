@@ -89,7 +89,7 @@ def test_strip_draws_what_production_does_to_itself():
 
 def test_the_whole_stack_is_a_hundred_percent():
     parts = stack((("win", "better", 402), ("tie", "tie", 391), ("loss", "worse", 375)))
-    assert [part.text for part in parts] == ["402 (34.4%)", "391 (33.5%)", "375 (32.1%)"]
+    assert [part.text for part in parts] == ["402 (34.42%)", "391 (33.48%)", "375 (32.11%)"]
     assert parts[-1].x + parts[-1].width == pytest.approx(100, abs=0.01)
     assert stack((("win", "better", 0),)) == ()
 
@@ -172,7 +172,7 @@ def test_a_judge_that_loses_pairs_or_follows_places_is_named():
     pairwise, *rest = factory.judges()
     bad = replace(pairwise, scored=1000, unscored={"parse_failed": 182}, flips=500, first_slot_share=0.8)
     view = page_candidate.view_of(factory.report(), factory.candidate(judges=(bad, *rest)), "c1")
-    assert "Judge pairwise gave no score for 182 of 1,182 pairs (15.4%)." in view.warnings
+    assert "Judge pairwise gave no score for 182 of 1,182 pairs (15.40%)." in view.warnings
     assert len(view.quality.preferences[0].warnings) == 2
     assert not [warning for warning in view.warnings if "schema" in warning], "not applicable is no loss"
 
@@ -187,7 +187,7 @@ def test_an_example_keeps_its_anchor_when_others_come_and_go():
 
 
 def test_glossary_explains_words_and_metrics():
-    words = {fact.label: fact.value for fact in view_of(factory.report()).glossary}
+    words = {fact.label: fact.value for _, fact in view_of(factory.report()).glossary}
     assert words["Similarity"].startswith("Cosine similarity")
     assert "Unscored" in words
     assert list(words) == sorted(words, key=str.casefold)
