@@ -8,7 +8,7 @@ The first of these that the evidence shows, and of several of a kind the stronge
 4. a required rule that nobody meets, or that nothing was measured for;
 5. an open required criterion, the one least likely to pass as it stands;
 6. a tested slice that is measured on the wrong side, though chance may explain it;
-7. the criterion that passes most narrowly.
+7. the criterion that passes most narrowly, of those that are estimated and not merely counted.
 
 How far a bound lies from its threshold is counted in half-widths of its own interval, so that milliseconds, shares
 and dollars can be compared.
@@ -154,6 +154,8 @@ def _losing(report: EvaluationReport, candidate: CandidateReport, required: list
 
 def _narrow(report: EvaluationReport, required: list[CriterionResult]) -> RiskView | None:
     passed = [result for result in required if result.outcome is Outcome.PASS]
+    # How many pairs there are is a matter of the sample, and no risk of the candidate's.
+    passed = [result for result in passed if deciding(result).method != COUNT] or passed
     if not passed:
         return None
 

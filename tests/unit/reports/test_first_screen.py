@@ -77,6 +77,13 @@ def test_a_go_names_a_weak_slice_or_else_its_closest_call():
     assert sentence.endswith("39.00% on 402 pairs where the rule asks for above 48%; chance may explain it.")
 
 
+def test_a_count_that_just_suffices_is_no_risk_of_the_candidates():
+    of = estimate("coverage", 1001.0, method="count")
+    count = factory.result("coverage", Bound.ABOVE, 1000.0, Outcome.PASS, "counted", of)
+    assert risk(decided(count, NARROW))[2].startswith("Win rate")
+    assert risk(decided(count))[2].endswith("passes most narrowly: 1,001, where the rule asks for above 1,000.")
+
+
 def test_nothing_measured_is_no_risk_made_up():
     report = factory.empty()
     assert risk_of(report, report.candidates[0]) is None
