@@ -1,24 +1,20 @@
 """Who decided by which rule, and what a month would cost: what the first screen says beside the verdict."""
 
-from collections.abc import Sequence
-
-from harness.domain.decision import CriterionResult, Outcome, Verdict
+from harness.domain.decision import Outcome, Verdict
 from harness.domain.metrics import COST_PER_1K
 from harness.domain.report import CandidateReport, CostReport, EvaluationReport
 from reports.deciding import decided_on
-from reports.metrics import metric_of, rule
 from reports.page_parts import dollars, when
 from reports.text import plural
 from reports.views_glance import MonthView
 
 _PROFILES = {"non_inferiority": "non-inferiority", "superiority": "superiority"}
-_MOST_NAMED = 3
 
 
 def ruled_of(report: EvaluationReport, candidate: CandidateReport) -> str:
     """Who decided, when, by which rules, and which of them made the verdict."""
     return (
-        f"{_why(report, candidate)} Decided by Shadow Harness {report.harness_version} on {when(report.decided_at)} "
+        f"{_why(candidate)} Decided by Shadow Harness {report.harness_version} on {when(report.decided_at)} "
         f"by {_rules(report, candidate)}, not by a person."
     )
 
@@ -64,29 +60,14 @@ def _rules(report: EvaluationReport, candidate: CandidateReport) -> str:
     return f"the rules of profile {profile}" if profile else f"the rules written in experiment {report.name}"
 
 
-def _why(report: EvaluationReport, candidate: CandidateReport) -> str:
-    decision = candidate.decision
-    required = [result for result in decision.results if result.criterion.required]
+def _why(candidate: CandidateReport) -> str:
+    """The rule that made the verdict; which criteria it was is said by the decision's own sentence."""
+    required = [result for result in candidate.decision.results if result.criterion.required]
     if not required:
         return "No required rule was set, so there is nothing to decide by."
-    match decision.verdict:
-        case Verdict.GO:
-            return f"A GO needs all {plural(len(required), 'required rule')} to pass and nothing said against it."
-        case Verdict.NO_GO:
-            failed = [result for result in required if result.outcome is Outcome.FAIL]
-            return f"One failed rule is enough for a NO_GO: {_named(report, failed)}."
-        case Verdict.INCONCLUSIVE:
-            unsettled = [result for result in required if result.outcome is not Outcome.PASS]
-            if unsettled:
-                wanted = plural(len(required), "required rule")
-                return f"A GO needs all {wanted}; not settled: {_named(report, unsettled)}."
-            return "All required rules pass, and what is said against them keeps it from a GO."
-
-
-def _named(report: EvaluationReport, results: Sequence[CriterionResult]) -> str:
-    names = []
-    for result in results[:_MOST_NAMED]:
-        metric = metric_of(report, result.criterion.metric)
-        names.append(f"{metric.title} {rule(result.criterion, metric)}")
-    left = len(results) - len(names)
-    return "; ".join(names) + (f"; and {left} more" if left else "")
+    if candidate.decision.verdict is Verdict.NO_GO:
+        return "One failed rule is enough for a NO_GO."
+    wanted = plural(len(required), "required rule")
+    if candidate.decision.verdict is Verdict.INCONCLUSIVE and all(r.outcome is Outcome.PASS for r in required):
+        return "All required rules pass, and what is said against them keeps it from a GO."
+    return f"A GO needs all {wanted} to pass and nothing said against it."

@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 EXPERIMENT = HERE / "three_candidates.yaml"
 IMAGES = HERE.parent / "docs" / "images"
 RUNS = HERE.parent / ".bench" / "screenshots"
-COLOURS = 128
+COLOURS = 256
 PORT = 8080
 """Where the experiment expects the server. It is part of what was asked, so with another one nothing can be resumed."""
 
@@ -122,7 +122,7 @@ def shrink(file: Path) -> None:
     """Write the picture with a palette of its own: the pages have few colours, and anti-aliasing needs few more."""
     with Image.open(file) as picture:
         small = picture.convert("RGB").quantize(
-            colors=COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+            colors=COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
         )
         small.save(file, optimize=True)
 

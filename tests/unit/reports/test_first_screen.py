@@ -102,7 +102,7 @@ def test_who_decided_by_which_rule():
     )
     failing = factory.failing()
     said = ruled_of(factory.full(failing), failing)
-    assert said.startswith("One failed rule is enough for a NO_GO: Error rate, difference below +0.5 points. Decided")
+    assert said.startswith("One failed rule is enough for a NO_GO. Decided by")
     go = decided(LATENCY, NARROW)
     assert ruled_of(report, go).startswith("A GO needs all 2 required rules to pass and nothing said against it.")
     assert "by the rules written in experiment support" in ruled_of(report, go)
