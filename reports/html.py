@@ -55,7 +55,7 @@ def _environment() -> Environment:
 
 @cache
 def _style() -> str:
-    return static_text("reports", TOKENS) + static_text("reports", "report.css")
+    return "".join(static_text("reports", name) for name in (TOKENS, "report.css", "side_by_side.css"))
 
 
 def _finalize(value: Any) -> Any:

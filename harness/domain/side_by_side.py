@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from harness.domain.estimate import Estimate
 from harness.domain.json import Message
 from harness.domain.judgment import Judgment
+from harness.domain.metrics import COST_PER_1K, ERROR_RATE, latency
 from harness.domain.observation import Observation
 
 
@@ -132,6 +133,12 @@ class SideBySide:
     confidence: float = 0.95
     looks: str = "one"
     requests: tuple[SharedRequest, ...] = ()
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Metrics that are told first, as far as candidates were compared on them: quality, errors, latency, cost."""
+        wanted = (self.quality, ERROR_RATE.name, latency("p95").name, COST_PER_1K.name)
+        return tuple(name for name in wanted if self.best_set(name) is not None)
 
     def best_set(self, metric: str) -> BestSet | None:
         """The best set of one metric; ``None`` when candidates were not compared on it."""

@@ -9,6 +9,7 @@ import numpy as np
 from harness.decision import side_by_side as beside
 from harness.decision.reaching import any_look
 from harness.decision.side_by_side import Field
+from harness.domain.estimate import Estimate
 from harness.domain.judgment import Judgment, UnscoredReason
 from harness.domain.metrics import WIN_RATE
 from harness.domain.observation import ArmRole
@@ -46,7 +47,7 @@ def of(session: Session, judges: Sequence[SeatedJudge], evaluations: Sequence[Ar
     looks: Looks = ONE_LOOK if rules.looks == "one" else any_look(rules.horizon)
     candidates = Field(
         evidence={item.arm.name: item.evidence for item in items},
-        estimates={item.arm.name: item.estimates for item in items},
+        estimates={item.arm.name: _measured(item) for item in items},
         judge_metrics={judge.name: judge.judge.metric for judge in judges},
         confidence=rules.level,
         looks=looks,
@@ -68,6 +69,12 @@ def of(session: Session, judges: Sequence[SeatedJudge], evaluations: Sequence[Ar
         looks="one" if looks.name == "one" else "any",
         requests=_requests(session, judges, items, judge),
     )
+
+
+def _measured(item: ArmEvaluation) -> dict[str, Estimate]:
+    """What is known of one candidate: what was decided on where there is a criterion, else what describes it."""
+    decided = () if item.decision is None else item.decision.results
+    return item.estimates | {result.criterion.metric: result.estimate for result in decided}
 
 
 def _duels(candidates: Field, judge: str) -> tuple[Duel, ...]:

@@ -70,7 +70,7 @@ def _normal_quantile(p: float) -> float:
     [
         ([0.5, 0.5, 0.5, 0.5], {}),
         ([0.55, 0.5, 0.45, 0.4], {}),
-        ([0.52, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5], {"size": 4}),
+        ([0.52, 0.5, 0.5, 0.5, 0.5], {"size": 4}),
         ([0.55, 0.5, 0.5], {"failing": 0.1, "missing": 0.4}),
         ([0.5, 0.5, 0.5], {"looks": AnyLook(t_opt=100.0)}),
     ],
@@ -88,8 +88,8 @@ def test_those_that_are_clearly_worse_are_not():
 
 
 def test_ignoring_the_number_of_candidates_would_lose_the_best():
-    # What the correction is for: twelve equal ones, each comparison at 95% by itself.
-    draw = win_rates([0.5] * 12, 300)
+    # What the correction is for: six equal ones, each comparison at 95% by itself.
+    draw = win_rates([0.5] * 6, 300)
 
     def uncorrected(rng):
         values, _ = draw(rng)
