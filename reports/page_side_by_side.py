@@ -42,6 +42,7 @@ def view_of(report: EvaluationReport) -> SideBySideView | None:
         return None
     scatters, picture = _picture(report, beside, candidates)
     return SideBySideView(
+        intro=f"With {100 * beside.confidence:.4g}% confidence, for each metric by itself:",
         lead=_lead(report, beside),
         warnings=_warnings(report, beside, candidates),
         many=len(candidates) > MANY,
@@ -82,12 +83,9 @@ def _lead(report: EvaluationReport, beside: SideBySide) -> tuple[str, ...]:
             continue
         title = metric_of(report, name).title
         if not found.told:
-            said.append(f"{title}: which candidate is best cannot be told from {plural(found.n, 'shared request')}.")
-        elif len(found.best) == 1:
-            said.append(f"{title}: {found.best[0]} is the best of {len(found.arms)}.")
+            said.append(f"{title}: which one is the best cannot be told from {plural(found.n, 'shared request')}.")
         else:
-            rest = plural(len(found.arms) - len(found.best), "other")
-            said.append(f"{title}: {_listed(found.best)} cannot be told apart and are ahead of {rest}.")
+            said.append(f"{title}: the best of {len(found.arms)} is {' or '.join(found.best)}.")
     return tuple(said)
 
 
@@ -364,7 +362,8 @@ def _duels_note(report: EvaluationReport, beside: SideBySide) -> str:
         "No judge read two candidates' answers beside each other. Each was scored against production, and here two "
         f"scores of the same judge for the same request are compared ({scored}): “better” is the candidate with the "
         "higher score, “same” counts half in the share. Only requests that both answered count. Who is ahead of one "
-        f"that is ahead of a third need not be ahead of the third. Intervals are {100 * beside.confidence:.4g}% for one pair"
+        f"that is ahead of a third need not be ahead of the third. Intervals are "
+        f"{100 * beside.confidence:.4g}% for one pair"
         f"{_looks(beside)}; “ahead” and “behind” stand where the share is told from one half with the number of pairs "
         "taken into account."
     )

@@ -31,13 +31,19 @@ class Place:
     """One candidate, or production, before it is drawn."""
 
     name: str
+    """Who it is."""
     label: str
+    """What is to be written beside it."""
     kind: str
+    """``production``, ``frontier`` or ``outdone``."""
     x: float
+    """Value from left to right."""
     y: float
+    """Value from bottom to top."""
     x_ends: tuple[float | None, float | None] = (None, None)
     """Interval; ``None`` or infinite where nothing bounds it."""
     y_ends: tuple[float | None, float | None] = (None, None)
+    """The same for the other value."""
     has_interval: bool = True
     """Whether unbounded ends are drawn up to the edge; else there is no interval at all."""
 
@@ -47,7 +53,9 @@ class Axis:
     """What one axis counts."""
 
     title: str
+    """Its metric."""
     unit: Unit
+    """What it is counted in."""
 
 
 def scatter(

@@ -156,6 +156,8 @@ class SharedGroup:
 class SideBySideView:
     """All candidates beside each other."""
 
+    intro: str
+    """How sure what can be told is."""
     lead: tuple[str, ...]
     """What can be told, in plain sentences."""
     warnings: tuple[str, ...]
