@@ -7,7 +7,7 @@ from harness.domain.observation import Observation, Status
 from harness.domain.report import EvaluationReport
 from harness.domain.side_by_side import ArmAnswer, SharedRequest, SideBySide
 from reports import diff
-from reports.metrics import metric_of, score
+from reports.metrics import score
 from reports.page_examples import ORDERS, answer_view, messages_view, result_cell, title_of, whole
 from reports.page_parts import NONE, table
 from reports.text import cut, one_line, plural
@@ -80,7 +80,7 @@ def _request(
         id=request.exchange_id,
         why=badge,
         about=request.about,
-        scores=_scores(report, beside, request),
+        scores=_scores(beside, request),
         tags=tuple(one_line(tag, 80) for tag in request.tags[:8]),
         messages=messages,
         conversation=f"Conversation: {plural(len(request.messages), 'message')}",
@@ -114,9 +114,9 @@ def _text(observation: Observation) -> str | None:
     return observation.completion.text if observation.completion else None
 
 
-def _scores(report: EvaluationReport, beside: SideBySide, request: SharedRequest) -> str:
+def _scores(beside: SideBySide, request: SharedRequest) -> str:
     known = [f"{one_line(item.arm, 40)} {score(item.score)}" for item in request.answers if item.score is not None]
-    return f"{metric_of(report, beside.quality).title}: {', '.join(known)}" if known else ""
+    return f"Scored by {beside.judge}: {', '.join(known)}." if known else ""
 
 
 def _judgments(answers: Sequence[ArmAnswer]) -> Table | None:

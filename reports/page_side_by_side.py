@@ -71,7 +71,7 @@ def best_words(found: BestSet | None) -> str:
     """Who may be the best, in words: ``small-model``, ``small-model or new-prompt``, ``cannot be told``."""
     if found is None:
         return "not compared"
-    return " or ".join(found.best) if found.told else "cannot be told"
+    return _either(found.best) if found.told else "cannot be told"
 
 
 def _lead(report: EvaluationReport, beside: SideBySide) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def _lead(report: EvaluationReport, beside: SideBySide) -> tuple[str, ...]:
         if not found.told:
             said.append(f"{title}: which one is the best cannot be told from {plural(found.n, 'shared request')}.")
         else:
-            said.append(f"{title}: the best of {len(found.arms)} is {' or '.join(found.best)}.")
+            said.append(f"{title}: the best of {len(found.arms)} is {_either(found.best)}.")
     return tuple(said)
 
 
@@ -438,6 +438,10 @@ def _short(name: str) -> str:
 def _lower(title: str) -> str:
     """A title inside a sentence; abbreviations such as P95 stay."""
     return title if title[1:2].isdigit() or title[:2].isupper() else title[:1].lower() + title[1:]
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(names) if len(names) < 4 else f"one of {len(names)}: {', '.join(names)}"
 
 
 def _listed(names: Sequence[str]) -> str:

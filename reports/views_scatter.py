@@ -81,7 +81,10 @@ def scatter(
     y_ticks, height, _ = _axis(places, lambda p: (p.y, *p.y_ends), bottom, TOP, may_log=False)
     at = [(across(place.x), height(place.y)) for place in places]
     lines = [_whiskers(place, spot, across, height) for place, spot in zip(places, at, strict=True)]
-    labels = label_boxes(at, [place.label for place in places], [segment for found in lines for segment in found])
+    spots = {place.name: spot for place, spot in zip(places, at, strict=True)}
+    corners = [spots[name] for name in frontier if name in spots]
+    crossed = [*(segment for found in lines for segment in found), *_segments(corners, right)]
+    labels = label_boxes(at, [place.label for place in places], crossed)
     views = tuple(
         PointView(
             name=place.name,
@@ -96,7 +99,6 @@ def scatter(
         )
         for place, spot, found, box in zip(places, at, lines, labels, strict=True)
     )
-    spots = {place.name: spot for place, spot in zip(places, at, strict=True)}
     return ScatterView(
         id=id,
         title=title,
@@ -111,7 +113,7 @@ def scatter(
         y_ticks=tuple(TickView(at=height(tick), label=_tick(tick, up.unit)) for tick in y_ticks),
         x_title=f"{along.title}{', logarithmic' if log else ''} (lower is better)",
         y_title=f"{up.title} (higher is better)",
-        frontier=_steps([spots[name] for name in frontier if name in spots], right),
+        frontier=_steps(corners, right),
         points=views,
         has_production=any(place.kind == "production" for place in places),
         missing=missing,
@@ -119,6 +121,9 @@ def scatter(
 
 
 def _tick(value: float, unit: Unit) -> str:
+    """As short as an axis needs it."""
+    if unit is Unit.USD and value < 1000:
+        return f"${value:.6g}"
     return f"{100 * value:.6g}%" if unit is Unit.SHARE else axis_label(value, unit)
 
 
@@ -246,6 +251,13 @@ def _path(lines: Sequence[Box], spot: tuple[float, float]) -> str:
         else:
             path += [f"M{left - _CAP:g} {y:g}H{left + _CAP:g}" for y in (top, bottom) if TOP < y < HEIGHT - BOTTOM]
     return "".join(path)
+
+
+def _segments(corners: Sequence[tuple[float, float]], right: float) -> list[Box]:
+    """The frontier's line as thin boxes: level from each corner to below the next one, and up to that."""
+    found = [(x, y, end, y) for (x, y), end in zip(corners, [*(x for x, _ in corners[1:]), right], strict=True)]
+    feet = [HEIGHT - BOTTOM, *(y for _, y in corners)]
+    return found + [(x, y, x, foot) for (x, y), foot in zip(corners, feet, strict=False)]
 
 
 def _steps(spots: Sequence[tuple[float, float]], right: float) -> str:

@@ -100,7 +100,7 @@ def test_answers_stand_in_the_order_of_the_experiment(view):
     assert [answer.label for answer in request.answers] == [
         "Production", "Candidate small-model", "Candidate cheap-model", "Candidate new-prompt",
     ]  # fmt: skip
-    assert request.scores == "Win rate: small-model 1, cheap-model 0, new-prompt 0.5"
+    assert request.scores == "Scored by pairwise: small-model 1, cheap-model 0, new-prompt 0.5."
     assert request.is_open
     assert not request.answers[1].runs[0].changed
     assert any(run.changed for run in request.answers[2].runs)
