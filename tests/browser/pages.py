@@ -34,7 +34,15 @@ class Noticed:
     requests: list[str] = field(default_factory=list)
 
 
+# Some refusals reach no console (those in a frame, or reported only): the event knows all of them.
+_REFUSALS = """
+document.addEventListener('securitypolicyviolation', event =>
+  console.error(`refused by the policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`))
+"""
+
+
 def watched(context: BrowserContext) -> tuple[Page, Noticed]:
+    context.add_init_script(_REFUSALS)
     page, noticed = context.new_page(), Noticed()
     page.on("console", lambda message: noticed.complaints.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: noticed.complaints.append(str(error)))
