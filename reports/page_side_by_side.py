@@ -24,7 +24,7 @@ _NAMES = 5
 """Candidates up to which names stand in the picture; letters beyond."""
 _LABEL = 20
 _BEST = Badge(word="best", tone="good", icon="star")
-_AMONG = Badge(word="among the best", tone="good", icon="star")
+_AMONG = Badge(word="best set", tone="good", icon="star")
 _GROUPS = (
     (Section.QUALITY, "Quality"),
     (Section.LATENCY, "Latency"),
@@ -170,9 +170,9 @@ def _metrics_notes(
     sure = f"{100 * beside.confidence:.4g}%"
     looks = "" if beside.looks == "one" else ", however often one looks"
     said = [
-        "Marked are the candidates that no other one is shown to beat: for each metric by itself, the truly best one "
+        "The best set is the candidates that no other one is shown to beat: for each metric by itself, the best one "
         f"is among them with {sure} confidence{looks}, the number of candidates taken into account. Two candidates are "
-        "compared on the requests they share, so that a mark can stand where intervals overlap. Where nothing is "
+        "compared on the requests they share, so that one can be beaten where intervals overlap. Where nothing is "
         "marked, any of them may be the best.",
     ]
     levels = sorted({

@@ -37,7 +37,7 @@ def test_what_may_be_the_best_is_marked_and_said(view):
     found = beside.several(3).side_by_side.best_set("win_rate")
     assert found.best == ("small-model", "new-prompt")
     cells = row(view, "Win rate").cells
-    assert [cell.badge and cell.badge.word for cell in cells] == ["among the best", None, "among the best"]
+    assert [cell.badge and cell.badge.word for cell in cells] == ["best set", None, "best set"]
     cost = row(view, "Cost of 1,000 requests").cells
     assert [cell.badge and cell.badge.word for cell in cost] == [None, "best", None]
     assert "Cost of 1,000 requests: the best of 3 is cheap-model." in view.lead
