@@ -255,7 +255,8 @@ def _path(lines: Sequence[Box], spot: tuple[float, float]) -> str:
 
 def _segments(corners: Sequence[tuple[float, float]], right: float) -> list[Box]:
     """The frontier's line as thin boxes: level from each corner to below the next one, and up to that."""
-    found = [(x, y, end, y) for (x, y), end in zip(corners, [*(x for x, _ in corners[1:]), right], strict=True)]
+    ends = [*(x for x, _ in corners[1:]), right]
+    found = [(x, y, end, y) for (x, y), end in zip(corners, ends, strict=False)]
     feet = [HEIGHT - BOTTOM, *(y for _, y in corners)]
     return found + [(x, y, x, foot) for (x, y), foot in zip(corners, feet, strict=False)]
 

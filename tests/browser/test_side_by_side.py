@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
-from tests.browser.axe import VIEWS, findings, viewed
 
 from reports import render_html
+from tests.browser.axe import VIEWS, findings, viewed
 from tests.browser.pages import watched
 from tests.unit.reports import beside
 
