@@ -66,15 +66,12 @@ def _service() -> dict[str, Contest]:
         if percentile != "p99":
             first = partial(_time, "ttft_ms", probability)
             found.append(Contest(metric=names.ttft_ratio(percentile), compare=first, is_ratio=True))
-    found += [Contest(metric=metric, compare=partial(_errors, None)) for metric in (
-        names.ERROR_RATE, names.ERROR_RATE_DIFFERENCE)]  # fmt: skip
+    any_error, cost = partial(_errors, None), partial(_usage, "cost_usd")
+    rates = (names.ERROR_RATE, names.ERROR_RATE_DIFFERENCE)
+    found += [Contest(metric=metric, compare=any_error) for metric in rates]
     found += [Contest(metric=names.error_class(kind), compare=partial(_errors, kind.value)) for kind in names.BY_CLASS]
-    for metric, column in (
-        (names.COST_PER_1K, "cost_usd"),
-        (names.COST_RATIO, "cost_usd"),
-        (names.TOKENS_IN_RATIO, "tokens_in"),
-    ):
-        found.append(Contest(metric=metric, compare=partial(_usage, column), is_ratio=True))
+    found += [Contest(metric=metric, compare=cost, is_ratio=True) for metric in (names.COST_PER_1K, names.COST_RATIO)]
+    found.append(Contest(metric=names.TOKENS_IN_RATIO, compare=partial(_usage, "tokens_in"), is_ratio=True))
     return {contest.metric.name: contest for contest in found}
 
 

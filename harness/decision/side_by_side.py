@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from harness.decision import metrics, quality
-from harness.decision.contests import Contest, contests_of, paired_scores
+from harness.decision.contests import Comparison, Contest, contests_of, paired_scores
 from harness.decision.scope import Scope
 from harness.domain import metrics as names
 from harness.domain.estimate import Direction, Estimate, Metric
@@ -85,10 +85,16 @@ def quality_of(candidates: Field) -> tuple[str, str]:
 def best_sets(candidates: Field) -> tuple[BestSet, ...]:
     """One per metric with a better side of which two candidates have a value; of classes of errors those that occur."""
     found = []
+    # A candidate's own figure and its ratio to production ask the same of two candidates, and are asked it once.
+    known: dict[tuple[Comparison, tuple[str, ...]], BestSet] = {}
     for name, contest in candidates.contests.items():
-        with_value = [arm for arm in candidates.arms if candidates.value(arm, name) is not None]
-        if len(with_value) > 1 and not _is_idle(candidates, name, with_value):
-            found.append(best_set(candidates, contest, with_value, confidence=candidates.confidence))
+        with_value = tuple(arm for arm in candidates.arms if candidates.value(arm, name) is not None)
+        if len(with_value) < 2 or _is_idle(candidates, name, with_value):
+            continue
+        key = (contest.compare, with_value)
+        if key not in known:
+            known[key] = best_set(candidates, contest, with_value, confidence=candidates.confidence)
+        found.append(replace(known[key], metric=name))
     return tuple(found)
 
 
