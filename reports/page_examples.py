@@ -43,7 +43,7 @@ _GROUPS = (
         Badge(word="best", tone="good", icon="up"),
     ),
 )
-ORDERS = {
+_ORDERS = {
     Order.NONE: NONE,
     Order.PRODUCTION_FIRST: "production first",
     Order.CANDIDATE_FIRST: "candidate first",
@@ -76,16 +76,16 @@ def _example(
     production, candidate = cut(left or "", ANSWER_LIMIT), cut(right or "", ANSWER_LIMIT)
     difference = diff.words(production.text, candidate.text) if left and right else None
     runs = {
-        "production": difference.production if difference else whole(production.text),
-        "candidate": difference.candidate if difference else whole(candidate.text),
+        "production": difference.production if difference else _whole(production.text),
+        "candidate": difference.candidate if difference else _whole(candidate.text),
     }
     metric = metric_of(report, example.score_metric)
     digest = hashlib.sha256(example.exchange_id.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     shown = report.show_text
-    messages, note = messages_view(example.messages)
+    messages, note = _messages(example.messages)
     return ExampleView(
         anchor=f"{anchor}-{badge.word if badge.tone != 'none' else 'other'}-{digest}",
-        title=title_of(example.messages) if shown else "Text is left out of this report",
+        title=_title(example.messages) if shown else "Text is left out of this report",
         id=example.exchange_id,
         why=badge,
         score=f"{metric.title} score {score(example.score)}" if example.score is not None else "",
@@ -94,12 +94,8 @@ def _example(
         conversation=f"Conversation: {plural(len(example.messages), 'message')}",
         messages_note=note,
         answers=(
-            answer_view(
-                "production", "Production", example.production, runs["production"], production.note, shown=shown
-            ),
-            answer_view(
-                "candidate", f"Candidate {arm}", example.candidate, runs["candidate"], candidate.note, shown=shown
-            ),
+            _answer("production", "Production", example.production, runs["production"], production.note, shown=shown),
+            _answer("candidate", f"Candidate {arm}", example.candidate, runs["candidate"], candidate.note, shown=shown),
         ),
         diff_note=_diff_note(difference, left, right),
         judgments=_judgments(example.judgments),
@@ -119,20 +115,18 @@ def _text(observation: Observation) -> str | None:
     return observation.completion.text if observation.completion else None
 
 
-def whole(text: str) -> tuple[diff.Run, ...]:
-    """A text without any mark."""
+def _whole(text: str) -> tuple[diff.Run, ...]:
     return (diff.Run(text=text, changed=False),) if text else ()
 
 
-def title_of(messages: Sequence[Message]) -> str:
-    """What the last user's text asks, on one line."""
+def _title(messages: Sequence[Message]) -> str:
     for message in reversed(messages):
         if message.get("role") == "user" and (text := content(message.get("content"))):
             return one_line(text, 140)
     return "A request without a user's text"
 
 
-def messages_view(messages: Sequence[Message]) -> tuple[tuple[MessageView, ...], str]:
+def _messages(messages: Sequence[Message]) -> tuple[tuple[MessageView, ...], str]:
     """The first messages and the last: instructions stand first, the question last."""
     shown, note = list(messages), ""
     if len(messages) > MAX_MESSAGES:
@@ -145,10 +139,9 @@ def _message(message: Message) -> MessageView:
     return message_view(message, limit=MESSAGE_LIMIT, call_limit=CALL_LIMIT)
 
 
-def answer_view(
+def _answer(
     side: str, label: str, observation: Observation, runs: tuple[diff.Run, ...], note: str, *, shown: bool
 ) -> AnswerView:
-    """One side's answer, or what stands in its place; ``runs`` is its text and ``note`` what was cut from it."""
     completion, error = observation.completion, observation.error
     calls = completion.tool_calls if completion else ()
     refusal = completion.refusal if completion else None
@@ -219,8 +212,8 @@ def _judgments(judgments: Sequence[Judgment]) -> Table | None:
     rows = [
         (
             Cell(text=judgment.judge, sub=judgment.answered_model or judgment.model or ""),
-            Cell(text=ORDERS[judgment.order]),
-            result_cell(judgment),
+            Cell(text=_ORDERS[judgment.order]),
+            _result(judgment),
             Cell(text=cut(judgment.explanation or NONE, REASON_LIMIT).text),
             Cell(text=format_value(judgment.cost_usd, Unit.USD) if judgment.model else NONE),
         )
@@ -236,8 +229,7 @@ def _judgments(judgments: Sequence[Judgment]) -> Table | None:
     )
 
 
-def result_cell(judgment: Judgment) -> Cell:
-    """What a judgment says: its label and score, or why there is none."""
+def _result(judgment: Judgment) -> Cell:
     if judgment.state is not JudgmentState.SCORED:
         reason = words(judgment.reason.value) if judgment.reason else "no reason given"
         word = "unscored" if judgment.state is JudgmentState.UNSCORED else "error"

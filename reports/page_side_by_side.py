@@ -9,7 +9,7 @@ from harness.domain.observation import PRODUCTION
 from harness.domain.report import CandidateReport, EvaluationReport
 from harness.domain.side_by_side import BestSet, Duel, Frontier, SideBySide, SliceBest
 from reports.deciding import COUNT, decided_on
-from reports.metrics import Section, is_quiet_error_class, metric_of, section_of, span
+from reports.metrics import Section, is_quiet_error_class, metric_of, section_of
 from reports.page_noise import DISTANCES
 from reports.page_parts import NONE, interval, table, words
 from reports.page_shared_requests import groups_of
@@ -25,6 +25,8 @@ _NAMES = 5
 _LABEL = 20
 _BEST = Badge(word="best", tone="good", icon="star")
 _AMONG = Badge(word="best set", tone="good", icon="star")
+_AHEAD = Badge(word="ahead", tone="good", icon="up")
+_BEHIND = Badge(word="behind", tone="bad", icon="down")
 _GROUPS = (
     (Section.QUALITY, "Quality"),
     (Section.LATENCY, "Latency"),
@@ -308,10 +310,7 @@ def _duels(beside: SideBySide) -> tuple[Table, ...]:
 
 
 def _matrix(beside: SideBySide, judge: str, found: Sequence[Duel]) -> Table:
-    cells: dict[tuple[str, str], Cell] = {}
-    for duel in found:
-        cells[duel.first, duel.second] = _duel(duel, flipped=False)
-        cells[duel.second, duel.first] = _duel(duel, flipped=True)
+    cells = {(duel.first, duel.second): _duel(duel) for duel in found}
     rows = [
         (
             Cell(text=row),
@@ -330,24 +329,16 @@ def _matrix(beside: SideBySide, judge: str, found: Sequence[Duel]) -> Table:
     )
 
 
-def _duel(duel: Duel, *, flipped: bool) -> Cell:
-    counts = (duel.second_better, duel.same, duel.first_better) if flipped else (
-        duel.first_better, duel.same, duel.second_better)  # fmt: skip
+def _duel(duel: Duel) -> Cell:
     share = duel.share
     if share is None or share.value is None:
         return Cell(text="unknown", sub="no common score")
-    value = 1 - share.value if flipped else share.value
-    ends = [None if end is None else 1 - end if flipped else end for end in (share.low, share.high)]
-    low, high = ends[::-1] if flipped else ends
     badge = None
     if duel.told:
-        ahead = value > 0.5
-        badge = Badge(
-            word="ahead" if ahead else "behind", tone="good" if ahead else "bad", icon="up" if ahead else "down"
-        )
-    bounds = span(low, high, Unit.SHARE) if low is not None or high is not None else "no interval"
-    said = f"better {counts[0]:,}, same {counts[1]:,}, worse {counts[2]:,}"
-    return Cell(text=format_value(value, Unit.SHARE), sub=f"{bounds}\n{said}", badge=badge)
+        badge = _AHEAD if share.value > 0.5 else _BEHIND
+    bounds = interval(share, Unit.SHARE) or "no interval"
+    said = f"better {duel.first_better:,}, same {duel.same:,}, worse {duel.second_better:,}"
+    return Cell(text=format_value(share.value, Unit.SHARE), sub=f"{bounds}\n{said}", badge=badge)
 
 
 def _duels_note(report: EvaluationReport, beside: SideBySide) -> str:

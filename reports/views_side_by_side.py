@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from reports.views import AnswerView, Badge, Cell, MessageView, Table
+from reports.diff import Run
+from reports.views import Badge, Cell, Fact, MessageView, Table
 from reports.views_charts import TickView
 
 
@@ -109,6 +110,30 @@ class ScatterView:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ColumnView:
+    """What one arm made of a request."""
+
+    side: str
+    """``production`` or ``candidate``."""
+    label: str
+    """Heading."""
+    runs: tuple[Run, ...]
+    """The answer; what production's does not have is marked."""
+    empty: str
+    """What stands in place of a missing text; empty when there is one."""
+    error: str
+    """The failure; empty when it completed."""
+    refusal: str
+    """The refusal; may be empty."""
+    calls: tuple[Fact, ...]
+    """Tools called: name and arguments."""
+    facts: tuple[Fact, ...]
+    """Score, latency, tokens, cost."""
+    note: str
+    """What was cut; may be empty."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SharedRequestView:
     """One request with everybody's answer."""
 
@@ -132,7 +157,7 @@ class SharedRequestView:
     """Heading of the conversation."""
     messages_note: str
     """What was left out of it; may be empty."""
-    answers: tuple[AnswerView, ...]
+    answers: tuple[ColumnView, ...]
     """Production, then every candidate."""
     judgments: Table | None
     """What every judge said about every candidate."""

@@ -146,10 +146,13 @@ def frontiers(candidates: Field, quality_metric: str) -> tuple[Frontier, ...]:
 
 
 def duels(candidates: Field, judge: str) -> tuple[Duel, ...]:
-    """Every pair of candidates by the judge's scores of each against production."""
+    """Every pair of candidates, in both directions, by the judge's scores of each against production."""
     pairs = [(one, two) for at, one in enumerate(candidates.arms) for two in candidates.arms[at + 1 :]]
     corrected = 1 - (1 - candidates.confidence) / max(len(pairs), 1)
-    return tuple(_duel(candidates, judge, one, two, corrected) for one, two in pairs)
+    found = [_duel(candidates, judge, one, two, corrected) for one, two in pairs]
+    place = {arm: position for position, arm in enumerate(candidates.arms)}
+    every = [*found, *(_turned(duel) for duel in found)]
+    return tuple(sorted(every, key=lambda duel: (place[duel.first], place[duel.second])))
 
 
 def slices(
@@ -247,6 +250,22 @@ def _duel(candidates: Field, judge: str, first: str, second: str, corrected: flo
         share=share,
         told=told is not None
         and ((told.low is not None and told.low > 0.5) or (told.high is not None and told.high < 0.5)),
+    )
+
+
+def _turned(duel: Duel) -> Duel:
+    """The same from the other side."""
+    share = duel.share
+    if share is not None:
+        low, high = (None if end is None else 1 - end for end in (share.high, share.low))
+        share = replace(share, value=None if share.value is None else 1 - share.value, low=low, high=high)
+    return replace(
+        duel,
+        first=duel.second,
+        second=duel.first,
+        first_better=duel.second_better,
+        second_better=duel.first_better,
+        share=share,
     )
 
 

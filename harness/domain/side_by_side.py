@@ -124,7 +124,7 @@ class SideBySide:
     """One per metric that has a better side and two candidates with a value."""
     frontiers: tuple[Frontier, ...] = ()
     duels: tuple[Duel, ...] = ()
-    """By judge; each pair of candidates once, in the order of the experiment."""
+    """By judge; each pair of candidates in both directions, in the order of the experiment."""
     slices: tuple[SliceBest, ...] = ()
     slices_tested: int = 0
     """Slices whose best sets hold together with ``confidence``."""

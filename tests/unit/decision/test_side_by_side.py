@@ -186,12 +186,14 @@ def test_a_duel_compares_scores_of_the_same_request_where_both_answered():
     other = np.array([0.0, 1.0, 0.0, 0.5, 0.0, 1.0])
     one = factory.evidence(6, wins=wins)
     two = factory.evidence(6, wins=other, candidate=factory.arm(6, failed=[4]))
-    [duel] = compared.duels(field(one=one, two=two), "judge")
+    duel, turned = compared.duels(field(one=one, two=two), "judge")
     assert (duel.first, duel.second, duel.n) == ("one", "two", 4)
     assert (duel.first_better, duel.same, duel.second_better) == (2, 1, 1)
     assert duel.share.value == pytest.approx((2 + 0.5) / 4)
     assert duel.share.low < 0.5 < duel.share.high
     assert not duel.told
+    assert (turned.first, turned.first_better, turned.second_better, turned.n) == ("two", 1, 2, 4)
+    assert (turned.share.value, turned.share.low) == pytest.approx((1 - duel.share.value, 1 - duel.share.high))
 
 
 def test_a_duel_that_is_told_and_one_without_a_common_score():
