@@ -16,7 +16,7 @@ from harness.domain.observation import PRODUCTION
 from harness.domain.side_by_side import BestSet, Duel, Frontier, SliceBest
 from harness.stats import best_set as bs
 from harness.stats import means
-from harness.stats.evidence import Evidence
+from harness.stats.evidence import Bools, Evidence
 from harness.stats.looks import ONE_LOOK, Looks
 
 _QUALITY = (names.WIN_RATE.name, names.SIMILARITY.name, names.EXACT_MATCH.name)
@@ -166,22 +166,26 @@ def slices(
     contest = candidates.contests.get(quality_metric)
     if contest is None:
         return (), 0
-    parts = _parts(candidates, quality_metric, shown_from)
-    with_value = [[arm for arm in part.arms if part.value(arm, quality_metric) is not None] for *_, part in parts]
-    tested = [n >= min_slice and len(arms) > 1 for (_, _, n, _), arms in zip(parts, with_value, strict=True)]
-    count = sum(tested)
+    parts = [part for part in _parts(candidates) if part.n >= shown_from]
+    count = sum(part.n >= min_slice for part in parts)
     confidence = 1 - (1 - candidates.confidence) / max(count, 1)
-    found = tuple(
-        SliceBest(
-            attribute=attribute,
-            value=value,
-            n=n,
-            estimates={arm: of[quality_metric] for arm, of in part.estimates.items()},
-            best=best_set(part, contest, arms, confidence=confidence) if is_tested else None,
+    lean = _lean(candidates, quality_metric)
+    found = []
+    # One after another: all slices at once would hold every column as often as there are attributes.
+    for part in parts:
+        own = _part(lean, part.rows, quality_metric)
+        arms = [arm for arm in own.arms if own.value(arm, quality_metric) is not None]
+        is_told = part.n >= min_slice and len(arms) > 1
+        found.append(
+            SliceBest(
+                attribute=part.attribute,
+                value=part.value,
+                n=part.n,
+                estimates={arm: of[quality_metric] for arm, of in own.estimates.items()},
+                best=best_set(own, contest, arms, confidence=confidence) if is_told else None,
+            )
         )
-        for (attribute, value, n, part), arms, is_tested in zip(parts, with_value, tested, strict=True)
-    )
-    return found, count
+    return tuple(found), count
 
 
 def _beats(candidates: Field, contest: Contest, arms: Sequence[str], level: float) -> Callable[[int, int], bool]:
@@ -269,21 +273,42 @@ def _turned(duel: Duel) -> Duel:
     )
 
 
-def _parts(candidates: Field, quality_metric: str, shown_from: int) -> list[tuple[str, str, int, Field]]:
-    """Slice by slice, what the candidates are on it; attributes with one value divide nothing."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """The requests that share one value of one attribute."""
+
+    attribute: str
+    value: str
+    rows: Bools
+
+    @property
+    def n(self) -> int:
+        return int(self.rows.sum())
+
+
+def _parts(candidates: Field) -> list[_Part]:
+    """Every slice of every attribute that has two values; those with one divide nothing."""
     found = []
     attributes = next(iter(candidates.evidence.values())).attributes if candidates.evidence else {}
     for attribute, column in attributes.items():
         values = sorted({str(value) for value in column if value})
         for value in values if len(values) > 1 else ():
             rows = np.asarray(column == value, dtype=np.bool_)
-            n = int(rows.sum())
-            if n >= shown_from:
-                found.append((attribute, value, n, _part(candidates, rows, quality_metric)))
+            found.append(_Part(attribute=attribute, value=value, rows=rows))
     return found
 
 
-def _part(candidates: Field, rows: np.ndarray, quality_metric: str) -> Field:
+def _lean(candidates: Field, metric: str) -> Field:
+    """The same with the scores of the metric's own judge and nothing else to be cut into slices."""
+    judge = next(name for name, owned in quality.metric_names(candidates.judge_metrics).items() if owned == metric)
+    evidence = {
+        arm: replace(own, scores={judge: own.scores[judge]}, attributes={}, labels=None)
+        for arm, own in candidates.evidence.items()
+    }
+    return replace(candidates, evidence=evidence)
+
+
+def _part(candidates: Field, rows: Bools, quality_metric: str) -> Field:
     evidence = {arm: own.take(rows) for arm, own in candidates.evidence.items()}
     estimates = {
         arm: metrics.estimates(
