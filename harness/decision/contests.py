@@ -27,15 +27,16 @@ class Contest:
     is_ratio: bool = False
     """Whether the comparison is the first one over the second one; else it is their difference."""
 
-    def beats(self, first: Scope, second: Scope, level: float) -> bool:
-        """Whether the whole interval of the comparison is on the first one's side."""
+    def ahead(self, first: Scope, second: Scope, level: float) -> int:
+        """1 when the whole interval of the comparison is on the first one's side, -1 on the second one's, else 0."""
         found = self.compare(first, second, level)
         even = 1.0 if self.is_ratio else 0.0
         if found.value is None:
-            return False
-        if self.metric.direction is Direction.LOWER_IS_BETTER:
-            return found.high is not None and found.high < even
-        return found.low is not None and found.low > even
+            return 0
+        above = found.low is not None and found.low > even
+        below = found.high is not None and found.high < even
+        side = int(above) - int(below)
+        return -side if self.metric.direction is Direction.LOWER_IS_BETTER else side
 
 
 def contests_of(judge_metrics: Mapping[str, Metric]) -> dict[str, Contest]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -190,7 +190,13 @@ def slices(
 
 def _beats(candidates: Field, contest: Contest, arms: Sequence[str], level: float) -> Callable[[int, int], bool]:
     scopes = [candidates.scopes[arm] for arm in arms]
-    return lambda first, second: contest.beats(scopes[first], scopes[second], level)
+
+    @cache
+    def ahead(first: int, second: int) -> int:
+        return contest.ahead(scopes[first], scopes[second], level)
+
+    # One comparison answers for both directions.
+    return lambda first, second: ahead(first, second) > 0 if first < second else ahead(second, first) < 0
 
 
 def _is_idle(candidates: Field, name: str, arms: Sequence[str]) -> bool:
