@@ -286,7 +286,7 @@ def scale(
 
 def round_ticks(low: float, high: float) -> list[float]:
     """Four to seven round numbers that enclose the range; the one number of an empty range."""
-    return _ticks(low, high)
+    return linear_ticks(low, high)
 
 
 def _height(probability: float) -> float:
