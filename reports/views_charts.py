@@ -156,7 +156,7 @@ def _curves(distribution: Distribution, chart_id: str, series: Sequence[Series],
     log = distribution.log_scale and max(finite) > 0
     floor = min((value for value in finite if value > 0), default=1.0)
     low, high = (max(min(finite), floor), max(finite)) if log else (min(finite), max(finite))
-    ticks = log_ticks(low, high) if log else linear_ticks(low, high)
+    ticks = log_ticks(low, high) if log else _ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
     across = scale(low, high, LEFT, CHART_WIDTH - RIGHT, pad=0.0, log=log)
     lines = tuple(
@@ -188,7 +188,7 @@ def _curves(distribution: Distribution, chart_id: str, series: Sequence[Series],
 def _histogram(distribution: Distribution, chart_id: str, series: Sequence[Series], unit: Unit) -> ChartView:
     finite = [value for _, _, values in series for value in values if math.isfinite(value)]
     least = min(finite)
-    ticks = linear_ticks(min(0.0, least) if least < 0.3 else least, _scores_top(finite))
+    ticks = _ticks(min(0.0, least) if least < 0.3 else least, _scores_top(finite))
     low, high = min(ticks[0], least), max(ticks[-1], *finite)
     edges = [low + (high - low) * index / _BINS for index in range(_BINS + 1)]
     masses = {arm: _masses(values, distribution.probabilities, edges) for arm, _, values in series}
@@ -286,7 +286,7 @@ def scale(
 
 def round_ticks(low: float, high: float) -> list[float]:
     """Four to seven round numbers that enclose the range; the one number of an empty range."""
-    return linear_ticks(low, high)
+    return _ticks(low, high)
 
 
 def _height(probability: float) -> float:
@@ -351,7 +351,7 @@ def _nice_top(share: float) -> float:
     return next(top for top in (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0) if share <= top + 1e-9)
 
 
-def linear_ticks(low: float, high: float) -> list[float]:
+def _ticks(low: float, high: float) -> list[float]:
     """Four to seven round numbers that enclose the range."""
     if high <= low:
         return [low]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.domain.estimate import Unit
-from reports.views_charts import TickView, axis_label, finite, linear_ticks, log_ticks, scale
+from reports.views_charts import TickView, axis_label, finite, log_ticks, round_ticks, scale
 from reports.views_side_by_side import PointView, ScatterView
 
 WIDTH, HEIGHT = 460, 320
@@ -207,7 +207,7 @@ def _axis(
     low, high = min([low, *near]), max([high, *near])
     if high <= low:
         low, high = low - (abs(low) or 1.0) / 10, high + (abs(high) or 1.0) / 10
-    ticks = log_ticks(low, high) if log else linear_ticks(low, high)
+    ticks = log_ticks(low, high) if log else round_ticks(low, high)
     return ticks, scale(min(low, ticks[0]), max(high, ticks[-1]), start, end, pad=0.03, log=log), log
 
 
