@@ -22,6 +22,11 @@ WORDS = (
         "of alpha.",
     ),
     (
+        "Best set",
+        "The candidates that no other one is shown to beat on a metric: with the stated confidence the truly best one "
+        "is among them, however many candidates there are.",
+    ),
+    (
         "Bias of a judge",
         "People's mean score less the judge's on the same pairs; below zero the judge favours the candidate.",
     ),
@@ -59,6 +64,11 @@ WORDS = (
     (
         "Effective n",
         "How many independent pairs would tell as much as these, which come in conversations.",
+    ),
+    (
+        "Efficient frontier",
+        "The candidates that no other one outdoes in quality and cost, or quality and latency, at once, by measured "
+        "value.",
     ),
     ("Exchange", "One recorded production request with what production answered."),
     (

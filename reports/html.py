@@ -17,7 +17,7 @@ from reports.text import visible
 
 TOKENS = "tokens.css"
 """Colours, type and spacing, which every page of the product shares."""
-_STYLES = ("report.css", "glance.css")
+_STYLES = ("report.css", "glance.css", "side_by_side.css")
 
 
 def render_html(report: EvaluationReport) -> str:

@@ -6,6 +6,7 @@ from harness.domain.decision import CriterionResult, Decision, Objection, Outcom
 from harness.domain.formatting import format_value
 from harness.domain.report import CandidateReport, EvaluationReport
 from reports.deciding import COUNT, confidence, deciding
+from reports.markdown_beside import table_of
 from reports.metrics import answered_by, metric_of, rule, span
 from reports.page_decision import ON_PURPOSE, WHY_LEFT, reasons_of
 from reports.page_parts import dollars, words
@@ -38,6 +39,7 @@ def render_markdown(report: EvaluationReport) -> str:
     blocks += [f"> ⚠️ {escape(warning, 400)}" for warning in report.warnings[:_MAX_WARNINGS]]
     if not report.candidates:
         blocks.append("No candidate was evaluated.")
+    blocks += table_of(report, escape)
     for candidate in report.candidates[:_MAX_CANDIDATES]:
         blocks += _candidate(report, candidate)
     if len(report.candidates) > _MAX_CANDIDATES:

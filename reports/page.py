@@ -8,7 +8,7 @@ from harness.domain.decision import Outcome
 from harness.domain.estimate import Estimate
 from harness.domain.formatting import format_value
 from harness.domain.report import CandidateReport, EvaluationReport, Readers
-from reports import page_candidate, page_traffic
+from reports import page_candidate, page_side_by_side, page_traffic
 from reports.deciding import COUNT, bound, decided_on
 from reports.glossary import WORDS, anchor_of
 from reports.method import PARAGRAPHS
@@ -44,6 +44,7 @@ def view_of(report: EvaluationReport) -> ReportView:
         ),
         warnings=_warnings(report),
         overview=_overview(report) if several else None,
+        side_by_side=page_side_by_side.view_of(report),
         candidates=tuple(
             page_candidate.view_of(report, candidate, f"c{number}")
             for number, candidate in enumerate(report.candidates, start=1)

@@ -5,13 +5,18 @@ from dataclasses import replace
 from harness.domain.judgment import Judgment
 from harness.domain.observation import CallError, Completion, Observation, ToolCall
 from harness.domain.report import CandidateReport, EvaluationReport, Example
+from harness.domain.side_by_side import ArmAnswer, SharedRequest
 
 
 def publishable(report: EvaluationReport) -> EvaluationReport:
     """The report as it may be shown: the same value, or without any message, answer or judge's words."""
     if report.show_text:
         return report
-    return replace(report, candidates=tuple(_candidate(candidate) for candidate in report.candidates))
+    candidates = tuple(_candidate(candidate) for candidate in report.candidates)
+    beside = report.side_by_side
+    if beside is not None:
+        beside = replace(beside, requests=tuple(_request(request) for request in beside.requests))
+    return replace(report, candidates=candidates, side_by_side=beside)
 
 
 def _candidate(candidate: CandidateReport) -> CandidateReport:
@@ -25,6 +30,19 @@ def _example(example: Example) -> Example:
         production=_observation(example.production),
         candidate=_observation(example.candidate),
         judgments=tuple(_judgment(judgment) for judgment in example.judgments),
+    )
+
+
+def _request(request: SharedRequest) -> SharedRequest:
+    answers = tuple(_arm_answer(answer) for answer in request.answers)
+    return replace(request, messages=(), production=_observation(request.production), answers=answers)
+
+
+def _arm_answer(answer: ArmAnswer) -> ArmAnswer:
+    return replace(
+        answer,
+        observation=answer.observation and _observation(answer.observation),
+        judgments=tuple(_judgment(judgment) for judgment in answer.judgments),
     )
 
 

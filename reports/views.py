@@ -18,7 +18,7 @@ class Badge:
     tone: str
     """``good``, ``bad``, ``open``, ``void``, ``none`` or ``mark``; decides the colour."""
     icon: str
-    """Name of the shape: ``check``, ``cross``, ``question``, ``ceiling``, ``dash``, ``flag``."""
+    """Name of the shape: ``check``, ``cross``, ``question``, ``ceiling``, ``dash``, ``flag``, ``star``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -156,7 +156,7 @@ def _curves(distribution: Distribution, chart_id: str, series: Sequence[Series],
     log = distribution.log_scale and max(finite) > 0
     floor = min((value for value in finite if value > 0), default=1.0)
     low, high = (max(min(finite), floor), max(finite)) if log else (min(finite), max(finite))
-    ticks = _log_ticks(low, high) if log else _ticks(low, high)
+    ticks = log_ticks(low, high) if log else _ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
     across = scale(low, high, LEFT, CHART_WIDTH - RIGHT, pad=0.0, log=log)
     lines = tuple(
@@ -175,7 +175,7 @@ def _curves(distribution: Distribution, chart_id: str, series: Sequence[Series],
         caption="Read across from a height: that share of requests took at most the value below."
         if unit is Unit.MILLISECONDS
         else "Read across from a height: that share of requests has at most the value below.",
-        x_ticks=tuple(TickView(at=across(tick), label=_tick(tick, unit)) for tick in ticks),
+        x_ticks=tuple(TickView(at=across(tick), label=axis_label(tick, unit)) for tick in ticks),
         y_ticks=tuple(TickView(at=_height(p), label=f"{100 * p:.0f}%") for p in (0, 0.25, 0.5, 0.75, 1)),
         lines=lines,
         bars=(),
@@ -254,7 +254,7 @@ def _axis_title(title: str, unit: Unit, *, log: bool) -> str:
     return f"{title}, logarithmic" if log else title if unit is not Unit.COUNT else ""
 
 
-def _tick(value: float, unit: Unit) -> str:
+def axis_label(value: float, unit: Unit) -> str:
     """As short as an axis needs it."""
     if unit is Unit.MILLISECONDS:
         return f"{value / 1000:g} s" if value >= 1000 else f"{value:g} ms"
@@ -362,7 +362,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(index * step, 12) for index in range(first, last + 1)]
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
     """Powers of ten inside the range with 2 and 5 between them when there is room; at least the two ends."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     inside: list[float] = []

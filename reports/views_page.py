@@ -10,6 +10,7 @@ from reports.views import Badge, ExampleGroup, Fact, FunnelStep, Table, TrafficV
 from reports.views_charts import ChartView, StackPart
 from reports.views_forest import ForestView
 from reports.views_glance import MonthView, RiskView
+from reports.views_side_by_side import SideBySideView
 from reports.views_strips import StripView
 from reports.views_trust import JudgeHealthView, ObjectionView, PeopleView, RatesView, SureView
 
@@ -236,6 +237,8 @@ class ReportView:
     """What limits every result."""
     overview: Table | None
     """Candidates side by side; ``None`` when there is only one."""
+    side_by_side: SideBySideView | None
+    """Candidates held against each other; ``None`` when they were not."""
     candidates: tuple[CandidateView, ...]
     """In the order of the experiment."""
     traffic: TrafficView

@@ -70,7 +70,9 @@ def run_parsed(parsed: Any, *, dry_run: bool, as_json: bool, quiet: bool, comman
 
 
 def print_result(result: Any, *, as_json: bool) -> None:
-    """The decisions and where the report is."""
+    """The decisions, how several candidates compare, and where the report is."""
+    from harness.cli.side_by_side import lines
+
     if as_json:
         out_json(result.as_json())
         return
@@ -78,6 +80,9 @@ def print_result(result: Any, *, as_json: bool) -> None:
         out(f"{decision.verdict.value:<12}  {decision.arm}: {decision.sentence}")
         for reason in decision.reasons:
             out(f"              - {reason}")
+    if result.side_by_side is not None:
+        for line in lines(result.side_by_side):
+            out(line)
     if result.stop_reason:
         err(f"! stopped early: {_NEXT.get(result.stop_reason, 'interrupted; the same command goes on')}")
     out(f"report: {result.files['html']}")

@@ -68,7 +68,7 @@ class DecisionSection(Section):
     spend_across_attempts: bool = True
     """Whether every further attempt of a candidate family gets a smaller part of alpha."""
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Confidence level of the two-sided intervals of figures that decide nothing."""
+    """Confidence level of the two-sided intervals of figures that decide nothing, and of best sets."""
     cluster_by: str | None = None
     """Unit of independent evidence: session, user, metadata.<key>; by default the session, else the exchange."""
     min_slice: Annotated[int, Field(ge=2)] = 200

@@ -68,9 +68,14 @@ def reach(
     """
     terms = rulebook.terms
     if terms.looks != "planned":
-        looks = ONE_LOOK if terms.looks == "one" else AnyLook(t_opt=max(_BEST_AT * (terms.horizon or 10_000), 30.0))
+        looks = ONE_LOOK if terms.looks == "one" else any_look(terms.horizon)
         return _at_look(evidence, rulebook, looks, floor=floor, health=health or {})
     return _planned(evidence, rulebook, floor=floor, health=health or {})
+
+
+def any_look(horizon: int | None) -> AnyLook:
+    """Bounds that hold whenever one looks, tightest on the way to the horizon."""
+    return AnyLook(t_opt=max(_BEST_AT * (horizon or 10_000), 30.0))
 
 
 def _planned(

@@ -17,6 +17,7 @@ from harness.domain.json import Message
 from harness.domain.judgment import Judgment
 from harness.domain.observation import Observation
 from harness.domain.run import IngestReport
+from harness.domain.side_by_side import SideBySide
 from harness.domain.slices import SlicePlan, SliceTest
 
 REPORT_SCHEMA = 2
@@ -260,3 +261,5 @@ class EvaluationReport:
     """Whether messages, answers and judges' words may appear in any rendering (``report.show_text``)."""
     readers: Readers = Readers.INSIDE
     """Whom it is for; everything else is gone already from one for readers outside."""
+    side_by_side: SideBySide | None = None
+    """``None`` with fewer than two candidates, and in reports of before they were compared."""

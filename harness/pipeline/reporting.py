@@ -30,7 +30,7 @@ from harness.domain.run import IngestReport, Run
 from harness.domain.slices import SlicePlan
 from harness.errors import ConfigurationError
 from harness.judging.conduct import family
-from harness.pipeline import trust
+from harness.pipeline import side_by_side, trust
 from harness.pipeline.canaries import canaries_usd
 from harness.pipeline.evaluation import ArmEvaluation, estimates_of
 from harness.pipeline.seats import SeatedJudge
@@ -85,6 +85,7 @@ def build_report(
         command=(taken[0].decision.get("command") if taken else None) or f"harness report {run.id}",
         show_text=session.experiment.report.show_text,
         warnings=_run_warnings(run),
+        side_by_side=side_by_side.of(session, judges, evaluations),
     )
 
 

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.config import Traffic, digest
 from harness.domain.decision import Decision, Verdict
+from harness.domain.report import EvaluationReport
 from harness.domain.run import IngestReport, Stage
+from harness.domain.side_by_side import SideBySide
 from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError, Interrupted
 from harness.ingest.stage import ExchangeSink, Progress, ingest
@@ -31,10 +33,14 @@ class Result:
     verdict: Verdict
     files: Mapping[str, Path]
     stop_reason: str | None
+    side_by_side: SideBySide | None = None
+    """``None`` with fewer than two candidates."""
 
     def as_json(self) -> dict[str, Any]:
-        """The result for machines."""
+        """The result for machines; requests that the report shows are in the report alone."""
+        beside = None if self.side_by_side is None else asdict(replace(self.side_by_side, requests=()))
         return {
+            "side_by_side": beside and {name: value for name, value in beside.items() if name != "requests"},
             "run": self.run_id,
             "verdict": self.verdict.value,
             "decisions": [asdict(decision) for decision in self.decisions],
@@ -181,7 +187,8 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
         },
     )
     session.reporter.start("report")
-    files = await asyncio.to_thread(write_files, session, judges, evaluations, session.folder)
+    report = await asyncio.to_thread(reporting.build_report, session, judges, evaluations)
+    files = await asyncio.to_thread(_write, report, evaluations, session.folder)
     session.reporter.finish("report", str(files["html"]))
     return Result(
         run_id=session.run_id,
@@ -189,6 +196,7 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
         verdict=evaluation.overall(decisions),
         files=files,
         stop_reason=run.stop_reason,
+        side_by_side=report.side_by_side,
     )
 
 
@@ -209,7 +217,12 @@ def write_files(
     session: Session, judges: Sequence[SeatedJudge], evaluations: Sequence[evaluation.ArmEvaluation], folder: Path
 ) -> Mapping[str, Path]:
     """The report in every format, and the pairs as numbers."""
-    report = reporting.build_report(session, judges, evaluations)
+    return _write(reporting.build_report(session, judges, evaluations), evaluations, folder)
+
+
+def _write(
+    report: EvaluationReport, evaluations: Sequence[evaluation.ArmEvaluation], folder: Path
+) -> Mapping[str, Path]:
     return {**reporting.write_report(report, folder), "pairs": write_table(evaluations, folder)}
 
 

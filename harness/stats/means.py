@@ -102,10 +102,7 @@ def mean_with_failures(
     n_missing = int(np.sum(~scored & ~failed))
     if not scored.any() and (n_missing or not failed.any()):
         return Estimate(metric=metric, value=None, level=level, n_missing=n_missing, method=MEAN_FAILURES)
-    share, gained = float(failed.mean()), float(value_of.mean())
-    score = float(scores[scored].mean()) if scored.any() else 0.0
-    influence = (value_of - gained - score * (failed - share)) / len(failed)
-    influence[scored] += (1 - share) * (scores[scored] - score) / max(int(scored.sum()), 1)
+    value, influence = influence_with_failures(scores, failed, value_of)
     used = scored | failed
     codes = cl.encode(clusters[used])
     n_clusters = cl.count(codes)
@@ -114,7 +111,7 @@ def mean_with_failures(
     values = np.where(failed, value_of, scores)[used]
     estimate = Estimate(
         metric=metric,
-        value=(1 - share) * score + gained,
+        value=value,
         level=level,
         n=int(used.sum()),
         n_clusters=n_clusters,
@@ -124,6 +121,20 @@ def mean_with_failures(
     )
     # Where answers are unscored, failures have more than their share among the rows that are used.
     return with_interval(estimate, variance, values, codes, bounds=bounds, looks=looks, betting=not n_missing)
+
+
+def influence_with_failures(scores: Floats, failed: Bools, value_of: Floats) -> tuple[float, Floats]:
+    """The value of :func:`mean_with_failures`, and how far each row moves it.
+
+    ``value_of`` is what a failed row is worth and 0 in the others. The sum over clusters of squared cluster sums of the
+    influence is the variance of the value, but for the correction for few clusters.
+    """
+    scored = np.isfinite(scores) & ~failed
+    share, gained = float(failed.mean()), float(value_of.mean())
+    score = float(scores[scored].mean()) if scored.any() else 0.0
+    influence = (value_of - gained - score * (failed - share)) / len(failed)
+    influence[scored] += (1 - share) * (scores[scored] - score) / max(int(scored.sum()), 1)
+    return (1 - share) * score + gained, influence
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
