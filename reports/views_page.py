@@ -6,8 +6,9 @@ it visible and escapes it.
 
 from dataclasses import dataclass
 
-from reports.views import Badge, ExampleGroup, Fact, FunnelStep, Table, TrafficView
+from reports.views import Badge, Fact, FunnelStep, Table, TrafficView
 from reports.views_charts import ChartView, StackPart
+from reports.views_examples import ExamplesView
 from reports.views_strips import StripView
 from reports.views_trust import JudgeHealthView, ObjectionView, PeopleView, RatesView, SureView
 
@@ -184,8 +185,8 @@ class CandidateView:
     """By attribute, worst first."""
     attempts: Table | None
     """The ledger of the candidate's family; ``None`` when none is entered."""
-    groups: tuple[ExampleGroup, ...]
-    """Examples."""
+    examples: ExamplesView
+    """Pairs in full."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -102,7 +102,8 @@ class Example:
 
     exchange_id: str
     why: str
-    """``worst``, ``best`` or ``failed``."""
+    """``worst``, ``failed``, ``slice``, ``judge``, ``flip``, ``label``, ``unscored``, ``best`` or ``unchanged``: the first
+    reason it was picked for."""
     score: float | None
     score_metric: str
     messages: tuple[Message, ...]
@@ -110,6 +111,8 @@ class Example:
     candidate: Observation
     judgments: tuple[Judgment, ...] = ()
     tags: tuple[str, ...] = ()
+    slices: Mapping[str, str] = field(default_factory=dict)
+    """Slice attribute to the pair's value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,6 +20,7 @@ from harness.pipeline.health import judge_health
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
 from harness.stats.evidence import Evidence
+from harness.store import JudgmentCounts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class ArmEvaluation:
     health: Mapping[str, JudgeHealth] = field(default_factory=dict)
     """By judge name, of judges that ask a model or state a preference."""
     attempt: Attempt | None = None
+    counts: Mapping[str, JudgmentCounts] = field(default_factory=dict)
+    """What was counted of judges on the way to their health, by name; counting again would take as long."""
 
     @property
     def decision(self) -> Decision | None:
@@ -60,24 +63,60 @@ def evaluate(session: Session, judges: Sequence[SeatedJudge], *, describe: bool 
             evaluations.append(ArmEvaluation(arm=arm, evidence=own, estimates=found))
             continue
         attempt = attempts.of(session, arm)
-        health = health_of(session, arm, judges, own, floor)
+        counts = counts_of(session, arm, judges)
+        health = health_of(session, arm, judges, own, floor, counts=counts)
         rulebook = rulebook_of(session.experiment, judges, attempt)
         reached = reach(own, rulebook, floor=floor, health=health)
         evaluations.append(
-            ArmEvaluation(arm=arm, evidence=own, estimates=found, reached=reached, health=health, attempt=attempt)
+            ArmEvaluation(
+                arm=arm,
+                evidence=own,
+                estimates=found,
+                reached=reached,
+                health=health,
+                attempt=attempt,
+                counts=counts,
+            )
         )
     return tuple(evaluations)
 
 
-def health_of(
-    session: Session, arm: Arm, judges: Sequence[SeatedJudge], evidence: Evidence, floor: Evidence | None
-) -> dict[str, JudgeHealth]:
-    """Of every judge that asks a model or states a preference, by name; what a program computes has no health."""
-    level = session.experiment.decision.level
+def counts_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> dict[str, JudgmentCounts]:
+    """What every judge that has a health made of the arm's pairs, by name."""
     return {
-        seat.name: judge_health(session, arm, seat, evidence, floor, further=canary_checks(session, seat), level=level)
+        seat.name: session.store.judgment_counts(
+            session.run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint
+        )
         for seat in judges
-        if seat.models or seat.judge.metric.name == WIN_RATE.name
+        if _has_health(seat)
+    }
+
+
+def _has_health(seat: SeatedJudge) -> bool:
+    return bool(seat.models) or seat.judge.metric.name == WIN_RATE.name
+
+
+def health_of(
+    session: Session,
+    arm: Arm,
+    judges: Sequence[SeatedJudge],
+    evidence: Evidence,
+    floor: Evidence | None,
+    *,
+    counts: Mapping[str, JudgmentCounts] | None = None,
+) -> dict[str, JudgeHealth]:
+    """Of every judge that asks a model or states a preference, by name; what a program computes has no health.
+
+    ``counts`` is what :func:`counts_of` gives; counted here where it is not known.
+    """
+    level = session.experiment.decision.level
+    known = counts_of(session, arm, judges) if counts is None else counts
+    return {
+        seat.name: judge_health(
+            session, arm, seat, evidence, floor, further=canary_checks(session, seat), level=level, counts=known[seat.name]
+        )
+        for seat in judges
+        if _has_health(seat)
     }
 
 

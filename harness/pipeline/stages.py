@@ -15,6 +15,7 @@ from harness.ingest.stage import ExchangeSink, Progress, ingest
 from harness.pipeline import attempts, estimates, evaluation, looking, reporting
 from harness.pipeline.checks import check_settings
 from harness.pipeline.judging import judge_arms
+from harness.pipeline.pair_texts import write_texts
 from harness.pipeline.replaying import replay_arms
 from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges
 from harness.pipeline.session import Reporter, Session, reached
@@ -206,11 +207,18 @@ def evaluated(session: Session) -> tuple[Sequence[SeatedJudge], Sequence[evaluat
 
 
 def write_files(
-    session: Session, judges: Sequence[SeatedJudge], evaluations: Sequence[evaluation.ArmEvaluation], folder: Path
+    session: Session,
+    judges: Sequence[SeatedJudge],
+    evaluations: Sequence[evaluation.ArmEvaluation],
+    folder: Path,
+    *,
+    texts: bool = True,
 ) -> Mapping[str, Path]:
-    """The report in every format, and the pairs as numbers."""
+    """The report in every format, the pairs as numbers, and unless ``texts`` is off or may not be shown, their words."""
     report = reporting.build_report(session, judges, evaluations)
-    return {**reporting.write_report(report, folder), "pairs": write_table(evaluations, folder)}
+    files = {**reporting.write_report(report, folder), "pairs": write_table(evaluations, folder)}
+    words = write_texts(session, judges, evaluations, folder) if texts else None
+    return files if words is None else {**files, "texts": words}
 
 
 def _show(session: Session, expected: Sequence[estimates.ExpectedCost]) -> None:

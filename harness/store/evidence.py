@@ -1,6 +1,7 @@
 """The numbers of one arm against production, as the estimators read them; no body is touched."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,17 @@ import sqlalchemy as sa
 
 from harness.domain.judgment import JudgmentState, Label, Order, UnscoredReason
 from harness.domain.observation import PRODUCTION
-from harness.stats.evidence import ArmColumns, Evidence, LabelColumn, ScoreColumn, Strings
-from harness.store import labels, observations, tables
+from harness.stats.evidence import ArmColumns, Evidence, Floats, Ints, LabelColumn, ScoreColumn, Strings
+from harness.store import labels, tables
 from harness.store.tables import exchanges as e
 from harness.store.tables import judgments as j
 from harness.store.tables import observations as o
 
 _NUMBERS = ("latency_ms", "ttft_ms", "tokens_in", "tokens_out", "cost_usd", "answer_chars")
+
+
+_CHUNK = 50_000
+"""Rows that are fetched before they become columns: Python values take many times what they take in an array."""
 
 
 def load(
@@ -28,15 +33,13 @@ def load(
     cluster_by: str | None,
 ) -> Evidence:
     """One row per exchange, in ascending position."""
-    columns = (e.c.exchange_id, e.c.cluster, e.c.timestamp, e.c.session, e.c.user_id)
-    statement = sa.select(*columns).where(e.c.run_id == run_id).order_by(e.c.position, e.c.exchange_id)
-    sampled = connection.execute(statement).all()
-    rows = {row.exchange_id: index for index, row in enumerate(sampled)}
+    sampled = _Sampled.load(connection, run_id)
+    rows = {exchange_id: index for index, exchange_id in enumerate(sampled.ids)}
     return Evidence(
         arm=arm,
-        exchange_ids=_strings([row.exchange_id for row in sampled]),
+        exchange_ids=_strings(sampled.ids),
         clusters=_clusters(connection, run_id, sampled, rows, cluster_by),
-        timestamps=np.array([row.timestamp.timestamp() if row.timestamp else np.nan for row in sampled], dtype=float),
+        timestamps=sampled.timestamps,
         production=_arm(connection, run_id, PRODUCTION, "", rows),
         candidate=_arm(connection, run_id, arm, fingerprint, rows),
         scores={
@@ -48,25 +51,75 @@ def load(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Sampled:
+    """The run's exchanges in ascending position."""
+
+    ids: list[str]
+    clusters: list[str]
+    sessions: list[str | None]
+    users: list[str | None]
+    timestamps: Floats
+
+    @classmethod
+    def load(cls, connection: sa.Connection, run_id: str) -> "_Sampled":
+        # SQLite keeps times as text, which NumPy reads a hundred times faster than one value after the other.
+        is_text = connection.dialect.name == "sqlite"
+        at = sa.type_coerce(e.c.timestamp, sa.String) if is_text else sa.extract("epoch", e.c.timestamp)
+        columns = (e.c.exchange_id, e.c.cluster, e.c.session, e.c.user_id, at)
+        statement = sa.select(*columns).where(e.c.run_id == run_id).order_by(e.c.position, e.c.exchange_id)
+        found: tuple[list[Any], ...] = ([], [], [], [], [])
+        times = []
+        for chunk in _chunks(connection, statement):
+            for column, values in zip(found[:4], chunk, strict=False):
+                column.extend(values)
+            times.append(_moments(chunk[4]) if is_text else np.array(chunk[4], dtype=float))
+        return cls(
+            ids=found[0],
+            clusters=found[1],
+            sessions=found[2],
+            users=found[3],
+            timestamps=np.concatenate(times) if times else np.array([], dtype=float),
+        )
+
+
+def _moments(texts: Sequence[str | None]) -> Floats:
+    """Unix seconds of ISO times in UTC; NaN is unknown."""
+    moments = np.array([text or "NaT" for text in texts], dtype="datetime64[us]")
+    return np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 1e6)
+
+
+def _chunks(connection: sa.Connection, statement: sa.Select[Any]) -> Iterator[tuple[tuple[Any, ...], ...]]:
+    """The rows as columns, some at a time."""
+    result = connection.execution_options(yield_per=_CHUNK).execute(statement)
+    for part in result.partitions():
+        yield tuple(zip(*part, strict=True))
+
+
+def _places(ids: Sequence[str], rows: Mapping[str, int]) -> Ints:
+    """The row of every id, -1 where it is not sampled."""
+    return np.fromiter((rows.get(exchange_id, -1) for exchange_id in ids), dtype=np.int64, count=len(ids))
+
+
 def _arm(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, rows: Mapping[str, int]) -> ArmColumns:
     numbers = [o.c[name] for name in _NUMBERS]
-    statement = (
-        sa.select(o.c.exchange_id, o.c.status, o.c.error_kind, o.c.cache_hit, *numbers)
-        .select_from(e)
-        .join(o, observations.of_exchange(o, arm, fingerprint))
-        .where(e.c.run_id == run_id)
+    statement = sa.select(o.c.exchange_id, o.c.status, o.c.error_kind, o.c.cache_hit, *numbers).where(
+        o.c.run_id == run_id, o.c.arm == arm, o.c.fingerprint == fingerprint
     )
     status, error_kind = np.full(len(rows), "", dtype=object), np.full(len(rows), "", dtype=object)
     cache_hit = np.zeros(len(rows), dtype=bool)
     values = np.full((len(_NUMBERS), len(rows)), np.nan)
-    found = connection.execute(statement).all()
-    if found:
-        ids, *columns = zip(*found, strict=True)
-        at = np.array([rows[exchange_id] for exchange_id in ids], dtype=np.int64)
-        status[at] = columns[0]
-        error_kind[at] = [kind or "" for kind in columns[1]]
-        cache_hit[at] = columns[2]
-        values[:, at] = np.array(columns[3:], dtype=float)
+    # One object for each word, not one for each row that has it.
+    known: dict[str, str] = {}
+    for ids, *columns in _chunks(connection, statement):
+        at = _places(ids, rows)
+        here = at >= 0
+        at = at[here]
+        status[at] = _strings([known.setdefault(word, word) for word in columns[0]])[here]
+        error_kind[at] = _strings([known.setdefault(kind or "", kind or "") for kind in columns[1]])[here]
+        cache_hit[at] = np.array(columns[2], dtype=bool)[here]
+        for number, column in enumerate(columns[3:]):
+            values[number, at] = np.array(column, dtype=float)[here]
     return ArmColumns(
         status=status, error_kind=error_kind, cache_hit=cache_hit, **dict(zip(_NUMBERS, values, strict=True))
     )
@@ -81,34 +134,39 @@ def _scores(
     metric: str,
     rows: Mapping[str, int],
 ) -> ScoreColumn:
-    statement = sa.select(j.c.exchange_id, j.c.answer_order, j.c.state, j.c.value, j.c.label).where(
+    is_scored = sa.and_(j.c.state == JudgmentState.SCORED.value, j.c.value.is_not(None))
+    statement = sa.select(
+        j.c.exchange_id, j.c.answer_order, sa.case((is_scored, j.c.value)), j.c.label == Label.TIE.value, j.c.label.is_not(None)
+    ).where(
         j.c.run_id == run_id,
         j.c.arm == arm,
         j.c.observation_fingerprint == fingerprint,
         j.c.judge_fingerprint == judge_fingerprint,
         j.c.reason.is_distinct_from(UnscoredReason.NOT_DRAWN.value),
     )
-    by_order = {order.value: np.full(len(rows), np.nan) for order in Order}
+    orders = [order.value for order in Order]
+    by_order = np.full((len(orders), len(rows)), np.nan)
     asked, ties, labelled = np.zeros((3, len(rows)), dtype=np.int64)
-    for row in connection.execute(statement):
-        index = rows.get(row.exchange_id)
-        if index is None:
-            continue
-        asked[index] += 1
-        if row.state == JudgmentState.SCORED.value and row.value is not None:
-            by_order[row.answer_order][index] = row.value
-            ties[index] += row.label == Label.TIE.value
-            labelled[index] += row.label is not None
-    found = np.stack(list(by_order.values()))
-    scored = np.isfinite(found).sum(axis=0)
-    value = np.divide(np.nansum(found, axis=0), scored, out=np.full(len(rows), np.nan), where=scored > 0)
+    number = {order: place for place, order in enumerate(orders)}
+    for ids, order, found_value, tie, label in _chunks(connection, statement):
+        at = _places(ids, rows)
+        here = at >= 0
+        at = at[here]
+        value = np.array(found_value, dtype=float)[here]
+        np.add.at(asked, at, 1)
+        scored = np.isfinite(value)
+        by_order[np.array([number[each] for each in order])[here][scored], at[scored]] = value[scored]
+        np.add.at(ties, at[scored], np.array(tie, dtype=bool)[here][scored])
+        np.add.at(labelled, at[scored], np.array(label, dtype=bool)[here][scored])
+    n_scored = np.isfinite(by_order).sum(axis=0)
+    value = np.divide(np.nansum(by_order, axis=0), n_scored, out=np.full(len(rows), np.nan), where=n_scored > 0)
     return ScoreColumn(
         metric=metric,
         value=value,
-        missing_order=(scored > 0) & (scored < asked),
-        production_first=by_order[Order.PRODUCTION_FIRST.value],
-        candidate_first=by_order[Order.CANDIDATE_FIRST.value],
-        tied=(ties > 0) & (ties == scored) if labelled.any() else None,
+        missing_order=(n_scored > 0) & (n_scored < asked),
+        production_first=by_order[number[Order.PRODUCTION_FIRST.value]],
+        candidate_first=by_order[number[Order.CANDIDATE_FIRST.value]],
+        tied=(ties > 0) & (ties == n_scored) if labelled.any() else None,
     )
 
 
@@ -137,34 +195,37 @@ def _labels(
 
 def _attribute(connection: sa.Connection, run_id: str, name: str, rows: Mapping[str, int]) -> Strings:
     a = tables.exchange_attributes
+    # The order of the index by value: nothing to sort, and several values of one exchange come in their order.
     statement = (
         sa.select(a.c.exchange_id, a.c.value)
         .where(a.c.run_id == run_id, a.c.key == name)
-        .order_by(a.c.exchange_id, a.c.value)
+        .order_by(a.c.value, a.c.exchange_id)
     )
-    column = np.full(len(rows), "", dtype=object)
-    for exchange_id, value in connection.execute(statement):
-        index = rows.get(exchange_id)
-        if index is not None:
-            column[index] = f"{column[index]} + {value}" if column[index] else value
-    return column
+    column = [""] * len(rows)
+    known: dict[str, str] = {}
+    for ids, values in _chunks(connection, statement):
+        for exchange_id, value in zip(ids, values, strict=True):
+            index = rows.get(exchange_id)
+            if index is not None:
+                whole = f"{column[index]} + {value}" if column[index] else value
+                column[index] = known.setdefault(whole, whole)
+    return _strings(column)
 
 
 def _clusters(
-    connection: sa.Connection, run_id: str, sampled: Sequence[Any], rows: Mapping[str, int], cluster_by: str | None
+    connection: sa.Connection, run_id: str, sampled: _Sampled, rows: Mapping[str, int], cluster_by: str | None
 ) -> Any:
-    names = [row.cluster for row in sampled]
+    names: Sequence[str] = sampled.clusters
     if cluster_by == "exchange":
-        names = [row.exchange_id for row in sampled]
+        names = sampled.ids
     elif cluster_by in {"session", "user"}:
-        field = "session" if cluster_by == "session" else "user_id"
-        values = [getattr(row, field) for row in sampled]
+        values: Sequence[str | None] = sampled.sessions if cluster_by == "session" else sampled.users
         names = [f"{cluster_by}:{v}" if v else name for v, name in zip(values, names, strict=True)]
     elif cluster_by is not None:
         values = _attribute(connection, run_id, cluster_by, rows).tolist()
         names = [f"{cluster_by}:{v}" if v else name for v, name in zip(values, names, strict=True)]
     codes: dict[str, int] = {}
-    return np.array([codes.setdefault(name, len(codes)) for name in names], dtype=np.int64)
+    return np.fromiter((codes.setdefault(name, len(codes)) for name in names), dtype=np.int64, count=len(names))
 
 
 def _strings(values: Sequence[str]) -> Strings:

@@ -224,7 +224,8 @@ class LookingLoop:
         self._save(evaluations, last=last)
         self._alarm(evaluations)
         if report_due:
-            self.looks.files = stages.write_files(session, self._judges, evaluations, session.folder)
+            # All words again at every look would be more work the longer it runs.
+            self.looks.files = stages.write_files(session, self._judges, evaluations, session.folder, texts=last)
             self._reported, self._reported_at = seen, time.monotonic()
             self.looks.reported_at = datetime.now(UTC)
             session.reporter.finish("report", self._summary(evaluations))
