@@ -87,7 +87,7 @@ def _pieces(tokens: Sequence[Token]) -> Iterator[Piece]:
             continue
         elif name in _BLOCKS:
             start = str(token.attrs.get("start", "")) if name == "ordered_list" and token.nesting == 1 else ""
-            yield _tag(token, _BLOCKS[name], start=start)
+            yield _tag(token, _BLOCKS[name], style="md-cells" if name == "table" else "", start=start)
         else:
             yield _text(token.content)
 

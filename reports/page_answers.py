@@ -135,9 +135,7 @@ def _texts(production: str, candidate: str) -> BothShown:
     if marked.is_markdown(left.text) or marked.is_markdown(right.text):
         both = bool(left.text.strip() and right.text.strip())
         ours, theirs, unmarked = (
-            marked.compare(left.text, right.text)
-            if both
-            else (marked.pieces(left.text), marked.pieces(right.text), "")
+            marked.compare(left.text, right.text) if both else (marked.pieces(left.text), marked.pieces(right.text), "")
         )
         return BothShown(
             production=_markdown(ours, left.text, left.note),
@@ -218,7 +216,11 @@ def _call(call: ToolCall, other: ToolCall | None, side: str, alone: str | None) 
         comparison = structured.compare(*pair)
         runs = comparison.production if side == "production" else comparison.candidate
         only = comparison.only_production if side == "production" else comparison.only_candidate
-        notes += [f"{title}: {_paths(paths)}." for title, paths in (("Differs at", comparison.changed), ("Only here", only)) if paths]
+        notes += [
+            f"{title}: {_paths(paths)}."
+            for title, paths in (("Differs at", comparison.changed), ("Only here", only))
+            if paths
+        ]
     kept, note = bounded(runs, CALL_LIMIT)
     return CallView(name=name, badge=_badge(call, other, alone), runs=kept, note=" ".join([*notes, note]).strip())
 

@@ -174,7 +174,9 @@ class _Index:
                 title = f"{one_line(value, 60)} ({counts[str(number)]})"
                 option = OptionView(value=str(number), key=f"{attribute}={value}"[:200], title=title)
                 groups.setdefault(attribute, []).append(option)
-        return tuple(OptionGroup(title=one_line(name, 60), options=tuple(of)) for name, of in groups.items())
+        return tuple(
+            OptionGroup(title=one_line(_attribute(name), 60), options=tuple(of)) for name, of in groups.items()
+        )
 
     def judge_choices(self) -> tuple[OptionView, ...]:
         return tuple(
@@ -198,6 +200,10 @@ def _slices(example: Example) -> Iterator[tuple[str, str]]:
     for tag in dict.fromkeys(example.tags):
         key, separator, value = tag.partition("=")
         yield (key, value) if separator else ("tag", tag)
+
+
+def _attribute(name: str) -> str:
+    return name.removeprefix("metadata.")
 
 
 def _verdicts(example: Example) -> dict[str, str]:
@@ -230,8 +236,12 @@ def _example(
     metric = metric_of(report, example.score_metric)
     digest = hashlib.sha256(example.exchange_id.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     messages, note = _messages(example.messages)
-    tags = [f"{key}={value}" for key, value in example.slices.items()] or list(example.tags)
-    why = _SAME if same else _WHY.get(example.why) or Badge(word=one_line(words(example.why), 40), tone="none", icon="dash")
+    tags = [f"{_attribute(key)}={value}" for key, value in example.slices.items()] or list(example.tags)
+    why = (
+        _SAME
+        if same
+        else _WHY.get(example.why) or Badge(word=one_line(words(example.why), 40), tone="none", icon="dash")
+    )
     answers = (
         _answer("production", "Production", example.production, texts.production, called[0], shown=shown),
         _answer("candidate", f"Candidate {arm}", example.candidate, texts.candidate, called[1], shown=shown),

@@ -1,6 +1,6 @@
 """From stored columns to estimates and decisions; reads the store, writes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.config import Experiment
@@ -113,7 +113,14 @@ def health_of(
     known = counts_of(session, arm, judges) if counts is None else counts
     return {
         seat.name: judge_health(
-            session, arm, seat, evidence, floor, further=canary_checks(session, seat), level=level, counts=known[seat.name]
+            session,
+            arm,
+            seat,
+            evidence,
+            floor,
+            further=canary_checks(session, seat),
+            level=level,
+            counts=known[seat.name],
         )
         for seat in judges
         if _has_health(seat)
@@ -166,11 +173,19 @@ def rulebook_of(experiment: Experiment, judges: Sequence[SeatedJudge], attempt: 
 
 
 def estimates_of(
-    evidence: Evidence, judges: Sequence[SeatedJudge], *, level: float, floor: Evidence | None = None
+    evidence: Evidence,
+    judges: Sequence[SeatedJudge],
+    *,
+    level: float,
+    floor: Evidence | None = None,
+    bases: Collection[str] | None = None,
 ) -> dict[str, Estimate]:
-    """Every metric of one arm, by name."""
+    """Every metric of one arm, by name; with ``bases`` those and the same by further judges (``win_rate:other``)."""
     described = {judge.name: judge.judge.metric for judge in judges}
-    return metrics.estimates(evidence, level=level, judge_metrics=described, floor=floor)
+    only = None
+    if bases is not None:
+        only = {name for name in metrics.catalogue(described) if name.partition(":")[0] in bases}
+    return metrics.estimates(evidence, level=level, judge_metrics=described, floor=floor, only=only)
 
 
 def overall(decisions: Sequence[Decision]) -> Verdict:

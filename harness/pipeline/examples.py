@@ -76,9 +76,7 @@ def examples_of(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJu
     )
 
 
-def pick(
-    evidence: Evidence, *, wanted: int, directions: Mapping[str, Direction] | None = None
-) -> tuple[Picked, ...]:
+def pick(evidence: Evidence, *, wanted: int, directions: Mapping[str, Direction] | None = None) -> tuple[Picked, ...]:
     """Pairs of every kind, none twice: the first of each kind first, so that cutting the list keeps all kinds.
 
     Args:
@@ -104,7 +102,9 @@ def pick(
     half = (len(changed) + 1) // 2
     kinds.append(take(changed[:half], "worst", wanted))
     kinds.append(take(changed[half:][::-1], "best", wanted))
-    kinds.append(take(_spread(evidence.candidate.error_kind, np.flatnonzero(evidence.candidate.failed)), "failed", some))
+    kinds.append(
+        take(_spread(evidence.candidate.error_kind, np.flatnonzero(evidence.candidate.failed)), "failed", some)
+    )
     for rows in _of_slices(evidence, changed):
         kinds.append(take(rows, "slice", max(1, wanted // 5)))
     for name, column in evidence.scores.items():
@@ -158,7 +158,9 @@ def _of_slices(evidence: Evidence, ranked: Ints) -> Iterator[Ints]:
 def _codes(column: Strings) -> tuple[Ints, list[str]]:
     """A number per row, -1 where there is no value, and the values in the order of their first rows."""
     known: dict[str, int] = {}
-    codes = np.fromiter((known.setdefault(v, len(known)) if v else -1 for v in column), dtype=np.int64, count=len(column))
+    codes = np.fromiter(
+        (known.setdefault(v, len(known)) if v else -1 for v in column), dtype=np.int64, count=len(column)
+    )
     return codes, list(known)
 
 
@@ -199,5 +201,9 @@ def _directions(judges: Sequence[SeatedJudge]) -> dict[str, Direction]:
 
 def _chars(pair: Pair) -> int:
     answers = (pair.production.completion, pair.candidate.completion)
-    texts = [answer.text or "" for answer in answers if answer] + [str(message.get("content")) for message in pair.request.messages]
-    return sum(map(len, texts)) + sum(len(str(call.arguments)) for answer in answers if answer for call in answer.tool_calls)
+    texts = [answer.text or "" for answer in answers if answer] + [
+        str(message.get("content")) for message in pair.request.messages
+    ]
+    return sum(map(len, texts)) + sum(
+        len(str(call.arguments)) for answer in answers if answer for call in answer.tool_calls
+    )

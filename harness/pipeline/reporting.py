@@ -377,8 +377,7 @@ def _slices(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudge]
             small = n < settings.min_slice
             estimates: tuple[Estimate, ...] = ()
             if not small:
-                every = estimates_of(item.evidence.take(rows), judges, level=level)
-                shown = (e for name, e in every.items() if name.partition(":")[0] in _SLICE_METRICS)
+                shown = estimates_of(item.evidence.take(rows), judges, level=level, bases=_SLICE_METRICS).values()
                 # The report ranks slices by the first of these: preference before likeness.
                 estimates = tuple(sorted(shown, key=lambda e: _SLICE_METRICS.index(e.metric.partition(":")[0])))
             found.append(SliceReport(attribute=attribute, value=value, n=n, estimates=estimates, too_small=small))

@@ -15,7 +15,7 @@ from harness.ingest.stage import ExchangeSink, Progress, ingest
 from harness.pipeline import attempts, estimates, evaluation, looking, reporting
 from harness.pipeline.checks import check_settings
 from harness.pipeline.judging import judge_arms
-from harness.pipeline.pair_texts import write_texts
+from harness.pipeline.pair_texts import Texts, writing
 from harness.pipeline.replaying import replay_arms
 from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges
 from harness.pipeline.session import Reporter, Session, reached
@@ -182,7 +182,7 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
         },
     )
     session.reporter.start("report")
-    files = await asyncio.to_thread(write_files, session, judges, evaluations, session.folder)
+    files = await asyncio.to_thread(_written, session, judges, evaluations)
     session.reporter.finish("report", str(files["html"]))
     return Result(
         run_id=session.run_id,
@@ -196,8 +196,7 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
 async def report_stage(session: Session, *, folder: Path | None = None) -> Mapping[str, Path]:
     """Render what is stored again, without changing it."""
     _require(session, Stage.INGESTED, "harness ingest")
-    judges, evaluations = await asyncio.to_thread(evaluated, session)
-    return await asyncio.to_thread(write_files, session, judges, evaluations, folder or session.folder)
+    return await asyncio.to_thread(_reported, session, folder or session.folder)
 
 
 def evaluated(session: Session) -> tuple[Sequence[SeatedJudge], Sequence[evaluation.ArmEvaluation]]:
@@ -212,13 +211,26 @@ def write_files(
     evaluations: Sequence[evaluation.ArmEvaluation],
     folder: Path,
     *,
-    texts: bool = True,
+    texts: Texts | None = None,
 ) -> Mapping[str, Path]:
-    """The report in every format, the pairs as numbers, and unless ``texts`` is off or may not be shown, their words."""
+    """The report in every format, and the pairs as numbers; with ``texts`` their words too, which are waited for."""
     report = reporting.build_report(session, judges, evaluations)
     files = {**reporting.write_report(report, folder), "pairs": write_table(evaluations, folder)}
-    words = write_texts(session, judges, evaluations, folder) if texts else None
-    return files if words is None else {**files, "texts": words}
+    return files if texts is None else {**files, "texts": texts.wait()}
+
+
+def _written(
+    session: Session, judges: Sequence[SeatedJudge], evaluations: Sequence[evaluation.ArmEvaluation]
+) -> Mapping[str, Path]:
+    with writing(session, judges, session.folder) as texts:
+        return write_files(session, judges, evaluations, session.folder, texts=texts)
+
+
+def _reported(session: Session, folder: Path) -> Mapping[str, Path]:
+    """Evaluate and write everything; words are written beside it, which takes as long as the figures do."""
+    judges = seat_judges(session.experiment, default_embedder())
+    with writing(session, judges, folder) as texts:
+        return write_files(session, judges, evaluation.evaluate(session, judges), folder, texts=texts)
 
 
 def _show(session: Session, expected: Sequence[estimates.ExpectedCost]) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from harness.domain.judgment import JudgmentState, Label, Order, UnscoredReason
 from harness.domain.observation import PRODUCTION
 from harness.stats.evidence import ArmColumns, Evidence, Floats, Ints, LabelColumn, ScoreColumn, Strings
-from harness.store import labels, tables
+from harness.store import bodies, labels, raw, tables
 from harness.store.tables import exchanges as e
 from harness.store.tables import judgments as j
 from harness.store.tables import observations as o
@@ -90,15 +90,17 @@ def _moments(texts: Sequence[str | None]) -> Floats:
 
 
 def _chunks(connection: sa.Connection, statement: sa.Select[Any]) -> Iterator[tuple[tuple[Any, ...], ...]]:
-    """The rows as columns, some at a time."""
-    result = connection.execution_options(yield_per=_CHUNK).execute(statement)
-    for part in result.partitions():
+    """The rows as columns, some at a time; the driver's own values."""
+    for part in raw.batches(connection, statement, _CHUNK):
         yield tuple(zip(*part, strict=True))
 
 
 def _places(ids: Sequence[str], rows: Mapping[str, int]) -> Ints:
     """The row of every id, -1 where it is not sampled."""
-    return np.fromiter((rows.get(exchange_id, -1) for exchange_id in ids), dtype=np.int64, count=len(ids))
+    found = list(map(rows.get, ids))
+    if None in found:
+        return np.array([-1 if place is None else place for place in found], dtype=np.int64)
+    return np.array(found, dtype=np.int64)
 
 
 def _arm(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, rows: Mapping[str, int]) -> ArmColumns:
@@ -136,7 +138,11 @@ def _scores(
 ) -> ScoreColumn:
     is_scored = sa.and_(j.c.state == JudgmentState.SCORED.value, j.c.value.is_not(None))
     statement = sa.select(
-        j.c.exchange_id, j.c.answer_order, sa.case((is_scored, j.c.value)), j.c.label == Label.TIE.value, j.c.label.is_not(None)
+        j.c.exchange_id,
+        j.c.answer_order,
+        sa.case((is_scored, j.c.value)),
+        j.c.label == Label.TIE.value,
+        j.c.label.is_not(None),
     ).where(
         j.c.run_id == run_id,
         j.c.arm == arm,
@@ -153,11 +159,16 @@ def _scores(
         here = at >= 0
         at = at[here]
         value = np.array(found_value, dtype=float)[here]
-        np.add.at(asked, at, 1)
         scored = np.isfinite(value)
-        by_order[np.array([number[each] for each in order])[here][scored], at[scored]] = value[scored]
-        np.add.at(ties, at[scored], np.array(tie, dtype=bool)[here][scored])
-        np.add.at(labelled, at[scored], np.array(label, dtype=bool)[here][scored])
+        places = np.array([number[each] for each in order])[here]
+        # Each order on its own: within one a row is met once, and adding to it in place counts.
+        for place in np.unique(places):
+            mine = places == place
+            asked[at[mine]] += 1
+            mine &= scored
+            by_order[place, at[mine]] = value[mine]
+            ties[at[mine]] += np.array(tie, dtype=bool)[here][mine]
+            labelled[at[mine]] += np.array(label, dtype=bool)[here][mine]
     n_scored = np.isfinite(by_order).sum(axis=0)
     value = np.divide(np.nansum(by_order, axis=0), n_scored, out=np.full(len(rows), np.nan), where=n_scored > 0)
     return ScoreColumn(
@@ -195,21 +206,24 @@ def _labels(
 
 def _attribute(connection: sa.Connection, run_id: str, name: str, rows: Mapping[str, int]) -> Strings:
     a = tables.exchange_attributes
-    # The order of the index by value: nothing to sort, and several values of one exchange come in their order.
+    # One list of ids for each value: hundreds of rows instead of millions, in the order of the index by value. Several
+    # values of one exchange come in their order.
+    gathered = sa.func.json_group_array if connection.dialect.name == "sqlite" else sa.func.json_agg
     statement = (
-        sa.select(a.c.exchange_id, a.c.value)
+        sa.select(a.c.value, gathered(a.c.exchange_id))
         .where(a.c.run_id == run_id, a.c.key == name)
-        .order_by(a.c.value, a.c.exchange_id)
+        .group_by(a.c.value)
+        .order_by(a.c.value)
     )
-    column = [""] * len(rows)
-    known: dict[str, str] = {}
-    for ids, values in _chunks(connection, statement):
-        for exchange_id, value in zip(ids, values, strict=True):
-            index = rows.get(exchange_id)
-            if index is not None:
-                whole = f"{column[index]} + {value}" if column[index] else value
-                column[index] = known.setdefault(whole, whole)
-    return _strings(column)
+    column = np.full(len(rows), "", dtype=object)
+    for value, ids in connection.execute(statement):
+        at = _places(bodies.loads(ids) if isinstance(ids, str) else ids, rows)
+        at = at[at >= 0]
+        several = column[at] != ""
+        column[at[~several]] = value
+        for index in at[several]:
+            column[index] = f"{column[index]} + {value}"
+    return column
 
 
 def _clusters(

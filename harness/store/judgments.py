@@ -147,7 +147,9 @@ class _Ending:
 def _endings(connection: sa.Connection, mine: Sequence[sa.ColumnElement[bool]]) -> list[tuple[dict[str, _Ending], int]]:
     """How pairs ended, by order, with the number of pairs that ended so: few rows, however many pairs."""
     ending = j.c.state + "|" + sa.func.coalesce(j.c.reason, "") + "|" + sa.func.coalesce(j.c.label, "")
-    by_order = [sa.func.max(sa.case((j.c.answer_order == order.value, ending))).label(order.value) for order in _BY_NAME]
+    by_order = [
+        sa.func.max(sa.case((j.c.answer_order == order.value, ending))).label(order.value) for order in _BY_NAME
+    ]
     of_pair = sa.select(*by_order).where(*mine).group_by(j.c.exchange_id).subquery()
     found = connection.execute(sa.select(*of_pair.c, sa.func.count().label("n")).group_by(*of_pair.c))
     return [
@@ -199,7 +201,10 @@ def _preferences(endings: Sequence[tuple[dict[str, _Ending], int]]) -> dict[str,
     if both:
         n_both = sum(n for _, _, n in both)
         # Candidate-side signs: shown first, production is preferred at -1 and the candidate at +1.
-        slots = sum(n * ((1 - production_first) / 2 + (1 + candidate_first) / 2) for production_first, candidate_first, n in both)
+        slots = sum(
+            n * ((1 - production_first) / 2 + (1 + candidate_first) / 2)
+            for production_first, candidate_first, n in both
+        )
         result |= {
             "both_orders": n_both,
             "flips": sum(n for left, right, n in both if left * right == -1),

@@ -58,6 +58,11 @@ class Store(RolloutStore):
             raise
         return cls(database)
 
+    @property
+    def url(self) -> str:
+        """The address it was opened with, its password included: for another process of ours, never to be shown."""
+        return self._database.engine.url.render_as_string(hide_password=False)
+
     def close(self) -> None:
         """Close all connections; iterators that are still running fail."""
         self._database.close()

@@ -12,19 +12,18 @@ import sqlalchemy as sa
 
 from harness.domain.judgment import UnscoredReason
 from harness.domain.observation import PRODUCTION
-from harness.store import bodies, tables
+from harness.store import bodies, raw, tables
 from harness.store.connection import Database
 from harness.store.tables import judgments as j
 from harness.store.tables import observations as o
 
+_NOT_DRAWN = UnscoredReason.NOT_DRAWN.value
 _PAGE = 1_000
 _PAGE_BYTES = 4 << 20
 """Compressed bodies of both answers that are in memory together."""
 
 
-def read(
-    database: Database, run_id: str, arm: str, fingerprint: str, *, judges: Mapping[str, str]
-) -> Iterator[bytes]:
+def read(database: Database, run_id: str, arm: str, fingerprint: str, *, judges: Mapping[str, str]) -> Iterator[bytes]:
     """One JSON object per pair, without a line feed inside, in ascending id; ``judges`` is fingerprint to name."""
     last = ""
     while True:
@@ -45,8 +44,16 @@ def read(
             head = {"exchange_id": key, "arm": arm, "status": row.status, "error_kind": row.error_kind}
             yield b"".join(
                 (
-                    bodies.dumps(head)[:-1], b',"request":', requests[key], b',"production":', production[key],
-                    b',"candidate":', candidate.get(key, b"{}"), b',"judgments":[', b",".join(judged.get(key, ())), b"]}",
+                    bodies.dumps(head)[:-1],
+                    b',"request":',
+                    requests[key],
+                    b',"production":',
+                    production[key],
+                    b',"candidate":',
+                    candidate.get(key, b"{}"),
+                    b',"judgments":[',
+                    b",".join(judged.get(key, ())),
+                    b"]}",
                 )  # fmt: skip
             )
         last = between[1]
@@ -74,11 +81,21 @@ def _bodies(connection: sa.Connection, table: sa.Table, between: tuple[str, str]
     statement = sa.select(c.exchange_id, c.body).where(
         *(c[name] == value for name, value in key.items()), c.exchange_id > between[0], c.exchange_id <= between[1]
     )
-    return {exchange_id: bodies.unpack(body) for exchange_id, body in connection.execute(statement)}
+    return {exchange_id: bodies.unpack(body) for exchange_id, body in _rows(connection, statement)}
+
+
+def _rows(connection: sa.Connection, statement: sa.Select[Any]) -> Iterator[tuple[Any, ...]]:
+    for batch in raw.batches(connection, statement, _PAGE):
+        yield from batch
 
 
 def _judgments(
-    connection: sa.Connection, run_id: str, arm: str, fingerprint: str, between: tuple[str, str], judges: Mapping[str, str]
+    connection: sa.Connection,
+    run_id: str,
+    arm: str,
+    fingerprint: str,
+    between: tuple[str, str],
+    judges: Mapping[str, str],
 ) -> dict[str, list[bytes]]:
     b = tables.judgment_bodies
     found: defaultdict[str, list[bytes]] = defaultdict(list)
@@ -91,14 +108,15 @@ def _judgments(
             ]  # fmt: skip
 
         words = {
-            (row[0], row[1]): row[2]
-            for row in connection.execute(sa.select(b.c.exchange_id, b.c.answer_order, b.c.body).where(*of(b.c)))
+            (exchange_id, order): body
+            for exchange_id, order, body in _rows(
+                connection, sa.select(b.c.exchange_id, b.c.answer_order, b.c.body).where(*of(b.c))
+            )
         }
         columns = (j.c.exchange_id, j.c.answer_order, j.c.state, j.c.reason, j.c.value, j.c.label)
-        for exchange_id, order, state, reason, value, label in connection.execute(
-            sa.select(*columns).where(*of(j.c)).order_by(j.c.exchange_id, j.c.answer_order)
-        ):
-            if reason == UnscoredReason.NOT_DRAWN.value:
+        statement = sa.select(*columns).where(*of(j.c)).order_by(j.c.exchange_id, j.c.answer_order)
+        for exchange_id, order, state, reason, value, label in _rows(connection, statement):
+            if reason == _NOT_DRAWN:
                 continue
             head = {"judge": name, "order": order, "state": state, "reason": reason, "value": value, "label": label}
             body = words.get((exchange_id, order))

@@ -47,7 +47,11 @@ EXPERIMENT: dict[str, Any] = {
     "name": "bench",
     "traffic": {"source": ["traffic.jsonl"], "requests_per_month": 1_000_000},
     "candidates": [{"name": "small", "model": "openai/gpt-4.1-mini"}],
-    "judges": [{"use": "pairwise", "options": {"model": "anthropic/claude-sonnet-4-5"}}, {"use": "similarity"}, {"use": "exact"}],
+    "judges": [
+        {"use": "pairwise", "options": {"model": "anthropic/claude-sonnet-4-5"}},
+        {"use": "similarity"},
+        {"use": "exact"},
+    ],
     "report": {"slices": ["model", "has_tools", "turns", "language", "metadata.plan", "tag"]},
 }
 LIMITS = {"seconds": 60.0, "gigabytes": 1.5, "megabytes": 3.0, "milliseconds": 1000.0}
@@ -77,7 +81,10 @@ def generate(folder: Path, pairs: int) -> None:
         last = START + timedelta(days=30)
         summary = Summary(n=pairs, models=models, first=START, last=last, mean_prompt_chars=210.0)
         store.save_ingest_report(
-            RUN, IngestReport(files=("traffic.jsonl",), read=pairs, kept=pairs, sampled=pairs, sample=summary, population=summary)
+            RUN,
+            IngestReport(
+                files=("traffic.jsonl",), read=pairs, kept=pairs, sampled=pairs, sample=summary, population=summary
+            ),
         )
     # Faster than the store's own way in, which is made for answers that arrive one by one: sorted by key, no upsert.
     connection = sqlite3.connect(folder / "harness.db", isolation_level=None)
@@ -114,17 +121,32 @@ def _answer(draw: random.Random, kind: int, subject: str, number: int) -> tuple[
                 f"| step | minutes |\n|---|---|\n| one | {draw.randint(1, 9)} |\n")  # fmt: skip
         return text, []
     if kind == 1:
-        return f'{{"subject": "{subject}", "number": {number}, "steps": [{draw.randint(1, 5)}, 2], "note": "{ending}"}}', []
+        return (
+            f'{{"subject": "{subject}", "number": {number}, "steps": [{draw.randint(1, 5)}, 2], "note": "{ending}"}}',
+            [],
+        )
     if kind == 2:
-        return None, [{"name": "look_up", "arguments": {"subject": subject, "number": number, "depth": draw.randint(1, 3)}, "id": "t"}]
-    return f"Of course. Open the settings, look for {subject} and confirm number {number}. {ending} " * draw.randint(1, 3), []
+        return None, [
+            {
+                "name": "look_up",
+                "arguments": {"subject": subject, "number": number, "depth": draw.randint(1, 3)},
+                "id": "t",
+            }
+        ]
+    return f"Of course. Open the settings, look for {subject} and confirm number {number}. {ending} " * draw.randint(
+        1, 3
+    ), []
 
 
 def _pair(
     draw: random.Random, number: int, exchange_id: str, arm: str, fingerprint: str, seats: dict[str, str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     subject, kind = draw.choice(SUBJECTS), draw.choice((0, 1, 2, 3, 3, 3, 3, 3))
-    plan, language, tag = draw.choice(("free", "team", "enterprise")), draw.choice(("en", "en", "de", "fr")), f"area-{number % 20}"
+    plan, language, tag = (
+        draw.choice(("free", "team", "enterprise")),
+        draw.choice(("en", "en", "de", "fr")),
+        f"area-{number % 20}",
+    )
     key = {"run_id": RUN, "exchange_id": exchange_id}
     at = (START + timedelta(seconds=number % 2_592_000)).strftime("%Y-%m-%d %H:%M:%S.000000")
     asked = f"How can I {draw.choice(VERBS)} {subject}? It is about number {number}, and I have tried it twice."
@@ -137,7 +159,14 @@ def _pair(
         "source_line": number, "source_sha256": None, "body_bytes": len(body),
     }  # fmt: skip
     yield "exchange_bodies", key | {"body": body}
-    slices = {"model": "gpt-4o", "has_tools": "yes" if kind == 2 else "no", "turns": "1", "language": language, "metadata.plan": plan, "tag": tag}
+    slices = {
+        "model": "gpt-4o",
+        "has_tools": "yes" if kind == 2 else "no",
+        "turns": "1",
+        "language": language,
+        "metadata.plan": plan,
+        "tag": tag,
+    }
     for name, value in slices.items():
         yield "exchange_attributes", key | {"key": name, "value": value}
     production, same = _answer(draw, kind, subject, number), draw.random() < 0.05
@@ -151,7 +180,9 @@ def _pair(
     for order in ("production_first", "candidate_first"):
         value = 0.5 if same else better if draw.random() < 0.9 else 0.5
         yield from _judgment(draw, key, arm, fingerprint, seats, "pairwise", order, value)
-    yield from _judgment(draw, key, arm, fingerprint, seats, "similarity", "none", 1.0 if same else 0.5 + draw.random() / 2)
+    yield from _judgment(
+        draw, key, arm, fingerprint, seats, "similarity", "none", 1.0 if same else 0.5 + draw.random() / 2
+    )
     yield from _judgment(draw, key, arm, fingerprint, seats, "exact", "none", float(same))
 
 
@@ -159,7 +190,15 @@ def _observation(
     draw: random.Random, key: dict[str, Any], arm: str, fingerprint: str, at: str, answer: Any, *, failed: bool
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     text, calls = answer
-    completion = {"text": text, "tool_calls": calls, "finish_reason": "stop", "model": arm, "refusal": None, "n_choices": 1, "original_chars": None}
+    completion = {
+        "text": text,
+        "tool_calls": calls,
+        "finish_reason": "stop",
+        "model": arm,
+        "refusal": None,
+        "n_choices": 1,
+        "original_chars": None,
+    }
     body = bodies.encode({"error_message": "30 s elapsed"} if failed else {"completion": completion})
     latency = 30_000.0 if failed else draw.lognormvariate(6.6, 0.5)
     full = {"run_id": key["run_id"], "arm": arm, "fingerprint": fingerprint, "exchange_id": key["exchange_id"]}
@@ -184,7 +223,14 @@ NO_REASON = bodies.encode({"explanation": None, "raw": None, "details": {}})
 
 
 def _judgment(
-    draw: random.Random, key: dict[str, Any], arm: str, fingerprint: str, seats: dict[str, str], judge: str, order: str, value: float
+    draw: random.Random,
+    key: dict[str, Any],
+    arm: str,
+    fingerprint: str,
+    seats: dict[str, str],
+    judge: str,
+    order: str,
+    value: float,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     full = {"run_id": RUN, "arm": arm, "observation_fingerprint": fingerprint, "judge_fingerprint": seats[judge],
             "exchange_id": key["exchange_id"], "answer_order": order}  # fmt: skip
