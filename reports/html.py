@@ -31,7 +31,7 @@ def render_html(report: EvaluationReport) -> str:
 
 
 def content_security_policy(style: str, script: str = "") -> str:
-    """Nothing but the style sheet and script with these texts: a tag that slipped through could neither run nor load."""
+    """Nothing but this style sheet and script: even a tag that slipped through could neither run nor load."""
     scripts = f" script-src {_source(script)};" if script else ""
     return (
         f"default-src 'none'; style-src {_source(style)};{scripts} img-src data:; base-uri 'none'; form-action 'none'"

@@ -16,8 +16,9 @@ from reports.diff import Run
 from reports.text import cut
 
 _BLOCKS = {
-    "paragraph": "p", "bullet_list": "ul", "ordered_list": "ol", "list_item": "li", "blockquote": "blockquote", "table": "table",
-    "thead": "thead", "tbody": "tbody", "tr": "tr", "th": "th", "td": "td", "em": "em", "strong": "strong", "s": "s",
+    "paragraph": "p", "bullet_list": "ul", "ordered_list": "ol", "list_item": "li", "blockquote": "blockquote",
+    "table": "table", "thead": "thead", "tbody": "tbody", "tr": "tr", "th": "th", "td": "td",
+    "em": "em", "strong": "strong", "s": "s",
 }  # fmt: skip
 _PLAIN = frozenset({"paragraph_open", "paragraph_close", "inline"})
 _ADDRESS_LIMIT = 200

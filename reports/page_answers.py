@@ -59,7 +59,7 @@ def shown(production: str | None, candidate: str | None) -> BothShown:
     ]
     notes = ()
     if production and candidate:
-        notes = (f"Only {_SIDES[0] if left is not None else _SIDES[1]}{_own(left is not None)} is JSON.",)
+        notes = (f"Only {_SIDES[0] if left is not None else _SIDES[1]}'s answer is JSON.",)
     return BothShown(production=sides[0], candidate=sides[1], notes=notes)
 
 
@@ -91,10 +91,6 @@ def calls(
         _calls(left, {i: right[j] for i, j in partners.items()}, "production", "only production"),
         _calls(right, {j: left[i] for j, i in back.items()}, "candidate", "only the candidate"),
     )
-
-
-def _own(is_production: bool) -> str:  # noqa: FBT001  one of two words
-    return "'s answer" if is_production else "'s"
 
 
 def _json(production: str, candidate: str, left: structured.Document, right: structured.Document) -> BothShown:

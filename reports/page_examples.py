@@ -122,7 +122,8 @@ def _bytes(value: Any) -> int:
 def _beside(report: EvaluationReport) -> str:
     if not report.show_text:
         return ""
-    return f"`harness report {report.run_id}` writes the text of every pair to pairs.jsonl.zst, its figures to pairs.parquet."
+    command = f"`harness report {report.run_id}`"
+    return f"{command} writes the text of every pair to pairs.jsonl.zst, its figures to pairs.parquet."
 
 
 def _regression(example: Example) -> tuple[float, bool, str]:

@@ -102,8 +102,8 @@ class Example:
 
     exchange_id: str
     why: str
-    """``worst``, ``failed``, ``slice``, ``judge``, ``flip``, ``label``, ``unscored``, ``best`` or ``unchanged``: the first
-    reason it was picked for."""
+    """The first reason it was picked for: ``worst``, ``failed``, ``slice``, ``judge``, ``flip``, ``label``,
+    ``unscored``, ``best`` or ``unchanged``."""
     score: float | None
     score_metric: str
     messages: tuple[Message, ...]

@@ -42,7 +42,8 @@ def examples_of(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJu
     if not settings.show_text or settings.examples == 0:
         return ()
     picked = pick(evidence, wanted=settings.examples, directions=_directions(judges))
-    metric = _ranking(evidence).metric if _ranking(evidence) is not None else ""
+    ranking = _ranking(evidence)
+    metric = "" if ranking is None else ranking.metric
     ids = [str(evidence.exchange_ids[each.row]) for each in picked]
     store, run_id, arm = session.store, session.run_id, item.arm
     order = {judge.fingerprint: position for position, judge in enumerate(judges)}
@@ -105,8 +106,7 @@ def pick(evidence: Evidence, *, wanted: int, directions: Mapping[str, Direction]
     kinds.append(
         take(_spread(evidence.candidate.error_kind, np.flatnonzero(evidence.candidate.failed)), "failed", some)
     )
-    for rows in _of_slices(evidence, changed):
-        kinds.append(take(rows, "slice", max(1, wanted // 5)))
+    kinds.extend(take(rows, "slice", max(1, wanted // 5)) for rows in _of_slices(evidence, changed))
     for name, column in evidence.scores.items():
         for why, rows in _of_judge(column, (directions or {}).get(name), ranks=column is ranking):
             kinds.append(take(rows[~same[rows]], why, max(1, wanted // 5)))
@@ -157,11 +157,13 @@ def _of_slices(evidence: Evidence, ranked: Ints) -> Iterator[Ints]:
 
 def _codes(column: Strings) -> tuple[Ints, list[str]]:
     """A number per row, -1 where there is no value, and the values in the order of their first rows."""
-    known: dict[str, int] = {}
-    codes = np.fromiter(
-        (known.setdefault(v, len(known)) if v else -1 for v in column), dtype=np.int64, count=len(column)
-    )
-    return codes, list(known)
+    import pandas as pd
+
+    codes, values = pd.factorize(column)
+    names = [str(value) for value in values]
+    if "" in names:
+        codes = np.where(codes == names.index(""), -1, codes)
+    return np.asarray(codes, dtype=np.int64), names
 
 
 def _of_judge(column: ScoreColumn, direction: Direction | None, *, ranks: bool) -> Iterator[tuple[str, Ints]]:

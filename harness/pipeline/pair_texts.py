@@ -47,8 +47,8 @@ def writing(session: Session, judges: Sequence[SeatedJudge], folder: Path) -> It
 
     One line per sampled exchange and arm that was asked, the replica included: ``exchange_id``, ``arm``, ``status``,
     ``error_kind``, ``request`` (messages, tools, params, tags, metadata), ``production`` and ``candidate`` (each with
-    ``completion``, or ``error_message``), ``judgments`` (judge, order, state, reason, value, label, and under ``said`` the
-    judge's explanation and reply). Memory does not grow with the number of pairs; a reader never sees a part of it.
+    ``completion``, or ``error_message``), ``judgments`` (judge, order, state, reason, value, label, and under ``said``
+    the judge's explanation and reply). Memory does not grow with the number of pairs; a reader never sees a part of it.
     """
     path = folder / FILE
     if not session.experiment.report.show_text:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -363,12 +364,14 @@ def requests_per_month(configured: float | None, ingest: IngestReport) -> tuple[
 def _slices(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudge]) -> tuple[SliceReport, ...]:
     settings = session.experiment.report
     level = session.experiment.decision.level
+    # No slice of a slice is looked at, and attributes are most of what would be copied for each.
+    whole = replace(item.evidence, attributes={})
     found = []
     for attribute in settings.slices:
         column = item.evidence.attributes.get(attribute)
         if column is None:
             continue
-        values = sorted({str(value) for value in column if value})
+        values = sorted(filter(None, set(column.tolist())))
         if len(values) < 2:
             continue
         for value in values:
@@ -377,7 +380,7 @@ def _slices(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudge]
             small = n < settings.min_slice
             estimates: tuple[Estimate, ...] = ()
             if not small:
-                shown = estimates_of(item.evidence.take(rows), judges, level=level, bases=_SLICE_METRICS).values()
+                shown = estimates_of(whole.take(rows), judges, level=level, bases=_SLICE_METRICS).values()
                 # The report ranks slices by the first of these: preference before likeness.
                 estimates = tuple(sorted(shown, key=lambda e: _SLICE_METRICS.index(e.metric.partition(":")[0])))
             found.append(SliceReport(attribute=attribute, value=value, n=n, estimates=estimates, too_small=small))

@@ -1,5 +1,6 @@
 """The numbers of one arm against production, as the estimators read them; no body is touched."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,50 @@ from harness.store.tables import exchanges as e
 from harness.store.tables import judgments as j
 from harness.store.tables import observations as o
 
+_SPARSE = 50
+"""Ids between those that are looked for, for each of them, from which on they are looked for one by one."""
 _NUMBERS = ("latency_ms", "ttft_ms", "tokens_in", "tokens_out", "cost_usd", "answer_chars")
 
 
-_CHUNK = 50_000
-"""Rows that are fetched before they become columns: Python values take many times what they take in an array."""
+_CHUNK = 2_000
+"""Rows that are fetched before they become columns: few enough to stay near the processor meanwhile."""
+
+
+class _Rows:
+    """Where each exchange stands in the evidence."""
+
+    def __init__(self, ids: Sequence[str], places: Ints) -> None:
+        self._ids = ids
+        """In ascending order, as every table is kept."""
+        self._places = places
+        """The row of each."""
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def places(self, ids: Sequence[str]) -> Ints:
+        """The row of every id, -1 where it is not sampled; fast when the ids ascend, as rows of a table do."""
+        found: list[int] = []
+        for begin in range(0, len(ids), _CHUNK):
+            part = ids[begin : begin + _CHUNK]
+            # One large table of all ids would be read all over for every id; the ids around these are few and near.
+            low, high = bisect_left(self._ids, min(part)), bisect_right(self._ids, max(part))
+            if high - low > _SPARSE * len(part):
+                found += [self._one(exchange_id) for exchange_id in part]
+            else:
+                near = dict(zip(self._ids[low:high], range(low, high), strict=True))
+                found += [near.get(exchange_id, -1) for exchange_id in part]
+        at = np.array(found, dtype=np.int64)
+        return np.where(at < 0, -1, self._places[at]) if len(self) else at
+
+    def get(self, exchange_id: str) -> int | None:
+        """The row of one id; ``None`` when it is not sampled."""
+        at = self._one(exchange_id)
+        return None if at < 0 else int(self._places[at])
+
+    def _one(self, exchange_id: str) -> int:
+        at = bisect_left(self._ids, exchange_id)
+        return at if at < len(self._ids) and self._ids[at] == exchange_id else -1
 
 
 def load(
@@ -34,11 +74,11 @@ def load(
 ) -> Evidence:
     """One row per exchange, in ascending position."""
     sampled = _Sampled.load(connection, run_id)
-    rows = {exchange_id: index for index, exchange_id in enumerate(sampled.ids)}
+    rows = sampled.rows
     return Evidence(
         arm=arm,
-        exchange_ids=_strings(sampled.ids),
-        clusters=_clusters(connection, run_id, sampled, rows, cluster_by),
+        exchange_ids=sampled.ids,
+        clusters=_clusters(connection, run_id, sampled, cluster_by),
         timestamps=sampled.timestamps,
         production=_arm(connection, run_id, PRODUCTION, "", rows),
         candidate=_arm(connection, run_id, arm, fingerprint, rows),
@@ -55,31 +95,42 @@ def load(
 class _Sampled:
     """The run's exchanges in ascending position."""
 
-    ids: list[str]
-    clusters: list[str]
-    sessions: list[str | None]
-    users: list[str | None]
+    ids: Strings
+    clusters: Strings
+    sessions: Strings
+    users: Strings
     timestamps: Floats
+    rows: _Rows
 
     @classmethod
     def load(cls, connection: sa.Connection, run_id: str) -> "_Sampled":
         # SQLite keeps times as text, which NumPy reads a hundred times faster than one value after the other.
         is_text = connection.dialect.name == "sqlite"
         at = sa.type_coerce(e.c.timestamp, sa.String) if is_text else sa.extract("epoch", e.c.timestamp)
-        columns = (e.c.exchange_id, e.c.cluster, e.c.session, e.c.user_id, at)
-        statement = sa.select(*columns).where(e.c.run_id == run_id).order_by(e.c.position, e.c.exchange_id)
-        found: tuple[list[Any], ...] = ([], [], [], [], [])
-        times = []
+        columns = (e.c.exchange_id, e.c.cluster, e.c.session, e.c.user_id, e.c.position, at)
+        # In the order in which they lie there; sorting numbers here is faster than finding rows by position there.
+        statement = sa.select(*columns).where(e.c.run_id == run_id).order_by(e.c.exchange_id)
+        texts: tuple[list[Any], ...] = ([], [], [], [])
+        positions, times = [], []
         for chunk in _chunks(connection, statement):
-            for column, values in zip(found[:4], chunk, strict=False):
+            for column, values in zip(texts, chunk, strict=False):
                 column.extend(values)
-            times.append(_moments(chunk[4]) if is_text else np.array(chunk[4], dtype=float))
+            positions.append(np.array(chunk[4], dtype=float))
+            times.append(_moments(chunk[5]) if is_text else np.array(chunk[5], dtype=float))
+        if not positions:
+            positions, times = [np.array([])], [np.array([])]
+        # Stable, so that equal positions keep the order of their ids.
+        order = np.argsort(np.concatenate(positions), kind="stable")
+        places = np.empty(len(order), dtype=np.int64)
+        places[order] = np.arange(len(order))
+        ids, clusters, sessions, users = (_strings(column)[order] for column in texts)
         return cls(
-            ids=found[0],
-            clusters=found[1],
-            sessions=found[2],
-            users=found[3],
-            timestamps=np.concatenate(times) if times else np.array([], dtype=float),
+            ids=ids,
+            clusters=clusters,
+            sessions=sessions,
+            users=users,
+            timestamps=np.concatenate(times)[order],
+            rows=_Rows(texts[0], places),
         )
 
 
@@ -95,18 +146,12 @@ def _chunks(connection: sa.Connection, statement: sa.Select[Any]) -> Iterator[tu
         yield tuple(zip(*part, strict=True))
 
 
-def _places(ids: Sequence[str], rows: Mapping[str, int]) -> Ints:
-    """The row of every id, -1 where it is not sampled."""
-    found = list(map(rows.get, ids))
-    if None in found:
-        return np.array([-1 if place is None else place for place in found], dtype=np.int64)
-    return np.array(found, dtype=np.int64)
-
-
-def _arm(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, rows: Mapping[str, int]) -> ArmColumns:
+def _arm(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, rows: _Rows) -> ArmColumns:
     numbers = [o.c[name] for name in _NUMBERS]
-    statement = sa.select(o.c.exchange_id, o.c.status, o.c.error_kind, o.c.cache_hit, *numbers).where(
-        o.c.run_id == run_id, o.c.arm == arm, o.c.fingerprint == fingerprint
+    statement = (
+        sa.select(o.c.exchange_id, o.c.status, o.c.error_kind, o.c.cache_hit, *numbers)
+        .where(o.c.run_id == run_id, o.c.arm == arm, o.c.fingerprint == fingerprint)
+        .order_by(o.c.exchange_id)
     )
     status, error_kind = np.full(len(rows), "", dtype=object), np.full(len(rows), "", dtype=object)
     cache_hit = np.zeros(len(rows), dtype=bool)
@@ -114,7 +159,7 @@ def _arm(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, row
     # One object for each word, not one for each row that has it.
     known: dict[str, str] = {}
     for ids, *columns in _chunks(connection, statement):
-        at = _places(ids, rows)
+        at = rows.places(ids)
         here = at >= 0
         at = at[here]
         status[at] = _strings([known.setdefault(word, word) for word in columns[0]])[here]
@@ -134,41 +179,44 @@ def _scores(
     fingerprint: str,
     judge_fingerprint: str,
     metric: str,
-    rows: Mapping[str, int],
+    rows: _Rows,
 ) -> ScoreColumn:
     is_scored = sa.and_(j.c.state == JudgmentState.SCORED.value, j.c.value.is_not(None))
-    statement = sa.select(
-        j.c.exchange_id,
-        j.c.answer_order,
-        sa.case((is_scored, j.c.value)),
-        j.c.label == Label.TIE.value,
-        j.c.label.is_not(None),
-    ).where(
-        j.c.run_id == run_id,
-        j.c.arm == arm,
-        j.c.observation_fingerprint == fingerprint,
-        j.c.judge_fingerprint == judge_fingerprint,
-        j.c.reason.is_distinct_from(UnscoredReason.NOT_DRAWN.value),
-    )
     orders = [order.value for order in Order]
+    number = {order: place for place, order in enumerate(orders)}
+    statement = (
+        sa.select(
+            j.c.exchange_id,
+            sa.case(number, value=j.c.answer_order),
+            sa.case((is_scored, j.c.value)),
+            j.c.label == Label.TIE.value,
+            j.c.label.is_not(None),
+        )
+        .where(
+            j.c.run_id == run_id,
+            j.c.arm == arm,
+            j.c.observation_fingerprint == fingerprint,
+            j.c.judge_fingerprint == judge_fingerprint,
+            j.c.reason.is_distinct_from(UnscoredReason.NOT_DRAWN.value),
+        )
+        .order_by(j.c.exchange_id)
+    )
     by_order = np.full((len(orders), len(rows)), np.nan)
     asked, ties, labelled = np.zeros((3, len(rows)), dtype=np.int64)
-    number = {order: place for place, order in enumerate(orders)}
-    for ids, order, found_value, tie, label in _chunks(connection, statement):
-        at = _places(ids, rows)
+    for ids, *columns in _chunks(connection, statement):
+        at = rows.places(ids)
         here = at >= 0
-        at = at[here]
-        value = np.array(found_value, dtype=float)[here]
-        scored = np.isfinite(value)
-        places = np.array([number[each] for each in order])[here]
+        place, value = np.array(columns[0])[here], np.array(columns[1], dtype=float)[here]
+        tie, label = (np.array(column, dtype=bool)[here] for column in columns[2:])
+        at, scored = at[here], np.isfinite(value)
         # Each order on its own: within one a row is met once, and adding to it in place counts.
-        for place in np.unique(places):
-            mine = places == place
+        for each in np.unique(place):
+            mine = place == each
             asked[at[mine]] += 1
             mine &= scored
-            by_order[place, at[mine]] = value[mine]
-            ties[at[mine]] += np.array(tie, dtype=bool)[here][mine]
-            labelled[at[mine]] += np.array(label, dtype=bool)[here][mine]
+            by_order[each, at[mine]] = value[mine]
+            ties[at[mine]] += tie[mine]
+            labelled[at[mine]] += label[mine]
     n_scored = np.isfinite(by_order).sum(axis=0)
     value = np.divide(np.nansum(by_order, axis=0), n_scored, out=np.full(len(rows), np.nan), where=n_scored > 0)
     return ScoreColumn(
@@ -181,9 +229,7 @@ def _scores(
     )
 
 
-def _labels(
-    connection: sa.Connection, run_id: str, arm: str, fingerprint: str, rows: Mapping[str, int]
-) -> LabelColumn | None:
+def _labels(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, rows: _Rows) -> LabelColumn | None:
     """People's labels; the chance of being drawn is the plan's, else what the imported file says."""
     found = [item for item in labels.load(connection, run_id, arm, fingerprint) if item.label is not None]
     if not found:
@@ -204,7 +250,7 @@ def _labels(
     return LabelColumn(value=value, labellers=count, probability=probability)
 
 
-def _attribute(connection: sa.Connection, run_id: str, name: str, rows: Mapping[str, int]) -> Strings:
+def _attribute(connection: sa.Connection, run_id: str, name: str, rows: _Rows) -> Strings:
     a = tables.exchange_attributes
     # One list of ids for each value: hundreds of rows instead of millions, in the order of the index by value. Several
     # values of one exchange come in their order.
@@ -217,7 +263,7 @@ def _attribute(connection: sa.Connection, run_id: str, name: str, rows: Mapping[
     )
     column = np.full(len(rows), "", dtype=object)
     for value, ids in connection.execute(statement):
-        at = _places(bodies.loads(ids) if isinstance(ids, str) else ids, rows)
+        at = rows.places(bodies.loads(ids) if isinstance(ids, str) else ids)
         at = at[at >= 0]
         several = column[at] != ""
         column[at[~several]] = value
@@ -226,23 +272,21 @@ def _attribute(connection: sa.Connection, run_id: str, name: str, rows: Mapping[
     return column
 
 
-def _clusters(
-    connection: sa.Connection, run_id: str, sampled: _Sampled, rows: Mapping[str, int], cluster_by: str | None
-) -> Any:
-    names: Sequence[str] = sampled.clusters
+def _clusters(connection: sa.Connection, run_id: str, sampled: _Sampled, cluster_by: str | None) -> Ints:
+    names: Sequence[str] = sampled.clusters.tolist()
     if cluster_by == "exchange":
-        names = sampled.ids
-    elif cluster_by in {"session", "user"}:
-        values: Sequence[str | None] = sampled.sessions if cluster_by == "session" else sampled.users
-        names = [f"{cluster_by}:{v}" if v else name for v, name in zip(values, names, strict=True)]
-    elif cluster_by is not None:
-        values = _attribute(connection, run_id, cluster_by, rows).tolist()
+        return np.arange(len(names), dtype=np.int64)
+    if cluster_by is not None:
+        if cluster_by in {"session", "user"}:
+            values = (sampled.sessions if cluster_by == "session" else sampled.users).tolist()
+        else:
+            values = _attribute(connection, run_id, cluster_by, sampled.rows).tolist()
         names = [f"{cluster_by}:{v}" if v else name for v, name in zip(values, names, strict=True)]
     codes: dict[str, int] = {}
     return np.fromiter((codes.setdefault(name, len(codes)) for name in names), dtype=np.int64, count=len(names))
 
 
-def _strings(values: Sequence[str]) -> Strings:
+def _strings(values: Sequence[Any]) -> Strings:
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column

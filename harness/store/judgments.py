@@ -100,29 +100,25 @@ def load(
 
 def count(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, judge_fingerprint: str) -> JudgmentCounts:
     """What the judge made of the arm's pairs, from narrow columns alone; counted where the rows are."""
-    mine = [
-        *_of(run_id, arm, fingerprint),
-        j.c.judge_fingerprint == judge_fingerprint,
-        j.c.reason.is_distinct_from(UnscoredReason.NOT_DRAWN.value),
-        sa.exists().where(e.c.run_id == run_id, e.c.exchange_id == j.c.exchange_id),
-    ]
-    endings = _endings(connection, mine)
+    mine = [*_of(run_id, arm, fingerprint), j.c.judge_fingerprint == judge_fingerprint]
+    endings = _endings(connection, run_id, mine)
     if not endings:
         return JudgmentCounts()
     unscored: Counter[str] = Counter()
     states: Counter[str] = Counter()
     pairs = scored = missing = 0
-    for judged, n in endings:
-        found = sum(each.state == JudgmentState.SCORED.value for each in judged.values())
-        pairs += n
-        scored += n * (found > 0)
-        missing += n * (0 < found < len(judged))
+    for judged, row in endings:
+        found = sum(each.state == _SCORED for each in judged.values())
+        pairs += row.n
+        scored += row.n * (found > 0)
+        missing += row.n * (0 < found < len(judged))
         for each in judged.values():
-            states[each.state] += n
+            states[each.state] += row.n
         if not found:
             # Both orders of a pair nearly always fail for the same reason; the pair is counted once all the same.
             first = next(iter(judged.values()))
-            unscored[first.reason or first.state] += n
+            unscored[first.reason or first.state] += row.n
+    priced = sum(row.priced for _, row in endings)
     return JudgmentCounts(
         pairs=pairs,
         judgments=sum(states.values()),
@@ -130,8 +126,13 @@ def count(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, ju
         missing_order=missing,
         states=dict(states),
         unscored=dict(unscored.most_common()),
-        **_sums(connection, mine),
-        **_preferences(endings),
+        tokens_in=sum(int(row.tokens_in) for _, row in endings),
+        tokens_out=sum(int(row.tokens_out) for _, row in endings),
+        cost_usd=sum(float(row.cost_usd) for _, row in endings) if priced else None,
+        unpriced=sum(int(row.unpriced) for _, row in endings),
+        model=max((row.model for _, row in endings if row.model), default=None),
+        prompt_sha256=max((row.prompt_sha256 for _, row in endings if row.prompt_sha256), default=None),
+        **_preferences([(judged, row.n) for judged, row in endings]),
     )
 
 
@@ -144,41 +145,47 @@ class _Ending:
     label: str
 
 
-def _endings(connection: sa.Connection, mine: Sequence[sa.ColumnElement[bool]]) -> list[tuple[dict[str, _Ending], int]]:
-    """How pairs ended, by order, with the number of pairs that ended so: few rows, however many pairs."""
+def _endings(
+    connection: sa.Connection, run_id: str, mine: Sequence[sa.ColumnElement[bool]]
+) -> list[tuple[dict[str, _Ending], Any]]:
+    """How pairs ended, by order, with the number of pairs that ended so and what they cost.
+
+    Few rows, however many pairs: the rows of one pair lie together, so that the database needs to sort nothing.
+    """
     ending = j.c.state + "|" + sa.func.coalesce(j.c.reason, "") + "|" + sa.func.coalesce(j.c.label, "")
+    unpriced = sa.and_(j.c.cost_usd.is_(None), j.c.attempts > 0, j.c.tokens_out.is_not(None))
     by_order = [
         sa.func.max(sa.case((j.c.answer_order == order.value, ending))).label(order.value) for order in _BY_NAME
     ]
-    of_pair = sa.select(*by_order).where(*mine).group_by(j.c.exchange_id).subquery()
-    found = connection.execute(sa.select(*of_pair.c, sa.func.count().label("n")).group_by(*of_pair.c))
-    return [
-        ({order.value: _Ending(*text.split("|")) for order, text in zip(_BY_NAME, row, strict=False) if text}, row.n)
-        for row in found
+    sums = [
+        sa.func.sum(sa.func.coalesce(j.c.tokens_in, 0)).label("tokens_in"),
+        sa.func.sum(sa.func.coalesce(j.c.tokens_out, 0)).label("tokens_out"),
+        sa.func.sum(sa.func.coalesce(j.c.cost_usd, 0.0) + j.c.superseded_usd).label("cost_usd"),
+        sa.func.count(j.c.cost_usd).label("priced"),
+        sa.func.count(sa.case((unpriced, 1))).label("unpriced"),
     ]
-
-
-def _sums(connection: sa.Connection, mine: Sequence[sa.ColumnElement[bool]]) -> dict[str, Any]:
-    unpriced = sa.and_(j.c.cost_usd.is_(None), j.c.attempts > 0, j.c.tokens_out.is_not(None))
-    row = connection.execute(
+    names = [sa.func.max(column).label(column.name) for column in (j.c.model, j.c.prompt_sha256)]
+    pair = (
+        sa.select(j.c.exchange_id, *by_order, *sums, *names)
+        .where(*mine, j.c.reason.is_distinct_from(UnscoredReason.NOT_DRAWN.value))
+        .group_by(j.c.exchange_id)
+        .subquery()
+    )
+    ended = [pair.c[order.value] for order in _BY_NAME]
+    statement = (
         sa.select(
-            sa.func.coalesce(sa.func.sum(j.c.tokens_in), 0).label("tokens_in"),
-            sa.func.coalesce(sa.func.sum(j.c.tokens_out), 0).label("tokens_out"),
-            sa.func.sum(sa.func.coalesce(j.c.cost_usd, 0.0) + j.c.superseded_usd).label("cost_usd"),
-            sa.func.count(j.c.cost_usd).label("priced"),
-            sa.func.count(sa.case((unpriced, 1))).label("unpriced"),
-            sa.func.max(j.c.model).label("model"),
-            sa.func.max(j.c.prompt_sha256).label("prompt_sha256"),
-        ).where(*mine)
-    ).one()
-    return {
-        "tokens_in": int(row.tokens_in),
-        "tokens_out": int(row.tokens_out),
-        "cost_usd": float(row.cost_usd) if row.priced else None,
-        "unpriced": row.unpriced,
-        "model": row.model,
-        "prompt_sha256": row.prompt_sha256,
-    }
+            *ended,
+            sa.func.count().label("n"),
+            *(sa.func.sum(pair.c[column.name]).label(column.name) for column in sums),
+            *(sa.func.max(pair.c[column.name]).label(column.name) for column in names),
+        )
+        .where(sa.exists().where(e.c.run_id == run_id, e.c.exchange_id == pair.c.exchange_id))
+        .group_by(*ended)
+    )
+    return [
+        ({order.value: _Ending(*text.split("|")) for order, text in zip(_BY_NAME, row, strict=False) if text}, row)
+        for row in connection.execute(statement)
+    ]
 
 
 def _preferences(endings: Sequence[tuple[dict[str, _Ending], int]]) -> dict[str, Any]:

@@ -42,20 +42,14 @@ def read(database: Database, run_id: str, arm: str, fingerprint: str, *, judges:
             if key not in requests or key not in production:
                 continue
             head = {"exchange_id": key, "arm": arm, "status": row.status, "error_kind": row.error_kind}
-            yield b"".join(
-                (
-                    bodies.dumps(head)[:-1],
-                    b',"request":',
-                    requests[key],
-                    b',"production":',
-                    production[key],
-                    b',"candidate":',
-                    candidate.get(key, b"{}"),
-                    b',"judgments":[',
-                    b",".join(judged.get(key, ())),
-                    b"]}",
-                )  # fmt: skip
+            parts = (
+                bodies.dumps(head)[:-1],
+                b',"request":' + requests[key],
+                b',"production":' + production[key],
+                b',"candidate":' + candidate.get(key, b"{}"),
+                b',"judgments":[' + b",".join(judged.get(key, ())) + b"]}",
             )
+            yield b"".join(parts)
         last = between[1]
 
 
@@ -103,9 +97,10 @@ def _judgments(
 
         def of(c: Any, judge: str = judge_fingerprint) -> list[sa.ColumnElement[bool]]:
             return [
-                c.run_id == run_id, c.arm == arm, c.observation_fingerprint == fingerprint, c.judge_fingerprint == judge,
-                c.exchange_id > between[0], c.exchange_id <= between[1],
-            ]  # fmt: skip
+                *(c.run_id == run_id, c.arm == arm),
+                *(c.observation_fingerprint == fingerprint, c.judge_fingerprint == judge),
+                *(c.exchange_id > between[0], c.exchange_id <= between[1]),
+            ]
 
         words = {
             (exchange_id, order): body

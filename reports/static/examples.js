@@ -2,6 +2,8 @@
 "use strict";
 (() => {
   const names = ["slice", "judge", "label", "sort", "text", "different"];
+  // Smoothly past what has just been unfolded, a page comes to rest somewhere else.
+  const AT_ONCE = { behavior: "instant" };
   const groups = new Map();
 
   function group(root) {
@@ -161,14 +163,14 @@
     const prefix = colon < 0 ? fragment : fragment.slice(0, colon);
     if (colon >= 0 && groups.has(prefix)) {
       groups.get(prefix).read(fragment.slice(colon + 1));
-      document.getElementById(prefix).scrollIntoView();
+      document.getElementById(prefix).scrollIntoView(AT_ONCE);
       return;
     }
     const target = document.getElementById(fragment);
     const item = target && target.closest("details.example");
     if (!item) return;
     for (const each of groups.values()) if (each.root.contains(item)) each.reveal(item);
-    target.scrollIntoView();
+    target.scrollIntoView(AT_ONCE);
   }
 
   for (const root of document.querySelectorAll("[data-examples]")) group(root);

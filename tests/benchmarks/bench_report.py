@@ -3,16 +3,17 @@
     python tests/benchmarks/bench_report.py [--pairs 1000000] [--folder DIR] [--keep] [--chromium-opens 5]
 
 Generates traffic of its own straight into a SQLite store: every pair has another request and other answers (prose,
-Markdown, JSON or tool calls), two readings by a preference judge, a similarity and an exact match; one in a hundred candidates
-fails, one in twenty answers is the same. Then runs ``harness report`` on it in a process of its own, and opens the page
-in Chromium. A million pairs need about 6 GB on disk, deleted afterwards; with ``--folder`` and ``--keep`` they are made
-once. Targets: below 60 s, 1.5 GB, 3 MB and 1 s.
+Markdown, JSON or tool calls), two readings by a preference judge, a similarity and an exact match; one in a hundred
+candidates fails, one in twenty answers is the same. Then runs ``harness report`` on it in a process of its own, and
+opens the page in Chromium. A million pairs need about 5 GB on disk, deleted afterwards; with ``--folder`` and
+``--keep`` they are made once. Targets: below 60 s, 1.5 GB, 3 MB and 1 s.
 """
 
 import argparse
 import hashlib
 import os
 import random
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -38,11 +39,26 @@ from harness.store import Store, bodies, tables  # noqa: E402
 RUN = "bench"
 BATCH = 20_000
 START = datetime(2026, 9, 1, tzinfo=UTC)
-SUBJECTS = ("the invoice of March", "a second seat", "the export to CSV", "single sign-on", "the mobile app", "an API key",
-            "the trial period", "a deleted project", "time zones", "the audit log")  # fmt: skip
+SUBJECTS = (
+    "the invoice of March",
+    "a second seat",
+    "the export to CSV",
+    "single sign-on",
+    "the mobile app",
+    "an API key",
+    "the trial period",
+    "a deleted project",
+    "time zones",
+    "the audit log",
+)
 VERBS = ("change", "cancel", "explain", "move", "restore", "share", "limit", "check", "rename", "import")
-ENDINGS = ("It takes effect at once.", "This may take up to ten minutes.", "You will get a mail when it is done.",
-           "Nobody else can see it.", "Nothing else changes.")  # fmt: skip
+ENDINGS = (
+    "It takes effect at once.",
+    "This may take up to ten minutes.",
+    "You will get a mail when it is done.",
+    "Nobody else can see it.",
+    "Nothing else changes.",
+)
 EXPERIMENT: dict[str, Any] = {
     "name": "bench",
     "traffic": {"source": ["traffic.jsonl"], "requests_per_month": 1_000_000},
@@ -62,6 +78,8 @@ class Rendered:
     """What rendering took."""
 
     seconds: float
+    cpu_seconds: float
+    """Of all its processes; on a machine that does something else too, the figure to compare."""
     gigabytes: float
     """Peak resident memory of the process and of its largest helper, together."""
     files: dict[str, int]
@@ -74,9 +92,17 @@ def generate(folder: Path, pairs: int) -> None:
     url = f"sqlite:///{folder / 'harness.db'}"
     with Store.open(url) as store:
         store.save_run(
-            Run(id=RUN, name="bench", created_at=START, updated_at=START, stage=Stage.DECIDED, seed=1,
-                ingest_fingerprint=experiment.ingest_fingerprint, experiment=experiment.model_dump(mode="json"))
-        )  # fmt: skip
+            Run(
+                id=RUN,
+                name="bench",
+                created_at=START,
+                updated_at=START,
+                stage=Stage.DECIDED,
+                seed=1,
+                ingest_fingerprint=experiment.ingest_fingerprint,
+                experiment=experiment.model_dump(mode="json"),
+            )
+        )
         models = {"gpt-4o": pairs}
         last = START + timedelta(days=30)
         summary = Summary(n=pairs, models=models, first=START, last=last, mean_prompt_chars=210.0)
@@ -102,7 +128,7 @@ def generate(folder: Path, pairs: int) -> None:
 
 
 def _batches(experiment: Experiment, pairs: int) -> Iterator[dict[str, list[dict[str, Any]]]]:
-    draw = random.Random(7)  # noqa: S311
+    draw = random.Random(7)
     [arm] = arms_of(experiment)
     seats = {seat.name: seat.fingerprint for seat in seat_judges(experiment, default_embedder())}
     ids = sorted(hashlib.blake2b(str(number).encode(), digest_size=9).hexdigest() for number in range(pairs))
@@ -117,8 +143,10 @@ def _batches(experiment: Experiment, pairs: int) -> Iterator[dict[str, list[dict
 def _answer(draw: random.Random, kind: int, subject: str, number: int) -> tuple[str | None, list[dict[str, Any]]]:
     ending = draw.choice(ENDINGS)
     if kind == 0:
-        text = (f"## How to do it\n\n1. Open **Settings**.\n2. Choose *{subject}* (number `{number}`).\n\n{ending}\n\n"
-                f"| step | minutes |\n|---|---|\n| one | {draw.randint(1, 9)} |\n")  # fmt: skip
+        text = (
+            f"## How to do it\n\n1. Open **Settings**.\n2. Choose *{subject}* (number `{number}`).\n\n{ending}\n\n"
+            f"| step | minutes |\n|---|---|\n| one | {draw.randint(1, 9)} |\n"
+        )
         return text, []
     if kind == 1:
         return (
@@ -150,14 +178,39 @@ def _pair(
     key = {"run_id": RUN, "exchange_id": exchange_id}
     at = (START + timedelta(seconds=number % 2_592_000)).strftime("%Y-%m-%d %H:%M:%S.000000")
     asked = f"How can I {draw.choice(VERBS)} {subject}? It is about number {number}, and I have tried it twice."
-    body = bodies.encode({"messages": [{"role": "system", "content": "You are a support assistant."}, {"role": "user", "content": asked}],
-                          "tools": [], "params": {"temperature": 0.2}, "tags": [tag], "metadata": {"plan": plan}})  # fmt: skip
+    body = bodies.encode(
+        {
+            "messages": [
+                {"role": "system", "content": "You are a support assistant."},
+                {"role": "user", "content": asked},
+            ],
+            "tools": [],
+            "params": {"temperature": 0.2},
+            "tags": [tag],
+            "metadata": {"plan": plan},
+        }
+    )
     session = f"s{number // 3}"
-    yield "exchanges", key | {
-        "position": draw.random(), "session": session, "user_id": None, "cluster": f"session:{session}", "model": "gpt-4o",
-        "timestamp": at, "n_messages": 2, "n_turns": 1, "has_tools": kind == 2, "prompt_chars": len(asked), "source_file": "traffic.jsonl",
-        "source_line": number, "source_sha256": None, "body_bytes": len(body),
-    }  # fmt: skip
+    yield (
+        "exchanges",
+        key
+        | {
+            "position": draw.random(),
+            "session": session,
+            "user_id": None,
+            "cluster": f"session:{session}",
+            "model": "gpt-4o",
+            "timestamp": at,
+            "n_messages": 2,
+            "n_turns": 1,
+            "has_tools": kind == 2,
+            "prompt_chars": len(asked),
+            "source_file": "traffic.jsonl",
+            "source_line": number,
+            "source_sha256": None,
+            "body_bytes": len(body),
+        },
+    )
     yield "exchange_bodies", key | {"body": body}
     slices = {
         "model": "gpt-4o",
@@ -203,22 +256,54 @@ def _observation(
     latency = 30_000.0 if failed else draw.lognormvariate(6.6, 0.5)
     full = {"run_id": key["run_id"], "arm": arm, "fingerprint": fingerprint, "exchange_id": key["exchange_id"]}
     asked = arm != "production"
-    yield "observations", full | {
-        "status": "failed" if failed else "completed", "reason": None, "error_kind": "timeout" if failed else None, "error_code": None,
-        "error_message": None, "http_status": None, "latency_ms": latency, "ttft_ms": None if failed else latency / 3, "queue_ms": None,
-        "retry_ms": None, "attempts": 1 if asked else None, "tokens_in": 60, "tokens_out": None if failed else 40, "tokens_cached": None,
-        "tokens_reasoning": None, "cost_usd": 0.0001 if asked else 0.001, "cost_estimated": False, "superseded_usd": 0.0,
-        "started_at": at, "cache_hit": False, "finish_reason": "stop", "answered_model": None if failed else arm,
-        "answer_chars": len(text or ""), "n_tool_calls": len(calls), "dropped_params": None, "body_bytes": len(body), "recorded_at": at,
-    }  # fmt: skip
+    yield (
+        "observations",
+        full
+        | {
+            "status": "failed" if failed else "completed",
+            "reason": None,
+            "error_kind": "timeout" if failed else None,
+            "error_code": None,
+            "error_message": None,
+            "http_status": None,
+            "latency_ms": latency,
+            "ttft_ms": None if failed else latency / 3,
+            "queue_ms": None,
+            "retry_ms": None,
+            "attempts": 1 if asked else None,
+            "tokens_in": 60,
+            "tokens_out": None if failed else 40,
+            "tokens_cached": None,
+            "tokens_reasoning": None,
+            "cost_usd": 0.0001 if asked else 0.001,
+            "cost_estimated": False,
+            "superseded_usd": 0.0,
+            "started_at": at,
+            "cache_hit": False,
+            "finish_reason": "stop",
+            "answered_model": None if failed else arm,
+            "answer_chars": len(text or ""),
+            "n_tool_calls": len(calls),
+            "dropped_params": None,
+            "body_bytes": len(body),
+            "recorded_at": at,
+        },
+    )
     yield "observation_bodies", full | {"body": body}
 
 
 REASONS = [
-    bodies.encode({"explanation": f"Both name the place; answer {side} {what}.", "raw": f'{{"winner": "{side}"}}', "details": {}})
+    bodies.encode(
+        {"explanation": f"Both name the place; answer {side} {what}.", "raw": f'{{"winner": "{side}"}}', "details": {}}
+    )
     for side in ("A", "B")
-    for what in ("says how long it takes", "is shorter and as complete", "leaves out the confirmation", "adds a step that is not needed")
-]  # fmt: skip
+    for what in (
+        "says how long it takes",
+        "is shorter and as complete",
+        "leaves out the confirmation",
+        "adds a step that is not needed",
+    )
+]
 NO_REASON = bodies.encode({"explanation": None, "raw": None, "details": {}})
 
 
@@ -232,16 +317,38 @@ def _judgment(
     order: str,
     value: float,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    full = {"run_id": RUN, "arm": arm, "observation_fingerprint": fingerprint, "judge_fingerprint": seats[judge],
-            "exchange_id": key["exchange_id"], "answer_order": order}  # fmt: skip
+    full = {
+        "run_id": RUN,
+        "arm": arm,
+        "observation_fingerprint": fingerprint,
+        "judge_fingerprint": seats[judge],
+        "exchange_id": key["exchange_id"],
+        "answer_order": order,
+    }
     asked = judge == "pairwise"
     label = {0.0: "loss", 0.5: "tie", 1.0: "win"}[value] if asked else None
-    yield "judgments", full | {
-        "judge": judge, "state": "scored", "reason": None, "value": value, "label": label, "model": "anthropic/claude-sonnet-4-5" if asked else None,
-        "answered_model": None, "prompt_sha256": "9f" * 32 if asked else None, "parser": None, "tokens_in": 700 if asked else None,
-        "tokens_out": 60 if asked else None, "cost_usd": 0.003 if asked else None, "superseded_usd": 0.0, "attempts": int(asked),
-        "latency_ms": 900.0, "recorded_at": "2026-10-01 00:00:00.000000",
-    }  # fmt: skip
+    yield (
+        "judgments",
+        full
+        | {
+            "judge": judge,
+            "state": "scored",
+            "reason": None,
+            "value": value,
+            "label": label,
+            "model": "anthropic/claude-sonnet-4-5" if asked else None,
+            "answered_model": None,
+            "prompt_sha256": "9f" * 32 if asked else None,
+            "parser": None,
+            "tokens_in": 700 if asked else None,
+            "tokens_out": 60 if asked else None,
+            "cost_usd": 0.003 if asked else None,
+            "superseded_usd": 0.0,
+            "attempts": int(asked),
+            "latency_ms": 900.0,
+            "recorded_at": "2026-10-01 00:00:00.000000",
+        },
+    )
     yield "judgment_bodies", full | {"body": draw.choice(REASONS) if asked else NO_REASON}
 
 
@@ -250,10 +357,21 @@ def render(folder: Path, command: Sequence[str]) -> Rendered:
     output = folder / "report"
     begin = time.perf_counter()
     process = subprocess.Popen(
-        [*command, "report", RUN, "--store", f"sqlite:///{folder / 'harness.db'}", "--runs-dir", str(folder), "--output", str(output)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    peak = 0
+        [
+            *command,
+            "report",
+            RUN,
+            "--store",
+            f"sqlite:///{folder / 'harness.db'}",
+            "--runs-dir",
+            str(folder),
+            "--output",
+            str(output),
+        ],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    )
+    peak, before = 0, resource.getrusage(resource.RUSAGE_CHILDREN)
     while process.poll() is None:
         peak = max(peak, _resident(process.pid))
         time.sleep(0.02)
@@ -261,7 +379,9 @@ def render(folder: Path, command: Sequence[str]) -> Rendered:
     if process.returncode != 0:
         raise SystemExit(f"harness report ended with {process.returncode}")
     files = {path.name: path.stat().st_size for path in sorted(output.iterdir())}
-    return Rendered(seconds=seconds, gigabytes=peak / 1e9, files=files)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    return Rendered(seconds=seconds, cpu_seconds=cpu, gigabytes=peak / 1e9, files=files)
 
 
 def _resident(pid: int) -> int:
@@ -350,6 +470,7 @@ def _table(pairs: int, rendered: Rendered, milliseconds: float) -> int:
     print(f"\n| {pairs:,} pairs | measured | limit |\n|---|---:|---:|")
     for key, limit in LIMITS.items():
         print(f"| {titles[key]} | {measured[key]:,.2f} | {limit:,.1f} |")
+    print(f"| CPU of all its processes, s | {rendered.cpu_seconds:,.2f} | |")
     print("\nBeside the page: " + ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in rendered.files.items()))
     missed = [titles[key] for key, limit in LIMITS.items() if measured[key] >= limit]
     print(f"missed: {', '.join(missed)}" if missed else "every limit kept")

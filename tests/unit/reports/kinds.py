@@ -1,4 +1,4 @@
-"""Pairs whose answers are of every kind: prose, Markdown, JSON, tool calls; and the same kinds written by somebody hostile."""
+"""Pairs whose answers are of every kind: prose, Markdown, JSON, tool calls; and the same written by somebody hostile."""
 
 import json
 from typing import Any
@@ -11,7 +11,8 @@ from tests.unit.reports.pairs import judgment, observation
 
 ARM = "small-model"
 MARKDOWN = (
-    '## Refunds\n\nYou can **refund** a seat in *two* ways, see [the manual](https://docs.example/refund "Refunds"):\n\n'
+    "## Refunds\n\nYou can **refund** a seat in *two* ways, "
+    'see [the manual](https://docs.example/refund "Refunds"):\n\n'
     "1. Open `Billing`.\n2. Choose the seat.\n   - once\n   - for good\n\n> Refunds take 5 days.\n\n"
     "| plan | days |\n|---|--:|\n| team | 5 |\n| free | 10 |\n\n```python\nrefund(seat=4)\n```\n\n---\n\nDone.\n"
 )
@@ -98,16 +99,22 @@ def every_kind() -> tuple[Example, ...]:
 
 BIDI = "abc \u202egpj.exe\u202c \u2066x\u2069 \u200b\u200f zero\ufeffwidth"
 SCRIPTS = (
-    "</pre></code></script></style><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    "</pre></code></script></style><script>document.title='owned'</script>"
+    "<img src=x onerror=\"document.title='owned'\">"
     "<svg onload=\"document.title='owned'\"><a href=\"javascript:document.title='owned'\">x</a><iframe src=https://evil.example></iframe>"
 )
 LINKS = (
-    "[a](javascript:document.title='owned') [b](https://evil.example/p.png) ![c](https://evil.example/p.png) <https://evil.example> "
-    '[d](data:text/html,<script>1</script>) [e]\n\n[e]: https://evil.example "title"\n\n<details open ontoggle="document.title=\'owned\'">\n'
+    "[a](javascript:document.title='owned') [b](https://evil.example/p.png) ![c](https://evil.example/p.png) "
+    "<https://evil.example> [d](data:text/html,<script>1</script>) "
+    '[e]\n\n[e]: https://evil.example "title"\n\n'
+    "<details open ontoggle=\"document.title='owned'\">\n"
 )
 HUGE_WORD = "w" * 3_000
 BROKEN = "\ud83d lone \udc00 \x00 \x1b[31m \x9b \ufffe"
-NASTY = f"# {SCRIPTS}\n\n{LINKS}\n\n| {HUGE_WORD} | {BIDI} |\n|---|---|\n| {SCRIPTS} | `{BROKEN}` |\n\n```{SCRIPTS[:60]}\n{SCRIPTS}\n{HUGE_WORD}\n```\n"
+NASTY = (
+    f"# {SCRIPTS}\n\n{LINKS}\n\n| {HUGE_WORD} | {BIDI} |\n|---|---|\n| {SCRIPTS} | `{BROKEN}` |\n\n"
+    f"```{SCRIPTS[:60]}\n{SCRIPTS}\n{HUGE_WORD}\n```\n"
+)
 
 
 def hostile() -> tuple[Example, ...]:

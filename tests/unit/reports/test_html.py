@@ -308,5 +308,5 @@ def test_arguments_nested_without_end_do_not_stop_the_report():
     raw = {"function": {"name": "dig", "arguments": "[" * 100_000}}
     asked = ({"role": "assistant", "content": None, "tool_calls": [raw]},)
     report = factory.report(factory.candidate(examples=(replace(worst, candidate=answer, messages=asked), *rest)))
-    assert "[cannot be shown: nested too deeply or not JSON]" in render_html(report)
+    assert "[cannot be shown: nested too deeply or too large]" in render_html(report)
     assert "[nested too deeply]" in render_json(report)
