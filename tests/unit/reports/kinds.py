@@ -1,4 +1,4 @@
-"""Pairs whose answers are of every kind: prose, Markdown, JSON, tool calls; and the same written by somebody hostile."""
+"""Pairs whose answers are of every kind: prose, Markdown, JSON, tool calls; and the same, hostile."""
 
 import json
 from typing import Any

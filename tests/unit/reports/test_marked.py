@@ -84,8 +84,8 @@ def test_blocks_become_their_tags_and_links_text():
     html = rendered(marked.pieces(kinds.MARKDOWN))
     for part in (
         '<p class="md-heading md-h2">Refunds</p>', "<strong>refund</strong>", "<em>two</em>", "<code>Billing</code>",
-        "<blockquote>",         '<span class="md-link">the manual</span> (https://docs.example/refund &#34;Refunds&#34;)', "<ol><li>",
-        "<ul><li>", "<hr>",
+        "<blockquote>", "<ol><li>", "<ul><li>", "<hr>",
+        '<span class="md-link">the manual</span> (https://docs.example/refund &#34;Refunds&#34;)',
         '<th scope="col">plan</th>', '<pre><code>refund(seat=4)</code></pre>', '<span class="md-info">python</span>',
     ):  # fmt: skip
         assert part in html, part
