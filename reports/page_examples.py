@@ -52,7 +52,7 @@ _SAME = _WHY["unchanged"]
 _LABELS = ("loss", "tie", "win", "failed", "unscored", "scored")
 """In the order in which the filter offers them."""
 _FAILED = "-:failed"
-_ORDERS = {
+ORDERS = {
     Order.NONE: NONE,
     Order.PRODUCTION_FIRST: "production first",
     Order.CANDIDATE_FIRST: "candidate first",
@@ -236,7 +236,7 @@ def _example(
     same = page_answers.is_same(left, right)
     metric = metric_of(report, example.score_metric)
     digest = hashlib.sha256(example.exchange_id.encode("utf-8", "surrogatepass")).hexdigest()[:10]
-    messages, note = _messages(example.messages)
+    messages, note = messages_view(example.messages)
     tags = [f"{_attribute(key)}={value}" for key, value in example.slices.items()] or list(example.tags)
     why = (
         _SAME
@@ -244,12 +244,12 @@ def _example(
         else _WHY.get(example.why) or Badge(word=one_line(words(example.why), 40), tone="none", icon="dash")
     )
     answers = (
-        _answer("production", "Production", example.production, texts.production, called[0], shown=shown),
-        _answer("candidate", f"Candidate {arm}", example.candidate, texts.candidate, called[1], shown=shown),
+        answer_view("production", "Production", example.production, texts.production, called[0], shown=shown),
+        answer_view("candidate", f"Candidate {arm}", example.candidate, texts.candidate, called[1], shown=shown),
     )
     return ExampleView(
         anchor=f"{anchor}-pair-{digest}",
-        title=_title(example.messages) if shown else "Text is left out of this report",
+        title=title_of(example.messages) if shown else "Text is left out of this report",
         id=example.exchange_id,
         why=why,
         score=f"{metric.title} score {score(example.score)}" if example.score is not None else "",
@@ -277,14 +277,15 @@ def _slower(example: Example) -> int:
     return round(theirs - ours)
 
 
-def _title(messages: Sequence[Message]) -> str:
+def title_of(messages: Sequence[Message]) -> str:
+    """What the last user's text asks, on one line."""
     for message in reversed(messages):
         if message.get("role") == "user" and (text := content(message.get("content"))):
             return one_line(text, 140)
     return "A request without a user's text"
 
 
-def _messages(messages: Sequence[Message]) -> tuple[tuple[MessageView, ...], str]:
+def messages_view(messages: Sequence[Message]) -> tuple[tuple[MessageView, ...], str]:
     """The first messages and the last: instructions stand first, the question last."""
     shown, note = list(messages), ""
     if len(messages) > MAX_MESSAGES:
@@ -297,9 +298,10 @@ def _message(message: Message) -> MessageView:
     return message_view(message, limit=MESSAGE_LIMIT, call_limit=CALL_LIMIT)
 
 
-def _answer(
+def answer_view(
     side: str, label: str, observation: Observation, text: Shown, called: tuple[CallView, ...], *, shown: bool
 ) -> AnswerView:
+    """One side's answer, or what stands in its place; ``text`` and ``called`` are how it compares."""
     completion, error = observation.completion, observation.error
     refusal = completion.refusal if completion else None
     has_text = bool(text.runs or text.pieces)
@@ -373,8 +375,8 @@ def _judgments(judgments: Sequence[Judgment]) -> Table | None:
     rows = [
         (
             Cell(text=judgment.judge, sub=judgment.answered_model or judgment.model or ""),
-            Cell(text=_ORDERS[judgment.order]),
-            _result(judgment),
+            Cell(text=ORDERS[judgment.order]),
+            result_cell(judgment),
             Cell(text=cut(judgment.explanation or NONE, REASON_LIMIT).text),
             Cell(text=format_value(judgment.cost_usd, Unit.USD) if judgment.model else NONE),
         )
@@ -390,7 +392,8 @@ def _judgments(judgments: Sequence[Judgment]) -> Table | None:
     )
 
 
-def _result(judgment: Judgment) -> Cell:
+def result_cell(judgment: Judgment) -> Cell:
+    """What a judgment says: its label and score, or why there is none."""
     if judgment.state is not JudgmentState.SCORED:
         reason = words(judgment.reason.value) if judgment.reason else "no reason given"
         word = "unscored" if judgment.state is JudgmentState.UNSCORED else "error"

@@ -51,19 +51,18 @@ def covariance_of_means(left: Floats, right: Floats, codes: Ints) -> float:
 
 def deviating(values: Floats, codes: Ints) -> int:
     """Number of clusters in which any row differs from the most common value."""
-    if not values.size:
-        return 0
+    differs = values != _most_common(values) if values.size else np.zeros(0, dtype=np.bool_)
+    return int(np.count_nonzero(np.bincount(codes[differs]))) if differs.any() else 0
+
+
+def _most_common(values: Floats) -> float:
+    """The smallest of the most frequent values; of no more than two distinct ones without sorting them."""
     low, high = values.min(), values.max()
-    if low == high:
-        return 0
-    at_high = values == high
-    if bool(np.all(at_high | (values == low))):
-        # An indicator, which is what is asked about most, needs no sorting; of equally common values the lower one.
-        differs = ~at_high if 2 * int(at_high.sum()) > values.size else at_high
-    else:
-        _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
-        differs = index != counts.argmax()
-    return int(np.count_nonzero(np.bincount(codes[differs])))
+    lows, highs = np.count_nonzero(values == low), np.count_nonzero(values == high)
+    if low == high or lows + highs == values.size:
+        return float(low if lows >= highs else high)
+    distinct, counts = np.unique(values, return_counts=True)
+    return float(distinct[counts.argmax()])
 
 
 def design_effect(values: Floats, codes: Ints) -> float:

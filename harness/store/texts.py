@@ -61,7 +61,8 @@ def _page(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, la
         .order_by(o.c.exchange_id)
         .limit(_PAGE)
     )
-    rows, total = [], 0
+    rows: list[Any] = []
+    total = 0
     for row in connection.execute(statement):
         total += row.body_bytes
         if rows and total > _PAGE_BYTES:
