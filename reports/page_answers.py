@@ -57,7 +57,7 @@ def shown(production: str | None, candidate: str | None) -> BothShown:
         _written(text or "", document) if document is not None else _alone(text or "")
         for text, document in zip((production, candidate), documents, strict=True)
     ]
-    notes = ()
+    notes: tuple[str, ...] = ()
     if production and candidate:
         notes = (f"Only {_SIDES[0] if left is not None else _SIDES[1]}'s answer is JSON.",)
     return BothShown(production=sides[0], candidate=sides[1], notes=notes)

@@ -70,7 +70,10 @@ def examples_of(report: EvaluationReport, candidate: CandidateReport, anchor: st
     left = min(CANDIDATE_BYTES, PAGE_BYTES // max(len(report.candidates), 1))
     ranks = {id(example): rank for rank, example in enumerate(sorted(candidate.examples, key=_regression))}
     # In the order in which they were picked, which has the first of every kind first: a page that is full has them all.
-    for example in candidate.examples:
+    for number, example in enumerate(candidate.examples):
+        if left <= _EXAMPLE_BYTES:
+            left_out += len(candidate.examples) - number
+            break
         view = _example(report, example, candidate.arm, anchor, index, ranks[id(example)])
         needed = weight(view)
         if needed <= left:

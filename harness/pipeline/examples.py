@@ -53,10 +53,10 @@ def examples_of(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJu
             judgments.setdefault(judgment.exchange_id, []).append(judgment)
     pairs: dict[str, Pair] = {}
     left = MAX_CHARS
-    for pair in store.pairs(run_id, arm.name, arm.fingerprint, ids=ids):
-        left -= _chars(pair)
+    for found in store.pairs(run_id, arm.name, arm.fingerprint, ids=ids):
+        left -= _chars(found)
         if left >= 0 or not pairs:
-            pairs[pair.exchange_id] = pair
+            pairs[found.exchange_id] = found
     return tuple(
         Example(
             exchange_id=pair.exchange_id,
@@ -150,9 +150,9 @@ def _of_slices(evidence: Evidence, ranked: Ints) -> Iterator[Ints]:
         codes, values = _codes(column)
         counts = np.bincount(codes[codes >= 0], minlength=len(values))
         frequent = np.argsort(-counts, kind="stable")[:MAX_VALUES]
-        if len(values) > 1:
+        if np.count_nonzero(counts) > 1:
             of_ranked = codes[ranked]
-            yield from (ranked[of_ranked == code] for code in frequent)
+            yield from (ranked[of_ranked == code] for code in frequent if counts[code])
 
 
 def _codes(column: Strings) -> tuple[Ints, list[str]]:
@@ -174,12 +174,10 @@ def _of_judge(column: ScoreColumn, direction: Direction | None, *, ranks: bool) 
             yield "label", np.flatnonzero(column.value == value)
     elif direction in {Direction.HIGHER_IS_BETTER, Direction.LOWER_IS_BETTER} and not ranks:
         rows = np.flatnonzero(np.isfinite(column.value))
-        value = column.value[rows]
-        # A judge that scores nearly all pairs alike has no worst one to show.
-        worst = value.min(initial=np.inf) if direction is Direction.HIGHER_IS_BETTER else value.max(initial=-np.inf)
-        if rows.size and np.mean(value == worst) < 0.5:
-            sign = 1.0 if direction is Direction.HIGHER_IS_BETTER else -1.0
-            yield "judge", rows[np.argsort(sign * value, kind="stable")]
+        goodness = column.value[rows] if direction is Direction.HIGHER_IS_BETTER else -column.value[rows]
+        # A judge that scores most pairs as badly as can be has no worst one to show.
+        if rows.size and np.mean(goodness == goodness.min()) < 0.5:
+            yield "judge", rows[np.argsort(goodness, kind="stable")]
 
 
 def _spread(kinds: Strings, rows: Ints) -> Ints:

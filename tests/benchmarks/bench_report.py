@@ -231,8 +231,8 @@ def _pair(
         return
     better = 1.0 if same else draw.choice((0.0, 0.5, 0.5, 1.0))
     for order in ("production_first", "candidate_first"):
-        value = 0.5 if same else better if draw.random() < 0.9 else 0.5
-        yield from _judgment(draw, key, arm, fingerprint, seats, "pairwise", order, value)
+        read = 0.5 if same or draw.random() >= 0.9 else better
+        yield from _judgment(draw, key, arm, fingerprint, seats, "pairwise", order, read)
     yield from _judgment(
         draw, key, arm, fingerprint, seats, "similarity", "none", 1.0 if same else 0.5 + draw.random() / 2
     )
@@ -423,7 +423,7 @@ def opening(page_file: Path, times: int) -> float:
             took.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
             page.close()
         browser.close()
-    return median(took)
+    return float(median(took))
 
 
 def main() -> int:
