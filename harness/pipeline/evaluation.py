@@ -1,6 +1,7 @@
 """From stored columns to estimates and decisions; reads the store, writes nothing."""
 
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from harness.config import Experiment
@@ -37,7 +38,7 @@ class ArmEvaluation:
     """By judge name, of judges that ask a model or state a preference."""
     attempt: Attempt | None = None
     counts: Mapping[str, JudgmentCounts] = field(default_factory=dict)
-    """What was counted of judges on the way to their health, by name; counting again would take as long."""
+    """What was counted of judges, by name; of those with a health alone where nothing was described."""
 
     @property
     def decision(self) -> Decision | None:
@@ -50,45 +51,60 @@ def evaluate(session: Session, judges: Sequence[SeatedJudge], *, describe: bool 
 
     ``describe`` is whether figures that decide nothing are estimated too.
     """
-    level = session.experiment.decision.level
     arms = arms_of(session.experiment)
-    evidence = {arm.name: evidence_of(session, arm, judges) for arm in arms}
+    counted = [seat for seat in judges if describe or _has_health(seat)]
+    # The database counts on its own while columns are loaded, which keeps Python busy.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        counting = {
+            arm.name: beside.submit(counts_of, session, arm, counted) for arm in arms if arm.role is ArmRole.CANDIDATE
+        }
+        evidence = {arm.name: evidence_of(session, arm, judges) for arm in arms}
+        counts = {name: future.result() for name, future in counting.items()}
     floor = next((evidence[arm.name] for arm in arms if arm.role is ArmRole.REPLICA), None)
-    evaluations = []
-    for arm in arms:
-        own, found = evidence[arm.name], {}
-        if describe:
-            found = estimates_of(own, judges, level=level, floor=floor if arm.role is ArmRole.CANDIDATE else None)
-        if arm.role is not ArmRole.CANDIDATE:
-            evaluations.append(ArmEvaluation(arm=arm, evidence=own, estimates=found))
-            continue
-        attempt = attempts.of(session, arm)
-        counts = counts_of(session, arm, judges)
-        health = health_of(session, arm, judges, own, floor, counts=counts)
-        rulebook = rulebook_of(session.experiment, judges, attempt)
-        reached = reach(own, rulebook, floor=floor, health=health)
-        evaluations.append(
-            ArmEvaluation(
-                arm=arm,
-                evidence=own,
-                estimates=found,
-                reached=reached,
-                health=health,
-                attempt=attempt,
-                counts=counts,
-            )
-        )
-    return tuple(evaluations)
+    return tuple(
+        _evaluated(session, arm, judges, evidence[arm.name], floor, counts.get(arm.name, {}), describe=describe)
+        for arm in arms
+    )
+
+
+def _evaluated(
+    session: Session,
+    arm: Arm,
+    judges: Sequence[SeatedJudge],
+    own: Evidence,
+    floor: Evidence | None,
+    counts: Mapping[str, JudgmentCounts],
+    *,
+    describe: bool,
+) -> ArmEvaluation:
+    is_candidate = arm.role is ArmRole.CANDIDATE
+    found: dict[str, Estimate] = {}
+    if describe:
+        level = session.experiment.decision.level
+        found = estimates_of(own, judges, level=level, floor=floor if is_candidate else None)
+    if not is_candidate:
+        return ArmEvaluation(arm=arm, evidence=own, estimates=found)
+    attempt = attempts.of(session, arm)
+    health = health_of(session, arm, judges, own, floor, counts=counts)
+    rulebook = rulebook_of(session.experiment, judges, attempt)
+    return ArmEvaluation(
+        arm=arm,
+        evidence=own,
+        estimates=found,
+        reached=reach(own, rulebook, floor=floor, health=health),
+        health=health,
+        attempt=attempt,
+        counts=counts,
+    )
 
 
 def counts_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> dict[str, JudgmentCounts]:
-    """What every judge that has a health made of the arm's pairs, by name."""
+    """What every judge made of the arm's pairs, by name."""
     return {
         seat.name: session.store.judgment_counts(
             session.run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint
         )
         for seat in judges
-        if _has_health(seat)
     }
 
 
@@ -110,7 +126,7 @@ def health_of(
     ``counts`` is what :func:`counts_of` gives; counted here where it is not known.
     """
     level = session.experiment.decision.level
-    known = counts_of(session, arm, judges) if counts is None else counts
+    known = counts_of(session, arm, [seat for seat in judges if _has_health(seat)]) if counts is None else counts
     return {
         seat.name: judge_health(
             session,
