@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from markupsafe import escape
 
@@ -17,8 +17,7 @@ from harness.domain.observation import Observation, Status
 from harness.domain.report import CandidateReport, EvaluationReport, Example
 from reports import page_answers
 from reports.messages import content, message_view
-from reports.metrics import metric_of, score
-from reports.page_answers import Shown
+from reports.metrics import Described, metric_of, score
 from reports.page_parts import NONE, table, words
 from reports.text import cut, one_line, plural, visible
 from reports.views import Badge, Cell, Fact, MessageView, Table
@@ -105,6 +104,19 @@ def examples_of(report: EvaluationReport, candidate: CandidateReport, anchor: st
         same=same,
         same_title=f"{plural(len(same), 'pair')} with the same answer on both sides" if same else "",
     )
+
+
+class Shown(Described, Protocol):
+    """What is shown about: a report, or a page about one pair."""
+
+    @property
+    def show_text(self) -> bool:
+        """Whether messages, answers and judges' words may appear."""
+
+
+def example_of(report: Shown, example: Example, arm: str, anchor: str) -> ExampleView:
+    """One pair on a page of its own, unfolded; ``anchor`` begins its id."""
+    return replace(_example(report, example, arm, anchor, _Index.of((example,)), 0), is_open=True)
 
 
 def weight(view: Any) -> int:
@@ -229,9 +241,7 @@ def _verdicts(example: Example) -> dict[str, str]:
     return found
 
 
-def _example(
-    report: EvaluationReport, example: Example, arm: str, anchor: str, index: _Index, rank: int
-) -> ExampleView:
+def _example(report: Shown, example: Example, arm: str, anchor: str, index: _Index, rank: int) -> ExampleView:
     shown = report.show_text
     left, right = example.production.completion, example.candidate.completion
     texts = page_answers.shown(left.text if left else None, right.text if right else None)
@@ -302,7 +312,13 @@ def _message(message: Message) -> MessageView:
 
 
 def answer_view(
-    side: str, label: str, observation: Observation, text: Shown, called: tuple[CallView, ...], *, shown: bool
+    side: str,
+    label: str,
+    observation: Observation,
+    text: page_answers.Shown,
+    called: tuple[CallView, ...],
+    *,
+    shown: bool,
 ) -> AnswerView:
     """One side's answer, or what stands in its place; ``text`` and ``called`` are how it compares."""
     completion, error = observation.completion, observation.error

@@ -103,6 +103,19 @@ def test_addresses_stay_whatever_a_pair_is_shown_for():
     assert anchors.pop().startswith("c1-pair-")
 
 
+def test_a_pair_on_a_page_of_its_own_is_the_same_and_unfolded():
+    made = kinds.every_kind()
+    [alone] = [
+        page_examples.example_of(kinds.report(made), one, kinds.ARM, "pair")
+        for one in made
+        if one.exchange_id == "tools"
+    ]
+    [among] = [item for item in view_of(made).shown if item.id == "tools"]
+    assert alone.is_open
+    assert alone.answers == among.answers
+    assert alone.anchor == among.anchor.replace("c1-", "pair-")
+
+
 def test_without_text_there_is_none_and_no_word_of_where_it_would_be():
     view = view_of(kinds.every_kind(), show_text=False)
     assert view.beside == ""
