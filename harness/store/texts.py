@@ -94,6 +94,8 @@ def _judgments(
 ) -> dict[str, list[bytes]]:
     b = tables.judgment_bodies
     found: defaultdict[str, list[bytes]] = defaultdict(list)
+    # A judge that computes says the same nothing of every pair.
+    known = {b"": b"null"}
     for judge_fingerprint, name in judges.items():
 
         def of(c: Any, judge: str = judge_fingerprint) -> list[sa.ColumnElement[bool]]:
@@ -115,7 +117,9 @@ def _judgments(
             if reason == _NOT_DRAWN:
                 continue
             head = {"judge": name, "order": order, "state": state, "reason": reason, "value": value, "label": label}
-            body = words.get((exchange_id, order))
-            said = b"null" if body is None else bodies.unpack(body)
+            body = words.get((exchange_id, order), b"")
+            said = known.get(body)
+            if said is None:
+                said = known[body] = bodies.unpack(body)
             found[exchange_id].append(bodies.dumps(head)[:-1] + b',"said":' + said + b"}")
     return found
