@@ -1,4 +1,4 @@
-"""The report as one HTML file that loads nothing and runs nothing."""
+"""The report as one HTML file that loads nothing and runs nothing but one script of its own."""
 
 import base64
 import hashlib
@@ -17,20 +17,31 @@ from reports.text import visible
 
 TOKENS = "tokens.css"
 """Colours, type and spacing, which every page of the product shares."""
-_STYLES = ("report.css", "glance.css", "side_by_side.css")
+_STYLES = ("report.css", "glance.css", "side_by_side.css", "examples.css")
 
 
 def render_html(report: EvaluationReport) -> str:
-    """A self-contained page: no script, no request, one hashed style sheet, readable from disk and on paper."""
-    style = _style()
+    """A self-contained page: no request, one hashed style sheet and script, complete without scripts and on paper."""
+    style, script = _style(), _script()
     page = _environment().get_template("report.html.j2")
-    return page.render(view=view_of(publishable(report)), style=Markup(style), policy=content_security_policy(style))  # noqa: S704  our own file
+    return page.render(
+        view=view_of(publishable(report)),
+        style=Markup(style),  # noqa: S704  our own file
+        script=Markup(script),  # noqa: S704  our own file
+        policy=content_security_policy(style, script),
+    )
 
 
-def content_security_policy(style: str) -> str:
-    """Nothing but the style sheet with this text: even a tag that slipped through could neither run nor load."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+def content_security_policy(style: str, script: str = "") -> str:
+    """Nothing but this style sheet and script: even a tag that slipped through could neither run nor load."""
+    scripts = f" script-src {_source(script)};" if script else ""
+    return (
+        f"default-src 'none'; style-src {_source(style)};{scripts} img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _source(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def environment(loader: BaseLoader) -> Environment:
@@ -62,6 +73,11 @@ def _environment() -> Environment:
 @cache
 def _style() -> str:
     return "".join(static_text("reports", name) for name in (TOKENS, *_STYLES))
+
+
+@cache
+def _script() -> str:
+    return static_text("reports", "examples.js")
 
 
 def _finalize(value: Any) -> Any:

@@ -13,7 +13,7 @@ from reports import (
     page_quality,
     page_slices,
 )
-from reports.page_examples import groups_of
+from reports.page_examples import examples_of
 from reports.page_parts import VERDICT_BADGES, percent
 from reports.page_risk import risk_of
 from reports.page_traffic import funnel_of
@@ -81,7 +81,7 @@ def view_of(report: EvaluationReport, candidate: CandidateReport, anchor: str) -
         funnel=funnel_of(report.ingest, candidate),
         slices=page_slices.slices_of(report, candidate),
         attempts=attempts,
-        groups=groups_of(report, candidate.examples, candidate.arm, anchor),
+        examples=examples_of(report, candidate, anchor),
     )
 
 

@@ -2,7 +2,7 @@
 
 from harness.domain.report import EvaluationReport
 from harness.domain.rollout_report import PairLink, RunLink
-from reports.page_examples import groups_of
+from reports.page_examples import examples_of
 from reports.privacy import publishable
 from reports.text import one_line
 
@@ -18,18 +18,17 @@ def link_run(report: EvaluationReport, href: str, *, candidate: str) -> RunLink:
         candidate: Name of the candidate's arm.
     """
     shown = publishable(report)
-    groups = [
-        group
+    examples = [
+        example
         for number, arm in enumerate(shown.candidates, start=1)
         if arm.arm == candidate
-        for group in groups_of(shown, arm.examples, arm.arm, f"c{number}")
+        for example in examples_of(shown, arm, f"c{number}").shown
     ]
     return RunLink(
         run_id=report.run_id,
         href=href,
         pairs=tuple(
             PairLink(anchor=example.anchor, title=f"{example.why.word}: {one_line(example.title, _TITLE)}")
-            for group in groups
-            for example in group.examples
+            for example in examples
         ),
     )

@@ -6,8 +6,6 @@ it visible and escapes it.
 
 from dataclasses import dataclass
 
-from reports.diff import Run
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Badge:
@@ -121,71 +119,3 @@ class MessageView:
     """Tools called: name and arguments."""
     note: str
     """What was cut; may be empty."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AnswerView:
-    """One side of an example."""
-
-    side: str
-    """``production`` or ``candidate``."""
-    label: str
-    """Heading."""
-    runs: tuple[Run, ...]
-    """The answer; changed runs are marked."""
-    empty: str
-    """What stands in place of a missing text; empty when there is one."""
-    error: str
-    """The failure; empty when it completed."""
-    refusal: str
-    """The refusal; may be empty."""
-    calls: tuple[Fact, ...]
-    """Tools called: name and arguments."""
-    facts: tuple[Fact, ...]
-    """Latency, tokens, cost."""
-    note: str
-    """What was cut; may be empty."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExampleView:
-    """One pair in full."""
-
-    anchor: str
-    """Id to link to, stable as long as the exchange is shown."""
-    title: str
-    """What was asked, on one line."""
-    id: str
-    """The exchange."""
-    why: Badge
-    """Worst, best or failed."""
-    score: str
-    """The score it was chosen by; may be empty."""
-    tags: tuple[str, ...]
-    """Tags of the exchange."""
-    messages: tuple[MessageView, ...]
-    """The conversation."""
-    conversation: str
-    """Heading of the conversation."""
-    messages_note: str
-    """What was left out of it; may be empty."""
-    answers: tuple[AnswerView, ...]
-    """Production, then the candidate."""
-    diff_note: str
-    """Whether the answers were compared word by word; may be empty."""
-    judgments: Table | None
-    """What every judge said in each order."""
-    is_open: bool
-    """Whether it is unfolded at first."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExampleGroup:
-    """Examples shown for one reason."""
-
-    title: str
-    """Heading."""
-    intro: str
-    """Why they are here."""
-    examples: tuple[ExampleView, ...]
-    """In order."""

@@ -6,11 +6,12 @@ it visible and escapes it.
 
 from dataclasses import dataclass
 
-from reports.views import Badge, ExampleGroup, Fact, FunnelStep, Table, TrafficView
+from reports.views import Badge, Fact, FunnelStep, Table, TrafficView
 from reports.views_charts import ChartView, StackPart
 from reports.views_forest import ForestView
 from reports.views_glance import MonthView, RiskView
 from reports.views_side_by_side import SideBySideView
+from reports.views_examples import ExamplesView
 from reports.views_strips import StripView
 from reports.views_trust import JudgeHealthView, ObjectionView, PeopleView, RatesView, SureView
 
@@ -201,8 +202,8 @@ class CandidateView:
     """By attribute, worst first."""
     attempts: Table | None
     """The ledger of the candidate's family; ``None`` when none is entered."""
-    groups: tuple[ExampleGroup, ...]
-    """Examples."""
+    examples: ExamplesView
+    """Pairs in full."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ Slices are formed from what was asked, never from what was answered, so that tes
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -106,8 +106,10 @@ def objections(tests: Sequence[SliceTest], described: Mapping[str, Metric]) -> t
 def _candidates(
     evidence: Evidence, criteria: Sequence[Criterion], *, judge_metrics: Mapping[str, Metric], min_pairs: int
 ) -> Iterator[_Found]:
+    # No slice of a slice is looked at, and attributes are most of what would be copied for each.
+    whole = replace(evidence, attributes={})
     for attribute, column in evidence.attributes.items():
-        values = sorted({str(value) for value in column if value})
+        values = sorted(filter(None, set(column.tolist())))
         if len(values) < 2:
             continue
         for value in values:
@@ -116,7 +118,7 @@ def _candidates(
                 continue
             # The standard error is all that is wanted: how wide an interval is does not matter here.
             estimates = metrics.estimates(
-                evidence.take(rows),
+                whole.take(rows),
                 level=0.95,
                 judge_metrics=judge_metrics,
                 looks=ONE_LOOK,

@@ -113,7 +113,8 @@ class Example:
 
     exchange_id: str
     why: str
-    """``worst``, ``best`` or ``failed``."""
+    """The first reason it was picked for: ``worst``, ``failed``, ``slice``, ``judge``, ``flip``, ``label``,
+    ``unscored``, ``best`` or ``unchanged``."""
     score: float | None
     score_metric: str
     messages: tuple[Message, ...]
@@ -121,6 +122,8 @@ class Example:
     candidate: Observation
     judgments: tuple[Judgment, ...] = ()
     tags: tuple[str, ...] = ()
+    slices: Mapping[str, str] = field(default_factory=dict)
+    """Slice attribute to the pair's value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,7 @@
 """From stored columns to estimates and decisions; reads the store, writes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from harness.config import Experiment
@@ -20,6 +21,7 @@ from harness.pipeline.health import judge_health
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
 from harness.stats.evidence import Evidence
+from harness.store import JudgmentCounts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ class ArmEvaluation:
     health: Mapping[str, JudgeHealth] = field(default_factory=dict)
     """By judge name, of judges that ask a model or state a preference."""
     attempt: Attempt | None = None
+    counts: Mapping[str, JudgmentCounts] = field(default_factory=dict)
+    """What was counted of judges, by name; of those with a health alone where nothing was described."""
 
     @property
     def decision(self) -> Decision | None:
@@ -47,37 +51,95 @@ def evaluate(session: Session, judges: Sequence[SeatedJudge], *, describe: bool 
 
     ``describe`` is whether figures that decide nothing are estimated too.
     """
-    level = session.experiment.decision.level
     arms = arms_of(session.experiment)
-    evidence = {arm.name: evidence_of(session, arm, judges) for arm in arms}
+    counted = [seat for seat in judges if describe or _has_health(seat)]
+    # The database counts on its own while columns are loaded, which keeps Python busy.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        counting = {
+            arm.name: beside.submit(counts_of, session, arm, counted) for arm in arms if arm.role is ArmRole.CANDIDATE
+        }
+        evidence = {arm.name: evidence_of(session, arm, judges) for arm in arms}
+        counts = {name: future.result() for name, future in counting.items()}
     floor = next((evidence[arm.name] for arm in arms if arm.role is ArmRole.REPLICA), None)
-    evaluations = []
-    for arm in arms:
-        own, found = evidence[arm.name], {}
-        if describe:
-            found = estimates_of(own, judges, level=level, floor=floor if arm.role is ArmRole.CANDIDATE else None)
-        if arm.role is not ArmRole.CANDIDATE:
-            evaluations.append(ArmEvaluation(arm=arm, evidence=own, estimates=found))
-            continue
-        attempt = attempts.of(session, arm)
-        health = health_of(session, arm, judges, own, floor)
-        rulebook = rulebook_of(session.experiment, judges, attempt)
-        reached = reach(own, rulebook, floor=floor, health=health)
-        evaluations.append(
-            ArmEvaluation(arm=arm, evidence=own, estimates=found, reached=reached, health=health, attempt=attempt)
+    return tuple(
+        _evaluated(session, arm, judges, evidence[arm.name], floor, counts.get(arm.name, {}), describe=describe)
+        for arm in arms
+    )
+
+
+def _evaluated(
+    session: Session,
+    arm: Arm,
+    judges: Sequence[SeatedJudge],
+    own: Evidence,
+    floor: Evidence | None,
+    counts: Mapping[str, JudgmentCounts],
+    *,
+    describe: bool,
+) -> ArmEvaluation:
+    is_candidate = arm.role is ArmRole.CANDIDATE
+    found: dict[str, Estimate] = {}
+    if describe:
+        level = session.experiment.decision.level
+        found = estimates_of(own, judges, level=level, floor=floor if is_candidate else None)
+    if not is_candidate:
+        return ArmEvaluation(arm=arm, evidence=own, estimates=found)
+    attempt = attempts.of(session, arm)
+    health = health_of(session, arm, judges, own, floor, counts=counts)
+    rulebook = rulebook_of(session.experiment, judges, attempt)
+    return ArmEvaluation(
+        arm=arm,
+        evidence=own,
+        estimates=found,
+        reached=reach(own, rulebook, floor=floor, health=health),
+        health=health,
+        attempt=attempt,
+        counts=counts,
+    )
+
+
+def counts_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> dict[str, JudgmentCounts]:
+    """What every judge made of the arm's pairs, by name."""
+    return {
+        seat.name: session.store.judgment_counts(
+            session.run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint
         )
-    return tuple(evaluations)
+        for seat in judges
+    }
+
+
+def _has_health(seat: SeatedJudge) -> bool:
+    return bool(seat.models) or seat.judge.metric.name == WIN_RATE.name
 
 
 def health_of(
-    session: Session, arm: Arm, judges: Sequence[SeatedJudge], evidence: Evidence, floor: Evidence | None
+    session: Session,
+    arm: Arm,
+    judges: Sequence[SeatedJudge],
+    evidence: Evidence,
+    floor: Evidence | None,
+    *,
+    counts: Mapping[str, JudgmentCounts] | None = None,
 ) -> dict[str, JudgeHealth]:
-    """Of every judge that asks a model or states a preference, by name; what a program computes has no health."""
+    """Of every judge that asks a model or states a preference, by name; what a program computes has no health.
+
+    ``counts`` is what :func:`counts_of` gives; counted here where it is not known.
+    """
     level = session.experiment.decision.level
+    known = counts_of(session, arm, [seat for seat in judges if _has_health(seat)]) if counts is None else counts
     return {
-        seat.name: judge_health(session, arm, seat, evidence, floor, further=canary_checks(session, seat), level=level)
+        seat.name: judge_health(
+            session,
+            arm,
+            seat,
+            evidence,
+            floor,
+            further=canary_checks(session, seat),
+            level=level,
+            counts=known[seat.name],
+        )
         for seat in judges
-        if seat.models or seat.judge.metric.name == WIN_RATE.name
+        if _has_health(seat)
     }
 
 
@@ -127,11 +189,19 @@ def rulebook_of(experiment: Experiment, judges: Sequence[SeatedJudge], attempt: 
 
 
 def estimates_of(
-    evidence: Evidence, judges: Sequence[SeatedJudge], *, level: float, floor: Evidence | None = None
+    evidence: Evidence,
+    judges: Sequence[SeatedJudge],
+    *,
+    level: float,
+    floor: Evidence | None = None,
+    bases: Collection[str] | None = None,
 ) -> dict[str, Estimate]:
-    """Every metric of one arm, by name."""
+    """Every metric of one arm, by name; with ``bases`` those and the same by further judges (``win_rate:other``)."""
     described = {judge.name: judge.judge.metric for judge in judges}
-    return metrics.estimates(evidence, level=level, judge_metrics=described, floor=floor)
+    only = None
+    if bases is not None:
+        only = {name for name in metrics.catalogue(described) if name.partition(":")[0] in bases}
+    return metrics.estimates(evidence, level=level, judge_metrics=described, floor=floor, only=only)
 
 
 def overall(decisions: Sequence[Decision]) -> Verdict:

@@ -12,6 +12,7 @@ from harness.pipeline.arms import Arm
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
 from harness.stats.evidence import Evidence, Floats
+from harness.store import JudgmentCounts
 
 
 def judge_health(
@@ -23,6 +24,7 @@ def judge_health(
     *,
     further: Sequence[HealthCheck] = (),
     level: float = 0.95,
+    counts: JudgmentCounts | None = None,
 ) -> JudgeHealth:
     """The health of one judge on one arm.
 
@@ -34,10 +36,12 @@ def judge_health(
         floor: The replica's columns on the same rows.
         further: Checks made elsewhere, such as ``pipeline.canaries.canary_checks``.
         level: Confidence of the intervals.
+        counts: What the judge made of the arm's pairs; counted when not known yet.
     """
-    counts = session.store.judgment_counts(
-        session.run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint
-    )
+    if counts is None:
+        counts = session.store.judgment_counts(
+            session.run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint
+        )
     ingested = session.store.ingest_report(session.run_id)
     production = [] if ingested is None else [model for model in ingested.sample.models if model]
     same = _column(evidence, EXACT_MATCH.name)

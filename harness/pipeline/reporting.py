@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import yaml
 import harness
 from harness.decision import metrics
 from harness.domain.estimate import Estimate, Metric
-from harness.domain.judgment import UnscoredReason
 from harness.domain.metrics import COST_PER_1K
 from harness.domain.observation import ArmRole, ErrorKind
 from harness.domain.report import (
@@ -20,7 +20,6 @@ from harness.domain.report import (
     CostReport,
     Distribution,
     EvaluationReport,
-    Example,
     Funnel,
     JudgeReport,
     NoiseFloor,
@@ -33,6 +32,7 @@ from harness.judging.conduct import family
 from harness.pipeline import side_by_side, trust
 from harness.pipeline.canaries import canaries_usd
 from harness.pipeline.evaluation import ArmEvaluation, estimates_of
+from harness.pipeline.examples import examples_of
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
 from harness.stats.evidence import Bools, Evidence, Floats
@@ -133,7 +133,7 @@ def _candidate(
         distributions=_distributions(evidence, replica.evidence if replica else None, judges),
         cost=_cost(session, item, counts, judge_reports, ingest),
         slices=_slices(session, item, judges),
-        examples=_examples(session, item, judges),
+        examples=examples_of(session, item, judges),
         dropped_params=counts.dropped_params,
         health=tuple(item.health.values()),
         people=trust.people(session, item, judges),
@@ -227,9 +227,11 @@ def _funnel(counts: ObservationCounts, left_because: str | None) -> Funnel:
 
 
 def _judge(session: Session, item: ArmEvaluation, judge: SeatedJudge) -> JudgeReport:
-    counts = session.store.judgment_counts(
-        session.run_id, item.arm.name, item.arm.fingerprint, judge_fingerprint=judge.fingerprint
-    )
+    counts = item.counts.get(judge.name)
+    if counts is None:
+        counts = session.store.judgment_counts(
+            session.run_id, item.arm.name, item.arm.fingerprint, judge_fingerprint=judge.fingerprint
+        )
     asked = [model.model for model in judge.models]
     return JudgeReport(
         judge=judge.name,
@@ -363,12 +365,14 @@ def requests_per_month(configured: float | None, ingest: IngestReport) -> tuple[
 def _slices(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudge]) -> tuple[SliceReport, ...]:
     settings = session.experiment.report
     level = session.experiment.decision.level
+    # No slice of a slice is looked at, and attributes are most of what would be copied for each.
+    whole = replace(item.evidence, attributes={})
     found = []
     for attribute in settings.slices:
         column = item.evidence.attributes.get(attribute)
         if column is None:
             continue
-        values = sorted({str(value) for value in column if value})
+        values = sorted(filter(None, set(column.tolist())))
         if len(values) < 2:
             continue
         for value in values:
@@ -377,75 +381,11 @@ def _slices(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudge]
             small = n < settings.min_slice
             estimates: tuple[Estimate, ...] = ()
             if not small:
-                every = estimates_of(item.evidence.take(rows), judges, level=level)
-                shown = (e for name, e in every.items() if name.partition(":")[0] in _SLICE_METRICS)
+                shown = estimates_of(whole.take(rows), judges, level=level, bases=_SLICE_METRICS).values()
                 # The report ranks slices by the first of these: preference before likeness.
                 estimates = tuple(sorted(shown, key=lambda e: _SLICE_METRICS.index(e.metric.partition(":")[0])))
             found.append(SliceReport(attribute=attribute, value=value, n=n, estimates=estimates, too_small=small))
     return tuple(found)
-
-
-def _examples(session: Session, item: ArmEvaluation, judges: Sequence[SeatedJudge]) -> tuple[Example, ...]:
-    """The worst, the best and the failed pairs, by the first preference judge, else by similarity."""
-    wanted = session.experiment.report.examples
-    if not session.experiment.report.show_text or wanted == 0:
-        return ()
-    scores, metric = _ranking(item.evidence, judges)
-    picked = pick_examples(item.evidence, scores, wanted=wanted)
-    ids = [exchange_id for exchange_id, _, _ in picked]
-    store, run_id, arm = session.store, session.run_id, item.arm
-    pairs = {pair.exchange_id: pair for pair in store.pairs(run_id, arm.name, arm.fingerprint, ids=ids)}
-    order = {judge.fingerprint: position for position, judge in enumerate(judges)}
-    judgments: dict[str, list[Any]] = {}
-    for judgment in store.judgments(run_id, arm.name, arm.fingerprint, ids=ids, judge_fingerprints=list(order)):
-        if judgment.reason is not UnscoredReason.NOT_DRAWN:
-            judgments.setdefault(judgment.exchange_id, []).append(judgment)
-    examples = []
-    for exchange_id, why, score in picked:
-        pair = pairs[exchange_id]
-        examples.append(
-            Example(
-                exchange_id=exchange_id,
-                why=why,
-                score=score,
-                score_metric=metric,
-                messages=pair.request.messages,
-                production=pair.production,
-                candidate=pair.candidate,
-                judgments=tuple(
-                    sorted(judgments.get(exchange_id, ()), key=lambda j: (order[j.judge_fingerprint], j.order))
-                ),
-                tags=(
-                    *pair.exchange.tags,
-                    *(f"{key}={value}" for key, value in sorted(pair.exchange.metadata.items())),
-                ),
-            )
-        )
-    return tuple(examples)
-
-
-def pick_examples(evidence: Evidence, scores: Floats, *, wanted: int) -> list[tuple[str, str, float | None]]:
-    """Exchange id, why and score of the ``wanted`` worst and best pairs and some failed ones; none twice."""
-    ids = evidence.exchange_ids
-    # Ties are broken by exchange id, so that the same store always shows the same examples.
-    ranked = sorted(
-        (i for i in range(evidence.n) if np.isfinite(scores[i])), key=lambda i: (float(scores[i]), str(ids[i]))
-    )
-    worst = ranked[: min(wanted, (len(ranked) + 1) // 2)]
-    best = ranked[len(worst) :][::-1][:wanted]
-    failed = [i for i in range(evidence.n) if evidence.candidate.failed[i] and i not in {*worst, *best}]
-    picked: list[tuple[str, str, float | None]] = [(str(ids[i]), "worst", float(scores[i])) for i in worst]
-    picked += [(str(ids[i]), "best", float(scores[i])) for i in best]
-    picked += [(str(ids[i]), "failed", None) for i in failed[: max(3, wanted // 2)]]
-    return picked
-
-
-def _ranking(evidence: Evidence, judges: Sequence[SeatedJudge]) -> tuple[Floats, str]:
-    for wanted in ("win_rate", "similarity", "exact_match"):
-        for judge in judges:
-            if judge.judge.metric.name == wanted and np.isfinite(evidence.scores[judge.name].value).any():
-                return evidence.scores[judge.name].value, wanted
-    return np.full(evidence.n, np.nan), ""
 
 
 def _plain(value: Any) -> Any:

@@ -17,6 +17,7 @@ from harness.ingest.stage import ExchangeSink, Progress, ingest
 from harness.pipeline import attempts, estimates, evaluation, looking, reporting
 from harness.pipeline.checks import check_settings
 from harness.pipeline.judging import judge_arms
+from harness.pipeline.pair_texts import Texts, writing
 from harness.pipeline.replaying import replay_arms
 from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges
 from harness.pipeline.session import Reporter, Session, reached
@@ -187,8 +188,7 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
         },
     )
     session.reporter.start("report")
-    report = await asyncio.to_thread(reporting.build_report, session, judges, evaluations)
-    files = await asyncio.to_thread(_write, report, evaluations, session.folder)
+    report, files = await asyncio.to_thread(_written, session, judges, evaluations)
     session.reporter.finish("report", str(files["html"]))
     return Result(
         run_id=session.run_id,
@@ -203,8 +203,7 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
 async def report_stage(session: Session, *, folder: Path | None = None) -> Mapping[str, Path]:
     """Render what is stored again, without changing it."""
     _require(session, Stage.INGESTED, "harness ingest")
-    judges, evaluations = await asyncio.to_thread(evaluated, session)
-    return await asyncio.to_thread(write_files, session, judges, evaluations, folder or session.folder)
+    return await asyncio.to_thread(_reported, session, folder or session.folder)
 
 
 def evaluated(session: Session) -> tuple[Sequence[SeatedJudge], Sequence[evaluation.ArmEvaluation]]:
@@ -214,16 +213,37 @@ def evaluated(session: Session) -> tuple[Sequence[SeatedJudge], Sequence[evaluat
 
 
 def write_files(
-    session: Session, judges: Sequence[SeatedJudge], evaluations: Sequence[evaluation.ArmEvaluation], folder: Path
+    session: Session,
+    judges: Sequence[SeatedJudge],
+    evaluations: Sequence[evaluation.ArmEvaluation],
+    folder: Path,
+    *,
+    texts: Texts | None = None,
 ) -> Mapping[str, Path]:
-    """The report in every format, and the pairs as numbers."""
-    return _write(reporting.build_report(session, judges, evaluations), evaluations, folder)
+    """The report in every format, and the pairs as numbers; with ``texts`` their words too, which are waited for."""
+    return _write(reporting.build_report(session, judges, evaluations), evaluations, folder, texts)
 
 
 def _write(
-    report: EvaluationReport, evaluations: Sequence[evaluation.ArmEvaluation], folder: Path
+    report: EvaluationReport, evaluations: Sequence[evaluation.ArmEvaluation], folder: Path, texts: Texts | None
 ) -> Mapping[str, Path]:
-    return {**reporting.write_report(report, folder), "pairs": write_table(evaluations, folder)}
+    files = {**reporting.write_report(report, folder), "pairs": write_table(evaluations, folder)}
+    return files if texts is None else {**files, "texts": texts.wait()}
+
+
+def _written(
+    session: Session, judges: Sequence[SeatedJudge], evaluations: Sequence[evaluation.ArmEvaluation]
+) -> tuple[EvaluationReport, Mapping[str, Path]]:
+    with writing(session, judges, session.folder) as texts:
+        report = reporting.build_report(session, judges, evaluations)
+        return report, _write(report, evaluations, session.folder, texts)
+
+
+def _reported(session: Session, folder: Path) -> Mapping[str, Path]:
+    """Evaluate and write everything; words are written beside it, which takes as long as the figures do."""
+    judges = seat_judges(session.experiment, default_embedder())
+    with writing(session, judges, folder) as texts:
+        return write_files(session, judges, evaluation.evaluate(session, judges), folder, texts=texts)
 
 
 def _show(session: Session, expected: Sequence[estimates.ExpectedCost]) -> None:

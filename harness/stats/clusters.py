@@ -51,10 +51,18 @@ def covariance_of_means(left: Floats, right: Floats, codes: Ints) -> float:
 
 def deviating(values: Floats, codes: Ints) -> int:
     """Number of clusters in which any row differs from the most common value."""
-    distinct, index, counts = np.unique(values, return_inverse=True, return_counts=True)
-    if distinct.size < 2:
-        return 0
-    return int(np.unique(codes[index != counts.argmax()]).size)
+    differs = values != _most_common(values) if values.size else np.zeros(0, dtype=np.bool_)
+    return int(np.count_nonzero(np.bincount(codes[differs]))) if differs.any() else 0
+
+
+def _most_common(values: Floats) -> float:
+    """The smallest of the most frequent values; of no more than two distinct ones without sorting them."""
+    low, high = values.min(), values.max()
+    lows, highs = np.count_nonzero(values == low), np.count_nonzero(values == high)
+    if low == high or lows + highs == values.size:
+        return float(low if lows >= highs else high)
+    distinct, counts = np.unique(values, return_counts=True)
+    return float(distinct[counts.argmax()])
 
 
 def design_effect(values: Floats, codes: Ints) -> float:

@@ -137,6 +137,9 @@ class Evidence:
 
     def take(self, rows: Rows) -> "Evidence":
         """The same evidence on a subset of rows, as slices need it."""
+        if isinstance(rows, np.ndarray) and rows.dtype == np.bool_:
+            # Counted once instead of once for every column.
+            rows = np.flatnonzero(rows)
 
         def arm(columns: ArmColumns) -> ArmColumns:
             return ArmColumns(**{name: getattr(columns, name)[rows] for name in ArmColumns.__dataclass_fields__})

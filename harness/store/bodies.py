@@ -23,11 +23,16 @@ def encode(value: Any) -> bytes:
 
 def decode(body: bytes) -> Any:
     """The JSON value that :func:`encode` was given."""
+    return loads(unpack(body))
+
+
+def unpack(body: bytes) -> bytes:
+    """The JSON text of the value that :func:`encode` was given: one line."""
     try:
         decompressor = _local.decompressor
     except AttributeError:
         decompressor = _local.decompressor = zstandard.ZstdDecompressor()
-    return loads(decompressor.decompress(body))
+    return bytes(decompressor.decompress(body))
 
 
 def dumps(value: Any) -> bytes:

@@ -13,7 +13,7 @@ from harness.domain.label import HumanLabel, PlannedLabel
 from harness.domain.observation import Observation
 from harness.domain.pair import Pair
 from harness.domain.run import IngestReport, Run
-from harness.store import attempts, exchanges, judgments, labels, observations, paging, pairs, runs, schema
+from harness.store import attempts, exchanges, judgments, labels, observations, paging, pairs, runs, schema, texts
 from harness.store.connection import Database
 from harness.store.counts import JudgmentCounts, ObservationCounts
 from harness.store.rollout_store import RolloutStore
@@ -57,6 +57,11 @@ class Store(RolloutStore):
             database.close()
             raise
         return cls(database)
+
+    @property
+    def url(self) -> str:
+        """The address it was opened with, its password included: for another process of ours, never to be shown."""
+        return self._database.engine.url.render_as_string(hide_password=False)
 
     def close(self) -> None:
         """Close all connections; iterators that are still running fail."""
@@ -342,6 +347,13 @@ class Store(RolloutStore):
         """The judgments of these exchanges, by all judges or by those with these fingerprints."""
         with self._database.read() as connection:
             return judgments.load(connection, run_id, arm, fingerprint, ids=ids, judge_fingerprints=judge_fingerprints)
+
+    def pair_texts(self, run_id: str, arm: str, fingerprint: str, *, judges: Mapping[str, str]) -> Iterator[bytes]:
+        """Every pair of the arm with all its words as one line of JSON, in ascending id.
+
+        ``judges`` is judge fingerprint to name; judgments of others are left out.
+        """
+        return texts.read(self._database, run_id, arm, fingerprint, judges=judges)
 
     def judgment_counts(self, run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str) -> JudgmentCounts:
         """What one judge made of the arm's pairs: coverage, preferences, position bias and spend."""

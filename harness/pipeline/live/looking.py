@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from harness.pipeline.judging import judge_arms
 from harness.pipeline.live.purses import DailyPurse, Limit
 from harness.pipeline.live.room import TICK_S, Room
 from harness.pipeline.live.state import EventKind
+from harness.pipeline.pair_texts import Texts, writing
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Portion, Reporter, SilentReporter
 from harness.stats.evidence import Evidence
@@ -224,11 +226,16 @@ class LookingLoop:
         self._save(evaluations, last=last)
         self._alarm(evaluations)
         if report_due:
-            self.looks.files = stages.write_files(session, self._judges, evaluations, session.folder)
+            with self._words(last=last) as texts:
+                self.looks.files = stages.write_files(session, self._judges, evaluations, session.folder, texts=texts)
             self._reported, self._reported_at = seen, time.monotonic()
             self.looks.reported_at = datetime.now(UTC)
             session.reporter.finish("report", self._summary(evaluations))
         self._seen = seen
+
+    def _words(self, *, last: bool) -> AbstractContextManager[Texts | None]:
+        """All words are written once, at the end: again at every look would be more work the longer it runs."""
+        return writing(self._room.session, self._judges, self._room.session.folder) if last else nullcontext()
 
     def _summary(self, evaluations: Sequence[ArmEvaluation]) -> str:
         """One line for the log."""

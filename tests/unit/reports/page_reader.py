@@ -21,6 +21,7 @@ class Page(HTMLParser):
     pieces: list[str] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
     style: str = ""
+    script: str = ""
 
     _VOID = frozenset({"meta", "br", "img", "link", "input", "hr"})
 
@@ -49,6 +50,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] == "style":
             self.style += data
+        elif self.open and self.open[-1] == "script":
+            self.script += data
         elif data.strip():
             self.pieces.append(data)
 

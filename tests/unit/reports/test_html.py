@@ -10,6 +10,7 @@ import pytest
 from harness.domain.decision import Verdict
 from harness.domain.observation import Completion, ToolCall
 from reports import render_html, render_json
+from reports.html import static_text
 from tests.unit.reports import factory
 from tests.unit.reports.page_reader import Page
 from tests.unit.reports.pairs import examples, observation
@@ -36,9 +37,14 @@ def test_every_tag_is_closed_where_it_belongs(page):
 
 
 def test_nothing_runs_and_nothing_is_loaded(html, page):
-    assert not page.named(
-        "script", "img", "iframe", "link", "object", "embed", "base", "form", "video", "audio", "image"
-    )
+    assert not page.named("img", "iframe", "link", "object", "embed", "base", "video", "audio", "image")
+    [script] = page.named("script")
+    assert script.attributes == {}
+    assert page.script == static_text("reports", "examples.js")
+    for form in page.named("form"):
+        assert set(form.attributes) == {"class", "hidden", "aria-label"}, (
+            "it sends nothing, and is there for the script"
+        )
     for tag in page.tags:
         assert not [name for name in tag.attributes if name.startswith("on") or name in {"src", "srcset", "style"}], tag
         for name in ("href", "xlink:href"):
@@ -49,11 +55,14 @@ def test_nothing_runs_and_nothing_is_loaded(html, page):
     ]
 
 
-def test_policy_allows_this_style_sheet_and_nothing_else(page):
+def test_policy_allows_this_style_sheet_and_script_and_nothing_else(page):
     [policy] = [t.attributes["content"] for t in page.named("meta") if "http-equiv" in t.attributes]
-    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
+    style, script = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (page.style, page.script)
+    )
     assert policy == (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
@@ -74,7 +83,8 @@ def test_headings_do_not_skip_a_level(page):
 
 
 def test_tables_have_a_caption_and_their_headings_a_scope(page):
-    assert len(page.named("caption")) == len(page.named("table"))
+    ours = [tag for tag in page.named("table") if tag.attributes.get("class") != "md-cells"]
+    assert len(page.named("caption")) == len(ours)
     assert all(tag.attributes.get("scope") in {"col", "row", "rowgroup"} for tag in page.named("th"))
 
 
@@ -298,5 +308,5 @@ def test_arguments_nested_without_end_do_not_stop_the_report():
     raw = {"function": {"name": "dig", "arguments": "[" * 100_000}}
     asked = ({"role": "assistant", "content": None, "tool_calls": [raw]},)
     report = factory.report(factory.candidate(examples=(replace(worst, candidate=answer, messages=asked), *rest)))
-    assert "[cannot be shown: nested too deeply or not JSON]" in render_html(report)
+    assert "[cannot be shown: nested too deeply or too large]" in render_html(report)
     assert "[nested too deeply]" in render_json(report)

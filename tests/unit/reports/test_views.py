@@ -180,7 +180,7 @@ def test_a_judge_that_loses_pairs_or_follows_places_is_named():
 def test_an_example_keeps_its_anchor_when_others_come_and_go():
     def anchors(candidate):
         view = page_candidate.view_of(factory.report(), candidate, "c1")
-        return {item.id: item.anchor for group in view.groups for item in group.examples}
+        return {item.id: item.anchor for item in view.examples.shown}
 
     whole = factory.candidate()
     assert anchors(replace(whole, examples=whole.examples[2:])).items() <= anchors(whole).items()

@@ -1,0 +1,57 @@
+"""Finding the row of an exchange without a table of all of them."""
+
+import random
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.store import evidence
+from harness.store.evidence import _moments, _Rows
+
+IDS = sorted({f"id-{number:x}\N{LATIN SMALL LETTER E WITH ACUTE}" for number in range(0, 40_000, 3)} | {"", "z\ud7ff"})
+
+
+KNOWN = frozenset(IDS)
+
+
+@cache
+def rows() -> _Rows:
+    places = np.arange(len(IDS))
+    random.Random(4).shuffle(places)
+    return _Rows(IDS, places)
+
+
+@pytest.mark.parametrize("wanted", [IDS, IDS[::2], IDS[::-1], IDS[::997], [IDS[-1], IDS[0]], []])
+def test_every_id_is_found_in_any_order_and_density(wanted):
+    found = rows()
+    assert found.places(wanted).tolist() == [found.get(exchange_id) for exchange_id in wanted]
+    assert sorted(found.places(IDS).tolist()) == list(range(len(IDS)))
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(IDS) | st.text(max_size=6), max_size=30))
+def test_what_is_not_sampled_has_no_row(wanted):
+    known = {exchange_id: rows().get(exchange_id) for exchange_id in wanted}
+    assert rows().places(wanted).tolist() == [-1 if known[each] is None else known[each] for each in wanted]
+    assert all((place is not None) == (exchange_id in KNOWN) for exchange_id, place in known.items())
+
+
+def test_without_rows_nothing_is_found():
+    nothing = _Rows([], np.array([], dtype=np.int64))
+    assert nothing.places(["a", "b"]).tolist() == [-1, -1]
+    assert nothing.get("a") is None
+
+
+def test_ids_far_apart_are_looked_for_one_by_one(monkeypatch):
+    monkeypatch.setattr(evidence, "_SPARSE", 1)
+    assert rows().places(IDS[::7]).tolist() == [rows().get(exchange_id) for exchange_id in IDS[::7]]
+
+
+def test_times_are_seconds_and_unknown_ones_nan():
+    found = _moments(["2026-09-01 00:00:01.500000", None, "1970-01-01 00:00:00.000000"])
+    assert found[0] == 1_788_220_801.5
+    assert np.isnan(found[1])
+    assert found[2] == 0.0
