@@ -25,7 +25,7 @@ class DataRefusedError(InfrastructureError):
 class Database:
     """An engine and its transactions; safe to share between threads."""
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
+    def __init__(self, url: str, *, create: bool = True, read_only: bool = False) -> None:
         parsed = parse(url)
         self.label = parsed.render_as_string(hide_password=True)
         """The URL as it may be shown: no password."""
@@ -33,6 +33,8 @@ class Database:
         if self.is_sqlite:
             _prepare_file(parsed, create=create)
         self.engine = _engine(parsed)
+        if read_only:
+            sa.event.listen(self.engine, "connect", _on_connect_to_read)
         # SQLite has one writer at a time: waiting here is fair, waiting in SQLite is a poll with sleeps.
         self._writer = threading.Lock() if self.is_sqlite else None
         self._written = 0
@@ -182,6 +184,17 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
         "temp_store=MEMORY",
     ):
         cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_connect_to_read(connection: Any, _record: Any) -> None:
+    """Have the database itself refuse to write, whatever it is asked."""
+    cursor = connection.cursor()
+    if hasattr(connection, "pgconn"):
+        cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        connection.commit()
+    else:
+        cursor.execute("PRAGMA query_only=1")
     cursor.close()
 
 

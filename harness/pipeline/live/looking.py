@@ -24,6 +24,7 @@ from harness.pipeline.judging import judge_arms
 from harness.pipeline.live.purses import DailyPurse, Limit
 from harness.pipeline.live.room import TICK_S, Room
 from harness.pipeline.live.state import EventKind
+from harness.pipeline.look_history import LookHistory
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Portion, Reporter, SilentReporter
 from harness.stats.evidence import Evidence
@@ -183,6 +184,7 @@ class LookingLoop:
         self._reported: tuple[Any, ...] | None = None
         """What had been seen when the report was written last."""
         self._alarms: dict[tuple[EventKind, str], str] = {}
+        self._history = LookHistory(session=room.session)
         self.looks = Looks()
 
     def alarm(self, kind: EventKind, arm: str) -> str | None:
@@ -220,6 +222,7 @@ class LookingLoop:
         # After it, since more comes in meanwhile: no more may be compared than was sampled.
         session.store.save_ingest_report(session.run_id, intake.report())
         evaluation.record(session, evaluations)
+        self._history.add(evaluations)
         self._take_in(evaluations)
         self._save(evaluations, last=last)
         self._alarm(evaluations)
