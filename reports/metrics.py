@@ -2,12 +2,13 @@
 
 import math
 import re
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Protocol
 
 from harness.domain.decision import Bound, Criterion
 from harness.domain.estimate import Direction, Estimate, Metric, Unit
 from harness.domain.formatting import format_interval, format_value
-from harness.domain.report import EvaluationReport
 
 _FILE = re.compile(r"\.(jsonl?|csv|parquet|ndjson)(\.(gz|zst))?$")
 _BOUND_WORDS = {
@@ -27,7 +28,15 @@ class Section(StrEnum):
     COST = "cost"
 
 
-def metric_of(report: EvaluationReport, name: str) -> Metric:
+class Described(Protocol):
+    """What describes metrics: a report, or whoever shows criteria without one."""
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Metrics by name."""
+
+
+def metric_of(report: Described, name: str) -> Metric:
     """The metric by name; one without a description is shown as a bare number under its own name."""
     known = report.metrics.get(name)
     return known or Metric(name=name, title=name, unit=Unit.SCORE, direction=Direction.NEUTRAL)

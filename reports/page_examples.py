@@ -2,16 +2,17 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Protocol
 
 from harness.domain.estimate import Unit
 from harness.domain.formatting import format_value
 from harness.domain.json import Message
 from harness.domain.judgment import Judgment, JudgmentState, Order
 from harness.domain.observation import Observation, Status
-from harness.domain.report import EvaluationReport, Example
+from harness.domain.report import Example
 from reports import diff
 from reports.messages import call_views, content, message_view
-from reports.metrics import metric_of, score
+from reports.metrics import Described, metric_of, score
 from reports.page_parts import NONE, table, words
 from reports.text import cut, one_line, plural
 from reports.views import AnswerView, Badge, Cell, ExampleGroup, ExampleView, Fact, MessageView, Table
@@ -50,7 +51,15 @@ _ORDERS = {
 }
 
 
-def groups_of(report: EvaluationReport, examples: Sequence[Example], arm: str, anchor: str) -> tuple[ExampleGroup, ...]:
+class Shown(Described, Protocol):
+    """What is shown about: a report, or a page about one pair."""
+
+    @property
+    def show_text(self) -> bool:
+        """Whether messages, answers and judges' words may appear."""
+
+
+def groups_of(report: Shown, examples: Sequence[Example], arm: str, anchor: str) -> tuple[ExampleGroup, ...]:
     """Examples by why they are shown: worst, failed, best, then any other reason."""
     known = {why for why, *_ in _GROUPS}
     others = dict.fromkeys(example.why for example in examples if example.why not in known)
@@ -70,7 +79,7 @@ def groups_of(report: EvaluationReport, examples: Sequence[Example], arm: str, a
 
 
 def _example(
-    report: EvaluationReport, example: Example, arm: str, anchor: str, badge: Badge, *, is_open: bool
+    report: Shown, example: Example, arm: str, anchor: str, badge: Badge, *, is_open: bool
 ) -> ExampleView:
     left, right = _text(example.production), _text(example.candidate)
     production, candidate = cut(left or "", ANSWER_LIMIT), cut(right or "", ANSWER_LIMIT)
