@@ -78,9 +78,7 @@ def groups_of(report: Shown, examples: Sequence[Example], arm: str, anchor: str)
     return tuple(groups)
 
 
-def _example(
-    report: Shown, example: Example, arm: str, anchor: str, badge: Badge, *, is_open: bool
-) -> ExampleView:
+def _example(report: Shown, example: Example, arm: str, anchor: str, badge: Badge, *, is_open: bool) -> ExampleView:
     left, right = _text(example.production), _text(example.candidate)
     production, candidate = cut(left or "", ANSWER_LIMIT), cut(right or "", ANSWER_LIMIT)
     difference = diff.words(production.text, candidate.text) if left and right else None

@@ -147,6 +147,16 @@ def parse(url: str) -> sa.URL:
     return parsed.set(drivername="sqlite+pysqlite")
 
 
+def shown(url: str) -> str:
+    """A store URL as it may be shown: as people write it, without a password.
+
+    Raises:
+        ConfigurationError: neither a SQLite file nor PostgreSQL.
+    """
+    parsed = parse(url)
+    return parsed.set(drivername=parsed.get_backend_name()).render_as_string(hide_password=True)
+
+
 def _prepare_file(url: sa.URL, *, create: bool) -> None:
     path = Path(str(url.database))
     if not create and not path.is_file():

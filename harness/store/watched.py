@@ -104,11 +104,6 @@ class WatchedStore:
 
     _database: Database
 
-    @property
-    def label(self) -> str:
-        """The store's URL as it may be shown: no password."""
-        return self._database.label
-
     def change_watch(self) -> ChangeWatch:
         """A watch of one's own; to be closed, and not to be shared by threads at once."""
         return ChangeWatch(self._database)
@@ -133,7 +128,7 @@ class WatchedStore:
         """By run: the exchanges that its ingest report counts; runs without one are left out."""
         r = tables.ingest_reports
         with self._database.read() as connection:
-            return {run_id: n for run_id, n in connection.execute(sa.select(r.c.run_id, r.c.n_sampled))}
+            return {row.run_id: row.n_sampled for row in connection.execute(sa.select(r.c.run_id, r.c.n_sampled))}
 
     def latest_rollouts(self) -> list[RolloutRecord]:
         """Of every live experiment the rollout under way, else the one that ended last; by name."""

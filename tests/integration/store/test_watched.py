@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from harness.domain.judgment import Judgment, JudgmentState, Label, Order, UnscoredReason
 from harness.domain.look import LookPoint
@@ -79,7 +80,7 @@ def test_a_store_of_another_version_is_left_alone_by_those_who_read(store, store
     database = Database(store_url)
     for version, said in (("0004", "older version.*harness runs list"), ("9999", "newer version")):
         with database.write() as connection:
-            connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{version}'")
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = :v"), {"v": version})
         with pytest.raises(InfrastructureError, match=said):
             Store.open(store_url, read_only=True)
         with database.read() as connection:
