@@ -71,7 +71,7 @@ def canonical(address: str) -> str:
         query = parse_qs(parts.query, keep_blank_values=True, max_num_fields=20)
     except ValueError:
         raise NoSuchPageError("There is no such page.") from None
-    match parts.path:
+    match "" if parts.scheme or parts.netloc else parts.path:
         case "/":
             return "/"
         case "/run":

@@ -120,7 +120,7 @@ async def test_guessing_has_to_wait(browser):
 
 @pytest.mark.parametrize(
     ("given", "goes_to"),
-    [("//evil.example/", "/evil.example/"), ("https://evil.example/run?id=a", "/run?id=a"),
+    [("//evil.example/", "/"), ("///evil.example/", "/evil.example/"), ("https://evil.example/run?id=a", "/run?id=a"),
      ("/\\evil.example", "/evil.example"),
      ("javascript:alert(1)", "/alert(1)"), ("", "/"), ("/run?id=a%0d%0ab", "/run?id=a%0d%0ab"), ("/\r\nx: y", "/")],
 )  # fmt: skip
