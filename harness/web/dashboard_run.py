@@ -326,6 +326,7 @@ def _line(found: RunReading, row: PairRow, one: ArmReading) -> PairLine:
             f"{format_value(row.production_latency_ms, Unit.MILLISECONDS)}"
         ),
         verdicts=tuple((one_line(said.judge, 40), _said(said)) for said in row.verdicts[:12]),
+        unjudged="no judgment yet" if row.status == Status.COMPLETED.value else "",
     )
 
 

@@ -297,6 +297,8 @@ class PairLine:
     """The candidate's and production's."""
     verdicts: tuple[tuple[str, Badge], ...]
     """Judge, and what it said in one order."""
+    unjudged: str
+    """What stands in place of them; empty where there is nothing to judge."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

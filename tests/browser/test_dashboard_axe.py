@@ -39,7 +39,8 @@ def test_the_dashboard_is_accessible(browser: Browser, server: Server, view: str
             assert axe.findings(page) == [], address
         page.goto(f"{server.address}login?next=/rollout?live=shop")
         page.get_by_label("Token").fill(TOKEN)
-        page.keyboard.press("Enter")
+        with page.expect_navigation(url="**/rollout?live=shop"):
+            page.keyboard.press("Enter")
         for address in ("rollout?live=shop", f"run?id={RUN}", f"pair?run={RUN}&arm=small&exchange=exchange-00001"):
             page.goto(server.address + address)
             assert axe.findings(page) == [], address
