@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from harness.domain.judgment import JudgmentState, UnscoredReason
 from harness.domain.look import LookPoint
 from harness.domain.observation import PRODUCTION
 from harness.store import observations as stored
@@ -56,6 +57,16 @@ class PairVerdict:
     value: float | None
     reason: str | None
     """Why there is no value."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairsJudged:
+    """How far one judge has got with one arm's pairs."""
+
+    scored: int
+    """Pairs with a value in at least one order."""
+    unscored: Mapping[str, int]
+    """Pairs that were read and have no value, by reason."""
 
 
 class ChangeWatch:
@@ -136,6 +147,33 @@ class WatchedStore:
             names = connection.scalars(sa.select(tables.rollouts.c.live).distinct().order_by(tables.rollouts.c.live))
             found = [rollouts.latest(connection, name) for name in names.all()]
         return [record for record in found if record is not None]
+
+    def pairs_judged(self, run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str) -> PairsJudged:
+        """How many pairs a judge has scored, and why others have no value; counted by the database."""
+        is_scored = sa.func.max(sa.case((j.c.state == JudgmentState.SCORED.value, 1), else_=0))
+        pairs = (
+            sa.select(is_scored.label("scored"), sa.func.min(sa.func.coalesce(j.c.reason, j.c.state)).label("why"))
+            .join(e, sa.and_(e.c.run_id == j.c.run_id, e.c.exchange_id == j.c.exchange_id))
+            .where(
+                j.c.run_id == run_id, j.c.arm == arm, j.c.observation_fingerprint == fingerprint,
+                j.c.judge_fingerprint == judge_fingerprint,
+                j.c.reason.is_distinct_from(UnscoredReason.NOT_DRAWN.value),
+            )
+            .group_by(j.c.exchange_id)
+            .subquery()
+        )  # fmt: skip
+        why = sa.case((pairs.c.scored == 1, ""), else_=pairs.c.why)
+        statement = sa.select(pairs.c.scored, why.label("why"), sa.func.count().label("n")).group_by(
+            pairs.c.scored, why
+        )
+        scored, unscored = 0, {}
+        with self._database.read() as connection:
+            for row in connection.execute(statement):
+                if row.scored:
+                    scored += row.n
+                else:
+                    unscored[row.why] = row.n
+        return PairsJudged(scored=scored, unscored=unscored)
 
     def newest_pairs(
         self, run_id: str, arm: str, fingerprint: str, *, limit: int, judges: Sequence[str] | None = None

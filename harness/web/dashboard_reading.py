@@ -27,9 +27,9 @@ from harness.rollout.histories import attempt_policy
 from harness.rollout.reporting import report_of
 from harness.spool import counters
 from harness.spool.reader import COUNTERS
-from harness.store import JudgmentCounts, ObservationCounts, RolloutControl, RolloutRecord, Store
+from harness.store import ObservationCounts, RolloutControl, RolloutRecord, Store
 from harness.store.runs import DecisionRecord
-from harness.store.watched import ChangeWatch, PairRow
+from harness.store.watched import ChangeWatch, PairRow, PairsJudged
 from harness.web.admin_ports import AdminPort
 from harness.web.stream import NoSuchPageError
 from reports.messages import content
@@ -101,7 +101,7 @@ class ArmReading:
     arm: Arm
     counts: ObservationCounts
     unasked: int
-    judged: tuple[tuple[str, JudgmentCounts], ...]
+    judged: tuple[tuple[str, PairsJudged], ...]
     """By judge; empty where the judges are not known here."""
     newest: tuple[PairRow, ...]
     questions: Mapping[str, str]
@@ -302,7 +302,7 @@ class Reading:
     def _arm(store: Store, run: Run, arm: Arm, judges: Sequence[SeatedJudge], *, texts: bool) -> ArmReading:
         counts, unasked = store.arm_counts(run.id, arm.name, arm.fingerprint)
         judged = tuple(
-            (judge.name, store.judgment_counts(run.id, arm.name, arm.fingerprint, judge_fingerprint=judge.fingerprint))
+            (judge.name, store.pairs_judged(run.id, arm.name, arm.fingerprint, judge_fingerprint=judge.fingerprint))
             for judge in judges
         )
         known = [judge.fingerprint for judge in judges] or None

@@ -122,6 +122,32 @@ def test_the_newest_pairs_with_what_judges_said(store):
     assert len(store.newest_pairs("r", "small", "f1", limit=1)[0].verdicts) == 3
 
 
+def test_how_far_a_judge_has_got_is_what_the_report_counts(store):
+    store.put_exchanges("r", [(exchange(id=f"e{i}"), float(i)) for i in range(6)])
+    store.put_observations("r", [observation(arm="small", exchange_id=f"e{i}") for i in range(6)])
+    first = Judgment(
+        exchange_id="e0", arm="small", judge="pairwise", judge_fingerprint="now", observation_fingerprint="f1",
+        order=Order.PRODUCTION_FIRST, value=1.0, label=Label.WIN,
+    )  # fmt: skip
+    none = {"value": None, "label": None, "state": JudgmentState.UNSCORED}
+    store.put_judgments("r", [
+        first, replace(first, order=Order.CANDIDATE_FIRST, reason=UnscoredReason.OFF_MENU, **none),
+        replace(first, exchange_id="e1"),
+        replace(first, exchange_id="e2", reason=UnscoredReason.TRUNCATED, **none),
+        replace(first, exchange_id="e3", reason=UnscoredReason.TRUNCATED, **none),
+        replace(first, exchange_id="e4", **{**none, "state": JudgmentState.ERROR}, reason=UnscoredReason.TIMEOUT),
+        replace(first, exchange_id="e5", reason=UnscoredReason.NOT_DRAWN, **none),
+        replace(first, exchange_id="gone"), replace(first, judge_fingerprint="before", exchange_id="e5"),
+    ])  # fmt: skip
+
+    found = store.pairs_judged("r", "small", "f1", judge_fingerprint="now")
+
+    counted = store.judgment_counts("r", "small", "f1", judge_fingerprint="now")
+    assert (found.scored, dict(found.unscored)) == (counted.scored, dict(counted.unscored))
+    assert (found.scored, dict(found.unscored)) == (2, {"truncated": 2, "timeout": 1})
+    assert store.pairs_judged("r", "small", "f1", judge_fingerprint="none").scored == 0
+
+
 def test_the_last_decision_alone(store):
     assert store.last_decision("r") is None
     for minute in (2, 1):
