@@ -162,11 +162,9 @@ class WatchedStore:
             .group_by(j.c.exchange_id)
             .subquery()
         )  # fmt: skip
-        why = sa.case((pairs.c.scored == 1, ""), else_=pairs.c.why)
-        statement = sa.select(pairs.c.scored, why.label("why"), sa.func.count().label("n")).group_by(
-            pairs.c.scored, why
-        )
-        scored, unscored = 0, {}
+        columns = (pairs.c.scored, pairs.c.why)
+        statement = sa.select(*columns, sa.func.count().label("n")).group_by(*columns)
+        scored, unscored = 0, dict[str, int]()
         with self._database.read() as connection:
             for row in connection.execute(statement):
                 if row.scored:
