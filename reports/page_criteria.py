@@ -9,7 +9,7 @@ from harness.domain.estimate import Estimate, Metric
 from harness.domain.formatting import format_estimate, format_value
 from harness.domain.report import CandidateReport, EvaluationReport
 from reports.deciding import COUNT, bound, claim, confidence, deciding, is_corrected
-from reports.metrics import metric_of, rule, sides
+from reports.metrics import Described, metric_of, rule, sides
 from reports.page_parts import OUTCOME_BADGES, interval
 from reports.text import plural
 from reports.views_page import CriterionView
@@ -36,6 +36,11 @@ def criteria_of(report: EvaluationReport, candidate: CandidateReport, anchor: st
         )
         for number, result in enumerate(candidate.decision.results, start=1)
     )
+
+
+def criterion_of(described: Described, result: CriterionResult) -> CriterionView:
+    """One rule, for a page that has no report and so no noise floor."""
+    return _criterion(described, result, None)
 
 
 def note_of(criteria: Sequence[CriterionView]) -> str:
@@ -80,7 +85,7 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def _criterion(report: EvaluationReport, result: CriterionResult, noise: Estimate | None) -> CriterionView:
+def _criterion(report: Described, result: CriterionResult, noise: Estimate | None) -> CriterionView:
     metric, estimate = metric_of(report, result.criterion.metric), deciding(result)
     still = max(0, (result.n_needed or 0) - estimate.n)
     counted = estimate.method == COUNT

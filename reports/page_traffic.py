@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from harness.domain.estimate import Unit
 from harness.domain.formatting import UNKNOWN
-from harness.domain.report import CandidateReport
+from harness.domain.report import CandidateReport, Funnel
 from harness.domain.run import IngestReport, Summary
 from reports.metrics import amount
 from reports.page_parts import table, words
@@ -23,7 +23,14 @@ _UNASKED = {
 
 def funnel_of(ingest: IngestReport, candidate: CandidateReport) -> tuple[FunnelStep, ...]:
     """Every stage from the export to a scored pair, with its losses by reason and the sums written out."""
-    funnel = candidate.funnel
+    judged = [(judge.judge, judge.scored, judge.pairs, judge.unscored) for judge in candidate.judges]
+    return funnel_steps(ingest, candidate.funnel, judged)
+
+
+def funnel_steps(
+    ingest: IngestReport, funnel: Funnel, judged: Sequence[tuple[str, int, int, Mapping[str, int]]]
+) -> tuple[FunnelStep, ...]:
+    """The same from counts alone; ``judged`` is by judge: name, pairs scored, pairs given, and unscored by reason."""
     read, sampled = max(ingest.read, 1), max(ingest.sampled, 1)
     lost_reading = {
         "rejected as unreadable": ingest.rejected,
@@ -39,23 +46,21 @@ def funnel_of(ingest: IngestReport, candidate: CandidateReport) -> tuple[FunnelS
     }
     unanswered = {"production had no answer": funnel.completed - funnel.comparable}
     steps = [
-        _step("Records read", ingest.read, ingest.read, {}, read, group="In the export"),
-        _step("Kept", ingest.kept, ingest.read, lost_reading, read),
-        _step("Sampled", ingest.sampled, ingest.kept, lost_sampling, read),
-        _step("Completed by the candidate", funnel.completed, ingest.sampled, lost_asking, sampled,
+        funnel_step("Records read", ingest.read, ingest.read, {}, read, group="In the export"),
+        funnel_step("Kept", ingest.kept, ingest.read, lost_reading, read),
+        funnel_step("Sampled", ingest.sampled, ingest.kept, lost_sampling, read),
+        funnel_step("Completed by the candidate", funnel.completed, ingest.sampled, lost_asking, sampled,
               group=f"Of the {plural(ingest.sampled, 'sampled request')}"),
-        _step("Comparable: both sides answered", funnel.comparable, funnel.completed, unanswered, sampled),
+        funnel_step("Comparable: both sides answered", funnel.comparable, funnel.completed, unanswered, sampled),
     ]  # fmt: skip
-    steps += [
-        _step(f"Scored by {judge.judge}", judge.scored, judge.pairs, judge.unscored, sampled)
-        for judge in candidate.judges
-    ]
+    steps += [funnel_step(f"Scored by {name}", scored, pairs, lost, sampled) for name, scored, pairs, lost in judged]
     return tuple(steps)
 
 
-def _step(
+def funnel_step(
     label: str, count: int, before: int, losses: Mapping[str, int], widest: int, *, group: str = ""
 ) -> FunnelStep:
+    """One stage: what is left of ``before``, measured against ``widest``, with the losses by reason."""
     # Sorted, because a value read back from JSON has its keys in another order and must give the same page.
     lost = {reason: n for reason, n in sorted(losses.items(), key=lambda item: (-item[1], item[0])) if n}
     parts = [f"{count:,}", *(f"{number:,} {words(reason)}" for reason, number in lost.items())]

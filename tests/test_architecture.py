@@ -82,7 +82,7 @@ def test_help_loads_no_heavy_library():
     assert loaded_after(code) & HEAVY == set()
 
 
-@pytest.mark.parametrize("command", ["run", "report", "demo", "models", "compare", "label", "labels"])
+@pytest.mark.parametrize("command", ["run", "report", "demo", "models", "compare", "label", "labels", "dashboard"])
 def test_a_commands_help_loads_no_heavy_library(command):
     code = f"from harness.cli import main\ncode = main([{command!r}, '--help'])\nassert code == 0, code"
     assert loaded_after(code) & HEAVY == set()

@@ -71,13 +71,12 @@ def look(
             if calibrating
             else f"the live experiment has no candidate {candidate!r}"
         )
-    evidence = evaluation.evidence_of(session, arm, judges)
+    replica = next((one for one in arms_of(session.experiment) if one.role is ArmRole.REPLICA), None)
+    asked = [arm] if replica is None or calibrating else [arm, replica]
+    evidence, *rest = evaluation.evidence_of_each(session, asked, judges)
     if not evidence.n:
         return ShadowLook(at=at)
-    floor = None
-    replica = next((one for one in arms_of(session.experiment) if one.role is ArmRole.REPLICA), None)
-    if replica is not None:
-        floor = evidence if calibrating else evaluation.evidence_of(session, replica, judges)
+    floor = evidence if calibrating else next(iter(rest), None)
     health = evaluation.health_of(session, arm, judges, evidence, floor)
     attempt = None if calibrating else attempts.of(session, arm)
     rulebook = evaluation.rulebook_of(session.experiment, judges, attempt)

@@ -230,6 +230,15 @@ def _delivered(send: Send, title: str, message: _Message) -> bool:
         return False
 
 
+def told(memory: Path) -> list[tuple[str, float]]:
+    """What was told and is not known to be over, from the file a notifier keeps: title, and when it was last told.
+
+    Seconds since the epoch, the newest first; nothing where there is no such file.
+    """
+    found = _load(memory, 0.0).values()
+    return sorted(((one.title, one.sent_at) for one in found), key=lambda one: (-one[1], one[0]))
+
+
 def _title(alert: Alert) -> str:
     words = alert.kind.replace("_", " ")
     return f"{words} ({alert.subject})" if alert.subject else words

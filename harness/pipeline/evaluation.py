@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from harness.config import Experiment
 from harness.decision import metrics
 from harness.decision.reaching import Reached, Rulebook, reach
@@ -58,7 +60,7 @@ def evaluate(session: Session, judges: Sequence[SeatedJudge], *, describe: bool 
         counting = {
             arm.name: beside.submit(counts_of, session, arm, counted) for arm in arms if arm.role is ArmRole.CANDIDATE
         }
-        evidence = {arm.name: evidence_of(session, arm, judges) for arm in arms}
+        evidence = dict(zip((arm.name for arm in arms), evidence_of_each(session, arms, judges), strict=True))
         counts = {name: future.result() for name, future in counting.items()}
     floor = next((evidence[arm.name] for arm in arms if arm.role is ArmRole.REPLICA), None)
     return tuple(
@@ -165,6 +167,19 @@ def evidence_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> Ev
     by_verdict = {judge.name for judge in judges if counts_verdicts(judge.judge)}
     scores = {name: column.as_verdicts() if name in by_verdict else column for name, column in evidence.scores.items()}
     return replace(evidence, scores=scores)
+
+
+def evidence_of_each(session: Session, arms: Sequence[Arm], judges: Sequence[SeatedJudge]) -> list[Evidence]:
+    """Several arms' columns, row beside row of the same exchanges.
+
+    Each is read by itself, and while traffic comes in there are more exchanges at the next read than at the last one:
+    those that not all of them have are left for the next look.
+    """
+    found = [evidence_of(session, arm, judges) for arm in arms]
+    if all(np.array_equal(one.exchange_ids, found[0].exchange_ids) for one in found[1:]):
+        return found
+    common = set(found[0].exchange_ids).intersection(*(one.exchange_ids for one in found[1:]))
+    return [one.take(np.array([name in common for name in one.exchange_ids], dtype=np.bool_)) for one in found]
 
 
 def rulebook_of(experiment: Experiment, judges: Sequence[SeatedJudge], attempt: Attempt | None) -> Rulebook:

@@ -15,7 +15,7 @@ from harness.domain.observation import ArmRole
 from harness.domain.run import Stage
 from harness.errors import Interrupted
 from harness.judging.protocol import Embedder
-from harness.pipeline import attempts, evaluation
+from harness.pipeline import attempts, evaluation, look_history
 from harness.pipeline.arms import arms_of
 from harness.pipeline.judging import judge_arms
 from harness.pipeline.replaying import replay_arms
@@ -113,7 +113,9 @@ def _look(session: Session, judges: Sequence[SeatedJudge], total: int) -> _Seen:
     attempts.begin_all(session)
     budget = session.experiment.budget
     settled, hopeless, lines = set(), set(), []
-    for item in evaluation.evaluate(session, judges, describe=False):
+    evaluations = evaluation.evaluate(session, judges, describe=False)
+    look_history.keep(session, evaluations)
+    for item in evaluations:
         decision = item.decision
         if decision is None:
             continue

@@ -14,7 +14,7 @@ from harness.domain.side_by_side import SideBySide
 from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError, Interrupted
 from harness.ingest.stage import ExchangeSink, Progress, ingest
-from harness.pipeline import attempts, estimates, evaluation, looking, reporting
+from harness.pipeline import attempts, estimates, evaluation, look_history, looking, reporting
 from harness.pipeline.checks import check_settings
 from harness.pipeline.judging import judge_arms
 from harness.pipeline.pair_texts import Texts, writing
@@ -177,6 +177,7 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
     await asyncio.to_thread(attempts.begin_all, session)
     judges, evaluations = await asyncio.to_thread(evaluated, session)
     await asyncio.to_thread(evaluation.record, session, evaluations)
+    await asyncio.to_thread(look_history.keep, session, evaluations, at=run.updated_at)
     decisions = tuple(item.decision for item in evaluations if item.decision is not None)
     session.store.save_decision(
         session.run_id,

@@ -25,7 +25,7 @@ class DataRefusedError(InfrastructureError):
 class Database:
     """An engine and its transactions; safe to share between threads."""
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
+    def __init__(self, url: str, *, create: bool = True, read_only: bool = False) -> None:
         parsed = parse(url)
         self.label = parsed.render_as_string(hide_password=True)
         """The URL as it may be shown: no password."""
@@ -33,6 +33,8 @@ class Database:
         if self.is_sqlite:
             _prepare_file(parsed, create=create)
         self.engine = _engine(parsed)
+        if read_only:
+            sa.event.listen(self.engine, "connect", _on_connect_to_read)
         # SQLite has one writer at a time: waiting here is fair, waiting in SQLite is a poll with sleeps.
         self._writer = threading.Lock() if self.is_sqlite else None
         self._written = 0
@@ -145,6 +147,16 @@ def parse(url: str) -> sa.URL:
     return parsed.set(drivername="sqlite+pysqlite")
 
 
+def shown(url: str) -> str:
+    """A store URL as it may be shown: as people write it, without a password.
+
+    Raises:
+        ConfigurationError: neither a SQLite file nor PostgreSQL.
+    """
+    parsed = parse(url)
+    return parsed.set(drivername=parsed.get_backend_name()).render_as_string(hide_password=True)
+
+
 def _prepare_file(url: sa.URL, *, create: bool) -> None:
     path = Path(str(url.database))
     if not create and not path.is_file():
@@ -182,6 +194,17 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
         "temp_store=MEMORY",
     ):
         cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_connect_to_read(connection: Any, _record: Any) -> None:
+    """Have the database itself refuse to write, whatever it is asked."""
+    cursor = connection.cursor()
+    if hasattr(connection, "pgconn"):
+        cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        connection.commit()
+    else:
+        cursor.execute("PRAGMA query_only=1")
     cursor.close()
 
 

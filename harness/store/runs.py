@@ -91,14 +91,21 @@ def load_decisions(connection: sa.Connection, run_id: str) -> list[DecisionRecor
     """The history, oldest first."""
     table = tables.decisions
     statement = sa.select(table).where(table.c.run_id == run_id).order_by(table.c.decided_at)
-    return [
-        DecisionRecord(
-            decided_at=row.decided_at,
-            experiment_sha256=row.experiment_sha256,
-            decision=bodies.loads(row.decision),
-        )
-        for row in connection.execute(statement)
-    ]
+    return [_record(row) for row in connection.execute(statement)]
+
+
+def load_last_decision(connection: sa.Connection, run_id: str) -> DecisionRecord | None:
+    """The end of the history; ``None`` when nothing was decided."""
+    table = tables.decisions
+    statement = sa.select(table).where(table.c.run_id == run_id).order_by(table.c.decided_at.desc()).limit(1)
+    row = connection.execute(statement).first()
+    return None if row is None else _record(row)
+
+
+def _record(row: Any) -> DecisionRecord:
+    return DecisionRecord(
+        decided_at=row.decided_at, experiment_sha256=row.experiment_sha256, decision=bodies.loads(row.decision)
+    )
 
 
 def _text(value: Any) -> str:

@@ -8,9 +8,9 @@ from harness.errors import InfrastructureError
 from harness.store import tables
 from harness.store.connection import Database
 
-HEAD = "0004"
+HEAD = "0005"
 """Revision of the newest migration, which is what ``tables`` describes."""
-KNOWN = ("0001", "0002", "0003", HEAD)
+KNOWN = ("0001", "0002", "0003", "0004", HEAD)
 """Every revision this version can open, oldest first."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -49,6 +49,28 @@ def ensure(database: Database) -> None:
             create(connection)
         else:
             upgrade(connection)
+
+
+def require(database: Database) -> None:
+    """Refuse a store that is not at this version's schema, without changing it.
+
+    Raises:
+        InfrastructureError: another version wrote it, or nothing has been stored yet.
+    """
+    with database.read() as connection:
+        found = revision(connection)
+    if found == HEAD:
+        return
+    if found is None:
+        raise InfrastructureError(f"store {database.label} is empty; `harness run` or `harness worker` fills it")
+    if found in KNOWN:
+        raise InfrastructureError(
+            f"store {database.label} is of an older version (schema {found}); `harness runs list` brings it up to date"
+        )
+    raise InfrastructureError(
+        f"store {database.label} was written by a newer version (schema {found}, this version knows {HEAD}); "
+        "upgrade with `pip install -U shadow-harness`"
+    )
 
 
 def revision(connection: sa.Connection) -> str | None:

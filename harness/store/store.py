@@ -18,12 +18,13 @@ from harness.store.connection import Database
 from harness.store.counts import JudgmentCounts, ObservationCounts
 from harness.store.rollout_store import RolloutStore
 from harness.store.runs import DecisionRecord
+from harness.store.watched import WatchedStore
 
 if TYPE_CHECKING:
     from harness.stats.evidence import Evidence
 
 
-class Store(RolloutStore):
+class Store(RolloutStore, WatchedStore):
     """Everything a run knows, on SQLite or PostgreSQL.
 
     Synchronous and safe to share between threads. Every write is one transaction and idempotent on its natural key:
@@ -39,20 +40,24 @@ class Store(RolloutStore):
         self._database = database
 
     @classmethod
-    def open(cls, url: str, *, create: bool = True) -> Self:
+    def open(cls, url: str, *, create: bool = True, read_only: bool = False) -> Self:
         """Open a store and bring its tables up to date.
 
         Args:
             url: ``sqlite:///path/to/file.db`` or ``postgresql://user@host/database``.
             create: make the SQLite file when it does not exist.
+            read_only: have the database refuse whatever would change it; one of another version is not opened.
 
         Raises:
             ConfigurationError: the URL is not one of a store.
             InfrastructureError: the store cannot be reached, or was written by a newer version.
         """
-        database = Database(url, create=create)
+        database = Database(url, create=create and not read_only, read_only=read_only)
         try:
-            schema.ensure(database)
+            if read_only:
+                schema.require(database)
+            else:
+                schema.ensure(database)
         except BaseException:
             database.close()
             raise

@@ -150,6 +150,24 @@ decisions = Table(
     **_NARROW,
 )
 
+looks = Table(
+    "looks",
+    metadata,
+    _key("run_id"),
+    _key("arm"),
+    _key("metric"),
+    Column("looked_at", UtcTime, primary_key=True, nullable=False),
+    _number("value"),
+    _number("low"),
+    _number("high"),
+    _number("strict_low"),
+    _number("strict_high"),
+    _count("n", nullable=False),
+    _text("outcome", nullable=False),
+    _text("verdict", nullable=False),
+    **_NARROW,
+)
+
 exchanges = Table(
     "exchanges",
     metadata,

@@ -19,11 +19,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a request; a form with the longest note takes a fifth of it."""
-HEADERS: Mapping[str, str] = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+HEADERS: dict[str, str] = {
+    "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "cross-origin-opener-policy": "same-origin",
@@ -32,6 +33,8 @@ HEADERS: Mapping[str, str] = {
     "referrer-policy": "same-origin",
     "cache-control": "no-store",
 }
+LIVE_HEADERS: dict[str, str] = HEADERS | {"content-security-policy": f"{_POLICY}; connect-src 'self'"}
+"""Of a page that is told what is new."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SAFE = frozenset({"GET", "HEAD"})
 
@@ -46,6 +49,8 @@ class Access:
     """Names under which the page may be asked for."""
     any_address: bool = False
     """Whether any literal address will do as well: nobody can let one point elsewhere."""
+    reads_freely: bool = False
+    """Whether the application itself asks for the token, where it is needed."""
 
     @property
     def cookie(self) -> str:
@@ -74,9 +79,10 @@ class Access:
 class Guard:
     """Refuses what :class:`Access` does not allow before the application hears of it."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: Access, *, headers: Mapping[str, str] = HEADERS) -> None:
         self.app = app
         self.access = access
+        self.headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; anything but HTTP is not answered."""
@@ -85,7 +91,7 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                MutableHeaders(scope=message).update(dict(self.headers))
             await send(message)
 
         refusal = self._refusal(HTTPConnection(scope), scope["method"])
@@ -108,6 +114,10 @@ class Guard:
         host = request.headers.get("host")
         if not access.knows_host(host):
             return _page(403, "This page answers only under the address that the command printed.")
+        if access.reads_freely:
+            if method not in _SAFE and not from_here(request):
+                return _page(403, "This request came from another page.")
+            return None
         asked = request.query_params.get("token")
         if asked is not None and method in _SAFE and access.has_token(asked):
             # On to the same page without the token, so that it does not stay in the address bar.
@@ -121,12 +131,14 @@ class Guard:
             return _page(
                 403, "Open the address that the command printed, with the token in it. A restart makes a new one."
             )
-        if method not in _SAFE and not _from_here(request, host or ""):
+        if method not in _SAFE and not from_here(request):
             return _page(403, "This request came from another page.")
         return None
 
 
-def _from_here(request: HTTPConnection, host: str) -> bool:
+def from_here(request: HTTPConnection) -> bool:
+    """Whether a page of ours asks, or the user by hand, and not another site's page."""
+    host = request.headers.get("host", "")
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
     if origin is not None and origin.lower().partition("://")[2] != host.lower():
         return False

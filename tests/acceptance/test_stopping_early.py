@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from harness.cli import main
+from harness.store import Store
 
 N = 900
 
@@ -57,6 +58,13 @@ def test_a_clear_winner_is_go_after_a_part_of_the_sample(upstream, tmp_path, cap
     first = asked(log)
     assert set(first.values()) == {1}
     assert 150 <= len(first) <= 450
+    with Store.open(f"sqlite:///{tmp_path}/a/runs/harness.db") as store:
+        [stored] = store.runs()
+        looks = store.looks(stored.id)
+    # One after every part that was asked, and the decision.
+    assert len({point.at for point in looks}) == len(first) / 150 + 1
+    assert {point.metric for point in looks} == {"win_rate", "latency_p95_ratio"}
+    assert (looks[-1].verdict, looks[0].n) == ("GO", 150)
 
     report = json.loads(Path(result["files"]["json"]).read_text(encoding="utf-8"))
     funnel = report["candidates"][0]["funnel"]

@@ -151,7 +151,7 @@ def _read(live: Live, store: Store, run_id: str, judges: Sequence[SeatedJudge]) 
 def _arm(store: Store, run_id: str, arm: Arm, judges: Sequence[SeatedJudge]) -> ArmFunnel:
     counts, pending = store.arm_counts(run_id, arm.name, arm.fingerprint)
     judged = {
-        judge.name: store.judgment_counts(run_id, arm.name, arm.fingerprint, judge_fingerprint=judge.fingerprint).scored
+        judge.name: store.pairs_judged(run_id, arm.name, arm.fingerprint, judge_fingerprint=judge.fingerprint).scored
         for judge in judges
     }
     return ArmFunnel(

@@ -25,6 +25,7 @@ from harness.pipeline.judging import judge_arms
 from harness.pipeline.live.purses import DailyPurse, Limit
 from harness.pipeline.live.room import TICK_S, Room
 from harness.pipeline.live.state import EventKind
+from harness.pipeline.look_history import LookHistory
 from harness.pipeline.pair_texts import Texts, writing
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Portion, Reporter, SilentReporter
@@ -185,6 +186,7 @@ class LookingLoop:
         self._reported: tuple[Any, ...] | None = None
         """What had been seen when the report was written last."""
         self._alarms: dict[tuple[EventKind, str], str] = {}
+        self._history = LookHistory(session=room.session)
         self.looks = Looks()
 
     def alarm(self, kind: EventKind, arm: str) -> str | None:
@@ -222,6 +224,7 @@ class LookingLoop:
         # After it, since more comes in meanwhile: no more may be compared than was sampled.
         session.store.save_ingest_report(session.run_id, intake.report())
         evaluation.record(session, evaluations)
+        self._history.add(evaluations)
         self._take_in(evaluations)
         self._save(evaluations, last=last)
         self._alarm(evaluations)

@@ -182,3 +182,14 @@ async def test_what_came_after_a_report_is_reported_though_nothing_follows(tmp_p
         await asyncio.sleep(2.5)
         assert worker.snapshot().reported_at == last.reported_at, "what was reported is not reported again"
         worker.session.stop.request("interrupted")
+
+
+async def test_what_a_look_said_is_kept_with_its_bounds(tmp_path, worker_on, store):
+    spool(tmp_path, [captured(i) for i in range(10)])
+    worker = worker_on(live(tmp_path), client_for=paris)
+    await worker.run()
+    points = store.looks(worker.session.run_id)
+    [decision] = store.decisions(worker.session.run_id)[-1].decision["arms"].values()
+    assert {point.metric for point in points} == {result["criterion"]["metric"] for result in decision["results"]}
+    assert {point.verdict for point in points} == {decision["verdict"]}
+    assert max(point.n for point in points) == 10

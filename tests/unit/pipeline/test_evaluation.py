@@ -1,7 +1,11 @@
 import pytest
 
 from harness.domain.decision import Decision, Verdict
+from harness.pipeline import attempts, evaluation
 from harness.pipeline.evaluation import overall
+from harness.pipeline.seats import default_embedder, seat_judges
+from harness.store import Store
+from tests.dashboards import Progress
 
 
 def decision(verdict: Verdict) -> Decision:
@@ -21,3 +25,28 @@ def decision(verdict: Verdict) -> Decision:
 )
 def test_the_exit_code_is_go_only_when_every_candidate_is(verdicts, expected):
     assert overall([decision(verdict) for verdict in verdicts]) is expected
+
+
+def test_what_comes_in_between_two_reads_is_left_for_the_next_look(tmp_path):
+    """Candidate and replica are read one after the other; rows of one without a counterpart would be no pair."""
+    replica = {"model": "openai/big", "share": 1.0}
+    with Store.open(f"sqlite:///{tmp_path}/harness.db") as store:
+        progress = Progress.begin(store, tmp_path, replica=replica)
+        progress.answer(12)
+        judges = seat_judges(progress.session.experiment, default_embedder())
+        attempts.begin_all(progress.session)
+        read = store.evidence
+        sizes = []
+
+        def growing(*args, **options):
+            found = read(*args, **options)
+            sizes.append(found.n)
+            progress.answer(1)
+            return found
+
+        store.evidence = growing
+        candidate, replicated = evaluation.evaluate(progress.session, judges)
+    assert sizes == [12, 13], "something did come in between"
+    assert candidate.decision is not None
+    assert list(candidate.evidence.exchange_ids) == list(replicated.evidence.exchange_ids)
+    assert candidate.evidence.n == 12

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -5,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from harness.web.guard import BODY_LIMIT, HEADERS, LOOPBACK, Access, Guard
+from harness.web.guard import BODY_LIMIT, HEADERS, LIVE_HEADERS, LOOPBACK, Access, Guard
 
 ACCESS = Access(port=8321)
 HOME = "http://127.0.0.1:8321"
@@ -148,3 +150,23 @@ def test_the_token_is_long_differs_every_time_and_is_not_printed():
     assert len(one.token) >= 32
     assert one.token != other.token
     assert one.token not in repr(one)
+
+
+async def test_a_page_that_reads_freely_asks_for_the_token_itself_and_is_guarded_otherwise():
+    free = replace(ACCESS, reads_freely=True)
+    async with client(free, token=False) as browser:
+        assert (await browser.get("/")).status_code == 200
+        assert (await browser.get(f"/?token={ACCESS.token}")).status_code == 200, "no token in addresses"
+        assert (await browser.post("/", headers={"origin": HOME})).status_code == 200
+        assert (await browser.post("/", headers={"origin": "http://evil.example"})).status_code == 403
+        assert (await browser.post("/", headers={"sec-fetch-site": "same-site"})).status_code == 403
+        assert (await browser.get("/", headers={"host": "evil.example"})).status_code == 403
+        assert (await browser.post("/", content=b"x" * (BODY_LIMIT + 1), headers={"origin": HOME})).status_code == 413
+
+
+async def test_only_a_page_that_is_told_what_is_new_may_connect():
+    assert "connect-src" not in HEADERS["content-security-policy"]
+    app = Guard(Starlette(routes=[Route("/", echo)]), replace(ACCESS, reads_freely=True), headers=LIVE_HEADERS)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=HOME) as browser:
+        answer = await browser.get("/")
+    assert answer.headers["content-security-policy"] == HEADERS["content-security-policy"] + "; connect-src 'self'"
