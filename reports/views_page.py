@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from reports.views import Badge, Fact, FunnelStep, Table, TrafficView
 from reports.views_charts import ChartView, StackPart
+from reports.views_examples import ExamplesView
 from reports.views_forest import ForestView
 from reports.views_glance import MonthView, RiskView
 from reports.views_side_by_side import SideBySideView
-from reports.views_examples import ExamplesView
 from reports.views_strips import StripView
 from reports.views_trust import JudgeHealthView, ObjectionView, PeopleView, RatesView, SureView
 
