@@ -261,16 +261,11 @@ def axis_label(value: float, unit: Unit) -> str:
     return format_value(value, unit, trim=True) if unit is Unit.USD else f"{value:,.10g}"
 
 
-def value_ticks(low: float, high: float) -> list[float]:
-    """Four to seven round numbers that enclose the range."""
-    return _ticks(low, high)
-
-
 def value_tick(value: float, unit: Unit) -> str:
     """A value beside an axis, as short as it can be said."""
     if unit in {Unit.SHARE, Unit.POINTS}:
         return f"{100 * value:,.6g}{'%' if unit is Unit.SHARE else ''}"
-    return f"{value:,.6g}x" if unit is Unit.RATIO else _tick(value, unit)
+    return f"{value:,.6g}x" if unit is Unit.RATIO else axis_label(value, unit)
 
 
 def _unit(name: str) -> Unit:

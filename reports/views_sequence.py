@@ -11,7 +11,7 @@ from harness.domain.formatting import format_interval, format_value
 from harness.domain.look import LookPoint
 from reports.metrics import passes_above, rule
 from reports.text import plural
-from reports.views_charts import TickView, finite, scale, value_tick, value_ticks
+from reports.views_charts import TickView, finite, round_ticks, scale, value_tick
 
 SEQUENCE_WIDTH, SEQUENCE_HEIGHT = 460, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 34
@@ -202,7 +202,7 @@ def _value_ticks(
     low: float, high: float, up: Callable[[float], float], metric: Metric, bottom: float
 ) -> tuple[TickView, ...]:
     margin = 0.06 * (high - low)
-    inside = [tick for tick in value_ticks(low, high) if low - margin <= tick <= high + margin]
+    inside = [tick for tick in round_ticks(low, high) if low - margin <= tick <= high + margin]
     return tuple(
         TickView(at=up(tick), label=value_tick(tick, metric.unit)) for tick in inside if _TOP <= up(tick) <= bottom
     )

@@ -1,7 +1,6 @@
 """From stored columns to estimates and decisions; reads the store, writes nothing."""
 
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -55,13 +54,9 @@ def evaluate(session: Session, judges: Sequence[SeatedJudge], *, describe: bool 
     """
     arms = arms_of(session.experiment)
     counted = [seat for seat in judges if describe or _has_health(seat)]
-    # The database counts on its own while columns are loaded, which keeps Python busy.
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        counting = {
-            arm.name: beside.submit(counts_of, session, arm, counted) for arm in arms if arm.role is ArmRole.CANDIDATE
-        }
-        evidence = dict(zip((arm.name for arm in arms), evidence_of_each(session, arms, judges), strict=True))
-        counts = {name: future.result() for name, future in counting.items()}
+    # Before the columns are there: what the database needs to count a million pairs would come on top of them.
+    counts = {arm.name: counts_of(session, arm, counted) for arm in arms if arm.role is ArmRole.CANDIDATE}
+    evidence = dict(zip((arm.name for arm in arms), evidence_of_each(session, arms, judges), strict=True))
     floor = next((evidence[arm.name] for arm in arms if arm.role is ArmRole.REPLICA), None)
     return tuple(
         _evaluated(session, arm, judges, evidence[arm.name], floor, counts.get(arm.name, {}), describe=describe)
