@@ -7,12 +7,11 @@ from playwright.sync_api import Browser
 
 from harness.controller import people
 from harness.store import Store
+from tests.browser import axe
 from tests.controlled import PHASES, SHADOW, policy
 from tests.dashboards import RUN, Progress, Server, live, served
 
 pytestmark = pytest.mark.browser
-
-axe = pytest.importorskip("tests.browser.axe", reason="needs the rules of axe-core")
 
 TOKEN = "of-the-admin"
 

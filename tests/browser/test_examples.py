@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from reports import render_html
+from tests.browser import axe
 from tests.browser.pages import COLOURS, Noticed, contrast, watched
 from tests.unit.reports import kinds
 
@@ -243,9 +244,8 @@ def test_answers_and_controls_have_enough_contrast(browser, files, scheme):
 
 
 @pytest.mark.parametrize("name", ["kinds", "hostile"])
-@pytest.mark.parametrize("view", ["wide light", "wide dark", "phone light", "phone dark"])
+@pytest.mark.parametrize("view", axe.VIEWS)
 def test_axe_finds_no_violation(browser, files, name, view):
-    axe = pytest.importorskip("tests.browser.axe")
     with axe.viewed(browser, view) as (page, noticed):
         page.goto(files[name].as_uri())
         page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
