@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from harness.domain.decision import Outcome
 from harness.domain.estimate import Estimate
 from harness.domain.formatting import format_value
+from harness.domain.metrics import COST_PER_1K, COVERAGE
 from harness.domain.report import CandidateReport, EvaluationReport, Readers
 from reports import page_candidate, page_side_by_side, page_traffic
 from reports.deciding import COUNT, bound, decided_on
@@ -99,14 +100,12 @@ def _overview(report: EvaluationReport) -> Table:
         (_overview_head(report, name), *(_overview_cell(report, c, name) for c in report.candidates))
         for name in metrics
     ]
-    rows.append((Cell(text="Cost of 1,000 requests"), *(_overview_cost(c) for c in report.candidates)))
-    rows.append(
-        (
-            Cell(text="Comparable pairs"),
-            *(Cell(text=f"{c.funnel.comparable:,}", sub=f"of {c.funnel.sampled:,} sampled") for c in report.candidates),
-        )
-    )
-    return table("Candidates side by side", ["", *(c.arm for c in report.candidates)], rows)
+    # What is a criterion has its row already.
+    if COST_PER_1K.name not in metrics:
+        rows.append((Cell(text="Cost of 1,000 requests"), *(_overview_cost(c) for c in report.candidates)))
+    if COVERAGE.name not in metrics:
+        rows.append((Cell(text="Comparable pairs"), *(_overview_pairs(c) for c in report.candidates)))
+    return table("Verdicts and criteria", ["", *(c.arm for c in report.candidates)], rows)
 
 
 def _overview_verdict(candidate: CandidateReport) -> Cell:
@@ -142,6 +141,10 @@ def _infinite(estimate: Estimate) -> str:
 def _overview_cost(candidate: CandidateReport) -> Cell:
     return Cell(text=dollars(candidate.cost.candidate_per_1k_usd),
                 sub=f"production {dollars(candidate.cost.production_per_1k_usd)}")  # fmt: skip
+
+
+def _overview_pairs(candidate: CandidateReport) -> Cell:
+    return Cell(text=f"{candidate.funnel.comparable:,}", sub=f"of {candidate.funnel.sampled:,} sampled")
 
 
 def _methods(report: EvaluationReport) -> Table | None:

@@ -237,7 +237,7 @@ class ReportView:
     warnings: tuple[str, ...]
     """What limits every result."""
     overview: Table | None
-    """Candidates side by side; ``None`` when there is only one."""
+    """Verdicts and criteria, candidates by column; ``None`` when there is only one."""
     side_by_side: SideBySideView | None
     """Candidates held against each other; ``None`` when they were not."""
     candidates: tuple[CandidateView, ...]

@@ -126,7 +126,7 @@ def test_first_screen_says_what_was_decided_about_what():
 
 def test_several_candidates_stand_side_by_side_first():
     text = Page.of(render_html(factory.three())).text
-    table = text.index("Candidates side by side")
+    table = text.index("Verdicts and criteria")
     assert table < text.index("small-model may take over")
     assert "Verdict GO NO_GO INCONCLUSIVE" in text
     assert "The run stopped early (budget)." in text
