@@ -92,7 +92,8 @@ def test_killed_at_every_step_of_the_way_up_and_down(tmp_path, postgres):
         assert last == {"big"}
         # Everybody who was there died at every event of the history, and the gateway had started them all again.
         assert killed == [2 + len(PARTS)] * len(killed)
-        assert len(killed) >= len(history)
+        # Somebody agrees and the next phase begins within one look of ours.
+        assert len(killed) >= len(history) - 1
         # A connection that the killed process held is lost with it, once per user; nobody gets a wrong answer.
         assert len(users.wrong) <= 8 * len(killed)
         assert not [wrong for wrong in users.wrong if wrong[:3].isdigit()], users.wrong
