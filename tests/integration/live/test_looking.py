@@ -157,7 +157,7 @@ async def test_what_judges_failed_on_is_judged_in_the_end(tmp_path, store, error
 
 
 async def test_a_report_that_cannot_be_written_in_the_end_is_an_error(tmp_path, worker_on, monkeypatch):
-    def broken(*args):
+    def broken(*args, **options):
         raise InfrastructureError("the disk is gone")
 
     spool(tmp_path, [captured(i) for i in range(3)])

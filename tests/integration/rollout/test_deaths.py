@@ -91,7 +91,9 @@ def test_killed_at_every_step_of_the_way_up_and_down(tmp_path, postgres):
         assert history[-1] == ("rolled_back", "full")
         assert last == {"big"}
         # Everybody who was there died at every event of the history, and the gateway had started them all again.
-        assert killed == [2 + len(PARTS)] * len(killed)
+        # Before a candidate is named, at the first event, there is no canary yet.
+        assert killed[0] >= 2 + len(PARTS) - 1
+        assert killed[1:] == [2 + len(PARTS)] * (len(killed) - 1)
         # Somebody agrees and the next phase begins within one look of ours.
         assert len(killed) >= len(history) - 1
         # A connection that the killed process held is lost with it, once per user; nobody gets a wrong answer.
