@@ -47,8 +47,7 @@ class _Rows:
             if high - low > _SPARSE * len(part):
                 found += [self._one(exchange_id) for exchange_id in part]
             else:
-                near = dict(zip(self._ids[low:high], range(low, high), strict=True))
-                found += [near.get(exchange_id, -1) for exchange_id in part]
+                found += _nearby(self._ids[low:high], low, part)
         at = np.array(found, dtype=np.int64)
         return np.where(at < 0, -1, self._places[at]) if len(self) else at
 
@@ -60,6 +59,16 @@ class _Rows:
     def _one(self, exchange_id: str) -> int:
         at = bisect_left(self._ids, exchange_id)
         return at if at < len(self._ids) and self._ids[at] == exchange_id else -1
+
+
+def _nearby(ids: Sequence[str], first: int, wanted: Sequence[str]) -> list[int]:
+    """Where the wanted ids stand among a few that are numbered from ``first`` on; -1 where they do not."""
+    times, rest = divmod(len(wanted), max(len(ids), 1))
+    # Most tables hold every exchange once, or twice in a row: then nothing has to be looked up.
+    if times in {1, 2} and not rest and all(list(wanted[each::times]) == ids for each in range(times)):
+        return [at for at in range(first, first + len(ids)) for _ in range(times)]
+    near = dict(zip(ids, range(first, first + len(ids)), strict=True))
+    return [near.get(exchange_id, -1) for exchange_id in wanted]
 
 
 def load(

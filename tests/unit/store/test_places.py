@@ -24,7 +24,20 @@ def rows() -> _Rows:
     return _Rows(IDS, places)
 
 
-@pytest.mark.parametrize("wanted", [IDS, IDS[::2], IDS[::-1], IDS[::997], [IDS[-1], IDS[0]], []])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        IDS,
+        IDS[::2],
+        IDS[::-1],
+        IDS[::997],
+        [IDS[-1], IDS[0]],
+        [],
+        sorted(2 * IDS),
+        sorted(2 * IDS)[1:],
+        sorted(3 * IDS),
+    ],
+)
 def test_every_id_is_found_in_any_order_and_density(wanted):
     found = rows()
     assert found.places(wanted).tolist() == [found.get(exchange_id) for exchange_id in wanted]
