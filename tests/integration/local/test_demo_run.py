@@ -8,7 +8,7 @@ from harness.cli import demo
 from harness.cli.run import run_parsed
 from harness.models.litellm_client import LitellmClient
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.timeout(900)]
 
 
 def reduced(base_url, size):
