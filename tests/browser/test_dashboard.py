@@ -241,7 +241,8 @@ def test_text_has_enough_contrast(browser: Browser, still: Shop, name: str, sche
         for text, ground in {tuple(pair) for pair in page.evaluate(COLOURS, selector)}:
             assert contrast(text, ground) >= 4.5, (selector, text, ground)
             grounds.add(luminance(ground) < 0.2)
-    assert True in grounds or scheme == "light"
+    # Or the dark colours were not looked at.
+    assert any(grounds) or scheme == "light"
     page.context.close()
 
 
