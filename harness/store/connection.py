@@ -1,5 +1,6 @@
 """From a store URL to a SQLAlchemy engine, with short transactions that name the store when they fail."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+import tenacity
 from sqlalchemy.exc import ArgumentError, DataError, SQLAlchemyError
 
 from harness.errors import ConfigurationError, InfrastructureError
@@ -184,9 +186,9 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
     # The driver's own implicit BEGIN would start writes as reads, and two of those upgrading at once fail.
     connection.isolation_level = None
     cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+    _use_wal(cursor)
     for pragma in (
-        f"busy_timeout={_BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
         # In WAL mode a crash of the process loses nothing at NORMAL; a power cut may lose the last commits, never
         # the file, and those calls are simply made again.
         "synchronous=NORMAL",
@@ -195,6 +197,18 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_message(match=".*locked"),
+    wait=tenacity.wait_random(0.002, 0.02),
+    stop=tenacity.stop_after_delay(_BUSY_TIMEOUT_MS / 1000),
+    reraise=True,
+)
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    # Of several that open a new file at once one changes its mode; the others are refused at once, whatever the
+    # timeout says, because each of them holds the lock that the one waits for.
+    cursor.execute("PRAGMA journal_mode=WAL")
 
 
 def _on_connect_to_read(connection: Any, _record: Any) -> None:
