@@ -60,6 +60,7 @@ class Gateway:
         self._limit = max_request_bytes
         self._too_large = f"a request may have at most {max_request_bytes:,} bytes"
         self._dotted = bool(upstream.prefix)
+        self._watches = _Watches()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -296,7 +297,7 @@ class _Passage:
         drawn.ended(outcome, status, latency_s=latency, ttft_s=ttft, reason=reason, tap=self._tap)
 
     def _watching(self) -> "_Watch":
-        return _Watch(self._receive, asyncio.current_task())
+        return self._gateway._watches.begin(self._receive, asyncio.current_task())
 
     async def _then_watch(
         self, body: AsyncIterator[bytes], answering: "asyncio.Task[Any] | None"
@@ -307,7 +308,7 @@ class _Passage:
         """
         async for piece in body:
             yield piece
-        self._watch = _Watch(self._receive, answering)
+        self._watch = self._gateway._watches.begin(self._receive, answering)
 
     async def _pass_on(self, connection: Connection, sent: float) -> None:
         send, tap = self._send, self._tap
@@ -315,7 +316,12 @@ class _Passage:
         ttft: float | None = None
         body = connection.whole()
         await send(
-            {"type": "http.response.start", "status": connection.status, "headers": passed_on(connection.headers)}
+            {
+                "type": "http.response.start",
+                "status": connection.status,
+                "headers": passed_on(connection.headers),
+                "with_body": body is not None,
+            }
         )
         if body is not None:
             ttft = head - sent
@@ -398,18 +404,22 @@ class _Passage:
 class _Watch:
     """Cancels the answering of a request whose client has gone, once it has taken a moment."""
 
-    __slots__ = ("_answering", "_receive", "_task", "_timer", "gone")
+    __slots__ = ("_answering", "_receive", "_task", "_young", "begun", "gone")
 
-    def __init__(self, receive: Receive, answering: "asyncio.Task[Any] | None") -> None:
-        loop = asyncio.get_running_loop()
+    def __init__(
+        self, receive: Receive, answering: "asyncio.Task[Any] | None", young: "dict[_Watch, None]", now: float
+    ) -> None:
         self.gone = False
+        self.begun = now
         self._answering = answering
         self._receive = receive
         self._task: asyncio.Task[None] | None = None
-        self._timer = loop.call_later(_WATCH_S, self._start)
+        self._young = young
+        young[self] = None
 
-    def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The moment has passed."""
+        self._task = loop.create_task(self._run())
 
     async def _run(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -420,9 +430,32 @@ class _Watch:
 
     def stop(self) -> None:
         """The request is answered."""
-        self._timer.cancel()
+        self._young.pop(self, None)
         if self._task is not None:
             self._task.cancel()
+
+
+class _Watches:
+    """Those of all requests of a process: one timer for all, since one for each costs more than most of them need."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._young: dict[_Watch, None] = {}
+        """Not yet watched, oldest first."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, receive: Receive, answering: "asyncio.Task[Any] | None") -> _Watch:
+        """Look after a request."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(_WATCH_S, self._look)
+        return _Watch(receive, answering, self._young, perf_counter())
+
+    def _look(self) -> None:
+        oldest = perf_counter() - _WATCH_S
+        while self._young and (first := next(iter(self._young))).begun <= oldest:
+            del self._young[first]
+            first.start(self._loop)
+        self._timer = self._loop.call_later(_WATCH_S, self._look) if self._young else None
 
 
 def _piece(message: Message) -> bytes:

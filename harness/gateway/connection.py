@@ -6,6 +6,7 @@ in pieces of its own making. A pass-through wants none of that done, and would p
 """
 
 import asyncio
+import ctypes
 import select
 import time
 from collections import deque
@@ -16,6 +17,18 @@ import httptools
 RawHeaders = list[tuple[bytes, bytes]]
 _PAUSE_BYTES = 1 << 18
 """So much of an answer may wait for a slow client before production is asked to wait too."""
+
+
+class _PollFd(ctypes.Structure):
+    """The system's `struct pollfd`."""
+
+    _fields_ = (("fd", ctypes.c_int), ("events", ctypes.c_short), ("revents", ctypes.c_short))
+
+
+# Python's own poll lets another thread run meanwhile, which takes up to half a millisecond to come back; this one asks
+# and returns.
+_poll = ctypes.PyDLL(None).poll
+_poll.argtypes = (ctypes.POINTER(_PollFd), ctypes.c_ulong, ctypes.c_int)
 
 
 class UpstreamFailed(Exception):  # noqa: N818  reads as what happened
@@ -43,7 +56,7 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_parser",
         "_paused",
-        "_poll",
+        "_pollfd",
         "_ready",
         "_started",
         "_strayed",
@@ -64,7 +77,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
-        self._poll = select.poll()
+        self._pollfd = _PollFd()
         self._parser = httptools.HttpResponseParser(self)
         self._ready: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -170,7 +183,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_quiet(self) -> bool:
         """Whether an idle connection has nothing to tell: its end may have come, and wait to be read."""
-        return self.is_open and not self._poll.poll(0)
+        return self.is_open and not _poll(self._pollfd, 1, 0)
 
     @property
     def waits_for_us(self) -> bool:
@@ -190,7 +203,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
         self._transport = cast("asyncio.Transport", transport)
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLHUP)
+        self._pollfd = _PollFd(transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLHUP, 0)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: the end of a body without a length, or of everything."""

@@ -182,24 +182,30 @@ class Tap:
     ) -> bytes:
         sampled = self._sampled
         assert sampled is not None  # noqa: S101  nothing else is drafted
-        values = {
+        values: dict[str, Any] = {
             "id": self._id,
             "at_ns": self._at_ns,
             "method": self._method,
             "path": self._path,
             "status": status,
-            "latency_ms": None if latency_s is None else latency_s * 1000,
-            "ttft_ms": None if ttft_s is None else ttft_s * 1000,
-            "error": error,
             "request_headers": self._rules.headers.to_keep(request_headers),
             "response_headers": headers.of_response(response_headers),
             "rate": sampled.rate,
             "salt_id": self._rules.sampler.salt_id,
-            "session": sampled.session,
-            "user": sampled.user,
-            "served": self.served,
         }
-        return orjson.dumps({name: value for name, value in values.items() if value not in (None, {})})
+        if latency_s is not None:
+            values["latency_ms"] = latency_s * 1000
+        if ttft_s is not None:
+            values["ttft_ms"] = ttft_s * 1000
+        if error is not None:
+            values["error"] = error
+        if sampled.session is not None:
+            values["session"] = sampled.session
+        if sampled.user is not None:
+            values["user"] = sampled.user
+        if self.served:
+            values["served"] = self.served
+        return orjson.dumps(values)
 
 
 class GatewayMirror:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -34,6 +35,9 @@ from harness.spool.writer import SpoolLimits, SpoolWriter
 
 _SWITCH_S = 0.0005
 """The spool's thread gives the interpreter back after this time at the latest: requests must not wait 5 ms for it."""
+_GARBAGE = (20_000, 20, 20)
+"""So many more containers than were freed before the interpreter looks for cycles: what a request leaves behind has
+none, and a pass over everything makes the requests at hand wait for milliseconds."""
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
 _OTHER_FILES = 256
@@ -133,6 +137,10 @@ async def _serve(
     )
     server = _Server(config)
     sweep = Sweep(server.server_state.connections, section.client_timeout_s)
+    # What was made until now stays; nobody needs to look through it again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE)
     try:
         await server.serve(sockets=[sock])
     finally:

@@ -27,6 +27,9 @@ _LINE = STATUS_LINE | {status: b"HTTP/1.1 %d \r\n" % status for status in range(
 class Cycle(RequestResponseCycle):
     """One request and its answer. What is sent comes from production's parser or from us, and is not checked again."""
 
+    head = b""
+    """What waits for the body it is sent with."""
+
     async def run_asgi(self, app: Any) -> None:
         """Have the request answered; an answer that was begun and not ended is broken off for the client to see."""
         try:
@@ -46,7 +49,11 @@ class Cycle(RequestResponseCycle):
                     self.transport.close()
 
     async def send(self, message: Any) -> None:
-        """Pass a part of the answer on, once the client has taken what came before."""
+        """Pass a part of the answer on, once the client has taken what came before.
+
+        A head that says ``with_body`` waits for the body's first piece, which has to follow at once: two writes cost
+        more than one.
+        """
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected:
@@ -54,9 +61,9 @@ class Cycle(RequestResponseCycle):
         if self.response_started:
             self._send_body(message["body"], more=message.get("more_body", False))
         else:
-            self._send_head(message["status"], message["headers"])
+            self._send_head(message["status"], message["headers"], with_body=message.get("with_body", False))
 
-    def _send_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    def _send_head(self, status: int, headers: list[tuple[bytes, bytes]], *, with_body: bool) -> None:
         self.response_started = True
         self.waiting_for_100_continue = False
         content, length = [_LINE[status]], None
@@ -77,13 +84,17 @@ class Cycle(RequestResponseCycle):
             self.chunked_encoding = True
             content.append(b"transfer-encoding: chunked\r\n")
         content.append(b"\r\n")
-        self.transport.write(b"".join(content))
+        self.head = b"".join(content)
+        if not with_body:
+            self.transport.write(self.head)
+            self.head = b""
 
     def _send_body(self, body: bytes, *, more: bool) -> None:
         if self.response_complete:
             raise RuntimeError("the answer has been sent")
+        head, self.head = self.head, b""
         if self.chunked_encoding:
-            content = [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
+            content = [head, b"%x\r\n" % len(body), body, b"\r\n"] if body else [head]
             if not more:
                 content.append(b"0\r\n\r\n")
             self.transport.write(b"".join(content))
@@ -92,7 +103,9 @@ class Cycle(RequestResponseCycle):
                 self.expected_content_length -= len(body)
                 if self.expected_content_length < 0:
                     raise RuntimeError("an answer longer than its length")
-            self.transport.write(body)
+            self.transport.write(head + body if head else body)
+        elif head:
+            self.transport.write(head)
         if more:
             return
         if self.expected_content_length:
@@ -113,12 +126,15 @@ class GuardedProtocol(HttpToolsProtocol):
     """Bytes that waited for the client to read them when it was last looked."""
     unread_since: float
     """Since when that has not become less."""
+    idle_since: float | None
+    """Since when the client has its answer and has asked for nothing else."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected; it has to begin a request in time."""
         super().connection_made(transport)
         self.waiting_since = self.unread_since = time.monotonic()
         self.unread = 0
+        self.idle_since = None
         self._head_bytes = 0
         self._in_head = True
         self._answering: RequestResponseCycle | None = None
@@ -142,7 +158,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Bytes of a request."""
         if not self._in_head and self.waiting_since is not None:
             self.waiting_since = time.monotonic()
-        self._unset_keepalive_if_required()
+        self.idle_since = None
         self._parse(data)
         if self._in_head and self.waiting_since is not None:
             self._head_bytes += len(data)
@@ -202,6 +218,16 @@ class GuardedProtocol(HttpToolsProtocol):
         self.waiting_since = None
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """The answer has been sent; the next request, if the client did not wait for it, or none for a while."""
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        # A timer for each answer, to be cancelled by the next request, costs more than a look at all once a second.
+        self.idle_since = time.monotonic()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
         cycle.__class__ = Cycle
@@ -230,6 +256,9 @@ class Sweep:
         self._timer = self._loop.call_later(self._every_s, self._run)
 
     def _look(self, connection: GuardedProtocol, now: float, oldest: float) -> None:
+        idle_since = connection.idle_since
+        if idle_since is not None and now - idle_since > connection.timeout_keep_alive:
+            connection.transport.close()
         since = connection.waiting_since
         # A body we have not asked for yet is not late.
         if since is not None and since < oldest and not connection.flow.read_paused:

@@ -152,7 +152,7 @@ class SpoolWriter:
                 self._counts[_DROPPED[MirrorDrop.CAPTURE_FAILED]] += 1
                 continue
             buffers.append(b"")
-            buffers.extend(piece for piece in pieces if piece)
+            buffers.extend(filter(None, pieces))
             size += MARK_BYTES + length
             ends.append(size)
         if not ends:
