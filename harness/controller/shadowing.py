@@ -73,11 +73,12 @@ def look(
         )
     replica = next((one for one in arms_of(session.experiment) if one.role is ArmRole.REPLICA), None)
     asked = [arm] if replica is None or calibrating else [arm, replica]
-    evidence, *rest = evaluation.evidence_of_each(session, asked, judges)
+    own, *rest = evaluation.numbers_of_each(session, asked, judges)
+    evidence = own.evidence
     if not evidence.n:
         return ShadowLook(at=at)
-    floor = evidence if calibrating else next(iter(rest), None)
-    health = evaluation.health_of(session, arm, judges, evidence, floor)
+    floor = evidence if calibrating else next((one.evidence for one in rest), None)
+    health = evaluation.health_of(session, arm, judges, evidence, floor, counts=own.counts)
     attempt = None if calibrating else attempts.of(session, arm)
     rulebook = evaluation.rulebook_of(session.experiment, judges, attempt)
     reached = reach(evidence, rulebook, floor=floor, health=health)

@@ -39,7 +39,7 @@ class ArmEvaluation:
     """By judge name, of judges that ask a model or state a preference."""
     attempt: Attempt | None = None
     counts: Mapping[str, JudgmentCounts] = field(default_factory=dict)
-    """What was counted of judges, by name; of those with a health alone where nothing was described."""
+    """What was counted of judges, by name."""
 
     @property
     def decision(self) -> Decision | None:
@@ -53,34 +53,28 @@ def evaluate(session: Session, judges: Sequence[SeatedJudge], *, describe: bool 
     ``describe`` is whether figures that decide nothing are estimated too.
     """
     arms = arms_of(session.experiment)
-    counted = [seat for seat in judges if describe or _has_health(seat)]
-    # Before the columns are there: what the database needs to count a million pairs would come on top of them.
-    counts = {arm.name: counts_of(session, arm, counted) for arm in arms if arm.role is ArmRole.CANDIDATE}
-    evidence = dict(zip((arm.name for arm in arms), evidence_of_each(session, arms, judges), strict=True))
-    floor = next((evidence[arm.name] for arm in arms if arm.role is ArmRole.REPLICA), None)
-    return tuple(
-        _evaluated(session, arm, judges, evidence[arm.name], floor, counts.get(arm.name, {}), describe=describe)
-        for arm in arms
-    )
+    numbers = dict(zip((arm.name for arm in arms), numbers_of_each(session, arms, judges), strict=True))
+    floor = next((numbers[arm.name].evidence for arm in arms if arm.role is ArmRole.REPLICA), None)
+    return tuple(_evaluated(session, arm, judges, numbers[arm.name], floor, describe=describe) for arm in arms)
 
 
 def _evaluated(
     session: Session,
     arm: Arm,
     judges: Sequence[SeatedJudge],
-    own: Evidence,
+    numbers: "ArmNumbers",
     floor: Evidence | None,
-    counts: Mapping[str, JudgmentCounts],
     *,
     describe: bool,
 ) -> ArmEvaluation:
+    own, counts = numbers.evidence, numbers.counts
     is_candidate = arm.role is ArmRole.CANDIDATE
     found: dict[str, Estimate] = {}
     if describe:
         level = session.experiment.decision.level
         found = estimates_of(own, judges, level=level, floor=floor if is_candidate else None)
     if not is_candidate:
-        return ArmEvaluation(arm=arm, evidence=own, estimates=found)
+        return ArmEvaluation(arm=arm, evidence=own, estimates=found, counts=counts)
     attempt = attempts.of(session, arm)
     health = health_of(session, arm, judges, own, floor, counts=counts)
     rulebook = rulebook_of(session.experiment, judges, attempt)
@@ -95,16 +89,6 @@ def _evaluated(
     )
 
 
-def counts_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> dict[str, JudgmentCounts]:
-    """What every judge made of the arm's pairs, by name."""
-    return {
-        seat.name: session.store.judgment_counts(
-            session.run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint
-        )
-        for seat in judges
-    }
-
-
 def _has_health(seat: SeatedJudge) -> bool:
     return bool(seat.models) or seat.judge.metric.name == WIN_RATE.name
 
@@ -116,14 +100,10 @@ def health_of(
     evidence: Evidence,
     floor: Evidence | None,
     *,
-    counts: Mapping[str, JudgmentCounts] | None = None,
+    counts: Mapping[str, JudgmentCounts],
 ) -> dict[str, JudgeHealth]:
-    """Of every judge that asks a model or states a preference, by name; what a program computes has no health.
-
-    ``counts`` is what :func:`counts_of` gives; counted here where it is not known.
-    """
+    """Of every judge that asks a model or states a preference, by name; what a program computes has no health."""
     level = session.experiment.decision.level
-    known = counts_of(session, arm, [seat for seat in judges if _has_health(seat)]) if counts is None else counts
     return {
         seat.name: judge_health(
             session,
@@ -133,7 +113,7 @@ def health_of(
             floor,
             further=canary_checks(session, seat),
             level=level,
-            counts=known[seat.name],
+            counts=counts[seat.name],
         )
         for seat in judges
         if _has_health(seat)
@@ -148,10 +128,18 @@ def record(session: Session, evaluations: Sequence[ArmEvaluation]) -> None:
             session.store.record_attempt(item.attempt, verdict=item.decision.verdict.value, n_pairs=n_pairs)
 
 
-def evidence_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> Evidence:
-    """One arm's columns."""
+@dataclass(frozen=True, kw_only=True)
+class ArmNumbers:
+    """One arm's columns, and what its judges made of its pairs, by name."""
+
+    evidence: Evidence
+    counts: Mapping[str, JudgmentCounts]
+
+
+def numbers_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> ArmNumbers:
+    """One arm's numbers."""
     experiment = session.experiment
-    evidence = session.store.evidence(
+    evidence, counts = session.store.counted_evidence(
         session.run_id,
         arm.name,
         arm.fingerprint,
@@ -161,20 +149,25 @@ def evidence_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> Ev
     )
     by_verdict = {judge.name for judge in judges if counts_verdicts(judge.judge)}
     scores = {name: column.as_verdicts() if name in by_verdict else column for name, column in evidence.scores.items()}
-    return replace(evidence, scores=scores)
+    return ArmNumbers(evidence=replace(evidence, scores=scores), counts=counts)
 
 
-def evidence_of_each(session: Session, arms: Sequence[Arm], judges: Sequence[SeatedJudge]) -> list[Evidence]:
-    """Several arms' columns, row beside row of the same exchanges.
+def numbers_of_each(session: Session, arms: Sequence[Arm], judges: Sequence[SeatedJudge]) -> list[ArmNumbers]:
+    """Several arms' numbers, their columns row beside row of the same exchanges.
 
     Each is read by itself, and while traffic comes in there are more exchanges at the next read than at the last one:
     those that not all of them have are left for the next look.
     """
-    found = [evidence_of(session, arm, judges) for arm in arms]
-    if all(np.array_equal(one.exchange_ids, found[0].exchange_ids) for one in found[1:]):
+    found = [numbers_of(session, arm, judges) for arm in arms]
+    first, *further = (one.evidence.exchange_ids for one in found)
+    if all(np.array_equal(ids, first) for ids in further):
         return found
-    common = set(found[0].exchange_ids).intersection(*(one.exchange_ids for one in found[1:]))
-    return [one.take(np.array([name in common for name in one.exchange_ids], dtype=np.bool_)) for one in found]
+    common = set(first).intersection(*further)
+    return [replace(one, evidence=_of_those(one.evidence, common)) for one in found]
+
+
+def _of_those(evidence: Evidence, ids: Collection[str]) -> Evidence:
+    return evidence.take(np.array([name in ids for name in evidence.exchange_ids], dtype=np.bool_))
 
 
 def rulebook_of(experiment: Experiment, judges: Sequence[SeatedJudge], attempt: Attempt | None) -> Rulebook:

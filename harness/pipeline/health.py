@@ -24,7 +24,7 @@ def judge_health(
     *,
     further: Sequence[HealthCheck] = (),
     level: float = 0.95,
-    counts: JudgmentCounts | None = None,
+    counts: JudgmentCounts,
 ) -> JudgeHealth:
     """The health of one judge on one arm.
 
@@ -36,12 +36,8 @@ def judge_health(
         floor: The replica's columns on the same rows.
         further: Checks made elsewhere, such as ``pipeline.canaries.canary_checks``.
         level: Confidence of the intervals.
-        counts: What the judge made of the arm's pairs; counted when not known yet.
+        counts: What the judge made of the arm's pairs.
     """
-    if counts is None:
-        counts = session.store.judgment_counts(
-            session.run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint
-        )
     ingested = session.store.ingest_report(session.run_id)
     production = [] if ingested is None else [model for model in ingested.sample.models if model]
     same = _column(evidence, EXACT_MATCH.name)

@@ -132,7 +132,7 @@ async def _judge_arm(session: Session, arm: Arm, seat: SeatedJudge, room: _Room)
     )
     if not result.scored:
         # Fewer calls than the watch ends by itself: an error unless this judge is known to work.
-        counts = store.judgment_counts(run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint)
+        counts = store.pairs_judged(run_id, arm.name, arm.fingerprint, judge_fingerprint=seat.fingerprint)
         if not counts.scored:
             watch.check()
     note = ", ".join(f"{n:,} {ending}" for ending, n in result.endings.items()) or "nothing to do"

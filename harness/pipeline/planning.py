@@ -15,7 +15,7 @@ from harness.errors import ConfigurationError
 from harness.pipeline import attempts, estimates
 from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.estimates import ExpectedCost
-from harness.pipeline.evaluation import estimates_of, evidence_of, rulebook_of
+from harness.pipeline.evaluation import estimates_of, numbers_of, rulebook_of
 from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges
 from harness.pipeline.session import Session
 from harness.pipeline.stages import ingest_stage
@@ -94,9 +94,13 @@ def _arm(
     costs: Sequence[ExpectedCost],
 ) -> ArmPlan:
     attempt = attempts.of(session, arm)
-    evidence = evidence_of(session, arm, judges)
+    evidence = numbers_of(session, arm, judges).evidence
     floor = next(
-        (evidence_of(session, item, judges) for item in arms_of(session.experiment) if item.role is ArmRole.REPLICA),
+        (
+            numbers_of(session, item, judges).evidence
+            for item in arms_of(session.experiment)
+            if item.role is ArmRole.REPLICA
+        ),
         None,
     )
     pilot: dict[str, Estimate] = {}

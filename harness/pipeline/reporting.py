@@ -227,11 +227,7 @@ def _funnel(counts: ObservationCounts, left_because: str | None) -> Funnel:
 
 
 def _judge(session: Session, item: ArmEvaluation, judge: SeatedJudge) -> JudgeReport:
-    counts = item.counts.get(judge.name)
-    if counts is None:
-        counts = session.store.judgment_counts(
-            session.run_id, item.arm.name, item.arm.fingerprint, judge_fingerprint=judge.fingerprint
-        )
+    counts = item.counts[judge.name]
     asked = [model.model for model in judge.models]
     return JudgeReport(
         judge=judge.name,

@@ -67,5 +67,3 @@ class JudgmentCounts:
     """Spent on these judgments, replaced ones included; ``None`` when no price is known."""
     unpriced: int = 0
     """Judgments that called a model at a cost that is unknown."""
-    model: str | None = None
-    prompt_sha256: str | None = None

@@ -1,74 +1,21 @@
 """The numbers of one arm against production, as the estimators read them; no body is touched."""
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from harness.domain.judgment import JudgmentState, Label, Order, UnscoredReason
 from harness.domain.observation import PRODUCTION
-from harness.stats.evidence import ArmColumns, Evidence, Floats, Ints, LabelColumn, ScoreColumn, Strings
-from harness.store import bodies, labels, raw, tables
+from harness.stats.evidence import ArmColumns, Evidence, Floats, Ints, LabelColumn, Strings
+from harness.store import bodies, labels, scores, tables
+from harness.store.columns import Rows, chunks, strings
+from harness.store.counts import JudgmentCounts
 from harness.store.tables import exchanges as e
-from harness.store.tables import judgments as j
 from harness.store.tables import observations as o
 
-_SPARSE = 50
-"""Ids between those that are looked for, for each of them, from which on they are looked for one by one."""
 _NUMBERS = ("latency_ms", "ttft_ms", "tokens_in", "tokens_out", "cost_usd", "answer_chars")
-
-
-_CHUNK = 2_000
-"""Rows that are fetched before they become columns: few enough to stay near the processor meanwhile."""
-
-
-class _Rows:
-    """Where each exchange stands in the evidence."""
-
-    def __init__(self, ids: Sequence[str], places: Ints) -> None:
-        self._ids = ids
-        """In ascending order, as every table is kept."""
-        self._places = places
-        """The row of each."""
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def places(self, ids: Sequence[str]) -> Ints:
-        """The row of every id, -1 where it is not sampled; fast when the ids ascend, as rows of a table do."""
-        found: list[int] = []
-        for begin in range(0, len(ids), _CHUNK):
-            part = ids[begin : begin + _CHUNK]
-            # One large table of all ids would be read all over for every id; the ids around these are few and near.
-            low, high = bisect_left(self._ids, min(part)), bisect_right(self._ids, max(part))
-            if high - low > _SPARSE * len(part):
-                found += [self._one(exchange_id) for exchange_id in part]
-            else:
-                found += _nearby(self._ids[low:high], low, part)
-        at = np.array(found, dtype=np.int64)
-        return np.where(at < 0, -1, self._places[at]) if len(self) else at
-
-    def get(self, exchange_id: str) -> int | None:
-        """The row of one id; ``None`` when it is not sampled."""
-        at = self._one(exchange_id)
-        return None if at < 0 else int(self._places[at])
-
-    def _one(self, exchange_id: str) -> int:
-        at = bisect_left(self._ids, exchange_id)
-        return at if at < len(self._ids) and self._ids[at] == exchange_id else -1
-
-
-def _nearby(ids: Sequence[str], first: int, wanted: Sequence[str]) -> list[int]:
-    """Where the wanted ids stand among a few that are numbered from ``first`` on; -1 where they do not."""
-    times, rest = divmod(len(wanted), max(len(ids), 1))
-    # Most tables hold every exchange once, or twice in a row: then nothing has to be looked up.
-    if times in {1, 2} and not rest and all(list(wanted[each::times]) == ids for each in range(times)):
-        return [at for at in range(first, first + len(ids)) for _ in range(times)]
-    near = dict(zip(ids, range(first, first + len(ids)), strict=True))
-    return [near.get(exchange_id, -1) for exchange_id in wanted]
 
 
 def load(
@@ -80,24 +27,26 @@ def load(
     judges: Mapping[str, tuple[str, str]],
     attributes: Sequence[str],
     cluster_by: str | None,
-) -> Evidence:
-    """One row per exchange, in ascending position."""
+) -> tuple[Evidence, dict[str, JudgmentCounts]]:
+    """One row per exchange, in ascending position; and what every judge made of them, by its name."""
     sampled = _Sampled.load(connection, run_id)
     rows = sampled.rows
-    return Evidence(
+    judged = {
+        name: scores.load(connection, run_id, arm, fingerprint, judge_fingerprint, metric=metric, rows=rows)
+        for name, (judge_fingerprint, metric) in judges.items()
+    }
+    found = Evidence(
         arm=arm,
         exchange_ids=sampled.ids,
         clusters=_clusters(connection, run_id, sampled, cluster_by),
         timestamps=sampled.timestamps,
         production=_arm(connection, run_id, PRODUCTION, "", rows),
         candidate=_arm(connection, run_id, arm, fingerprint, rows),
-        scores={
-            name: _scores(connection, run_id, arm, fingerprint, judge_fingerprint, metric, rows)
-            for name, (judge_fingerprint, metric) in judges.items()
-        },
+        scores={name: column for name, (column, _) in judged.items()},
         attributes={name: _attribute(connection, run_id, name, rows) for name in attributes},
         labels=_labels(connection, run_id, arm, fingerprint, rows),
     )
+    return found, {name: counts for name, (_, counts) in judged.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +58,7 @@ class _Sampled:
     sessions: Strings
     users: Strings
     timestamps: Floats
-    rows: _Rows
+    rows: Rows
 
     @classmethod
     def load(cls, connection: sa.Connection, run_id: str) -> "_Sampled":
@@ -121,7 +70,7 @@ class _Sampled:
         statement = sa.select(*columns).where(e.c.run_id == run_id).order_by(e.c.exchange_id)
         texts: tuple[list[Any], ...] = ([], [], [], [])
         positions, times = [], []
-        for chunk in _chunks(connection, statement):
+        for chunk in chunks(connection, statement):
             for column, values in zip(texts, chunk, strict=False):
                 column.extend(values)
             positions.append(np.array(chunk[4], dtype=float))
@@ -132,14 +81,14 @@ class _Sampled:
         order = np.argsort(np.concatenate(positions), kind="stable")
         places = np.empty(len(order), dtype=np.int64)
         places[order] = np.arange(len(order))
-        ids, clusters, sessions, users = (_strings(column)[order] for column in texts)
+        ids, clusters, sessions, users = (strings(column)[order] for column in texts)
         return cls(
             ids=ids,
             clusters=clusters,
             sessions=sessions,
             users=users,
             timestamps=np.concatenate(times)[order],
-            rows=_Rows(texts[0], places),
+            rows=Rows(texts[0], places),
         )
 
 
@@ -149,13 +98,7 @@ def _moments(texts: Sequence[str | None]) -> Floats:
     return np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 1e6)
 
 
-def _chunks(connection: sa.Connection, statement: sa.Select[Any]) -> Iterator[tuple[tuple[Any, ...], ...]]:
-    """The rows as columns, some at a time; the driver's own values."""
-    for part in raw.batches(connection, statement, _CHUNK):
-        yield tuple(zip(*part, strict=True))
-
-
-def _arm(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, rows: _Rows) -> ArmColumns:
+def _arm(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, rows: Rows) -> ArmColumns:
     numbers = [o.c[name] for name in _NUMBERS]
     statement = (
         sa.select(o.c.exchange_id, o.c.status, o.c.error_kind, o.c.cache_hit, *numbers)
@@ -167,12 +110,12 @@ def _arm(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, row
     values = np.full((len(_NUMBERS), len(rows)), np.nan)
     # One object for each word, not one for each row that has it.
     known: dict[str, str] = {}
-    for ids, *columns in _chunks(connection, statement):
+    for ids, *columns in chunks(connection, statement):
         at = rows.places(ids)
         here = at >= 0
         at = at[here]
-        status[at] = _strings([known.setdefault(word, word) for word in columns[0]])[here]
-        error_kind[at] = _strings([known.setdefault(kind or "", kind or "") for kind in columns[1]])[here]
+        status[at] = strings([known.setdefault(word, word) for word in columns[0]])[here]
+        error_kind[at] = strings([known.setdefault(kind or "", kind or "") for kind in columns[1]])[here]
         cache_hit[at] = np.array(columns[2], dtype=bool)[here]
         for number, column in enumerate(columns[3:]):
             values[number, at] = np.array(column, dtype=float)[here]
@@ -181,64 +124,7 @@ def _arm(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, row
     )
 
 
-def _scores(
-    connection: sa.Connection,
-    run_id: str,
-    arm: str,
-    fingerprint: str,
-    judge_fingerprint: str,
-    metric: str,
-    rows: _Rows,
-) -> ScoreColumn:
-    is_scored = sa.and_(j.c.state == JudgmentState.SCORED.value, j.c.value.is_not(None))
-    orders = [order.value for order in Order]
-    number = {order: place for place, order in enumerate(orders)}
-    statement = (
-        sa.select(
-            j.c.exchange_id,
-            sa.case(number, value=j.c.answer_order),
-            sa.case((is_scored, j.c.value)),
-            j.c.label == Label.TIE.value,
-            j.c.label.is_not(None),
-        )
-        .where(
-            j.c.run_id == run_id,
-            j.c.arm == arm,
-            j.c.observation_fingerprint == fingerprint,
-            j.c.judge_fingerprint == judge_fingerprint,
-            j.c.reason.is_distinct_from(UnscoredReason.NOT_DRAWN.value),
-        )
-        .order_by(j.c.exchange_id)
-    )
-    by_order = np.full((len(orders), len(rows)), np.nan)
-    asked, ties, labelled = np.zeros((3, len(rows)), dtype=np.int64)
-    for ids, *columns in _chunks(connection, statement):
-        at = rows.places(ids)
-        here = at >= 0
-        place, value = np.array(columns[0])[here], np.array(columns[1], dtype=float)[here]
-        tie, label = (np.array(column, dtype=bool)[here] for column in columns[2:])
-        at, scored = at[here], np.isfinite(value)
-        # Each order on its own: within one a row is met once, and adding to it in place counts.
-        for each in np.unique(place):
-            mine = place == each
-            asked[at[mine]] += 1
-            mine &= scored
-            by_order[each, at[mine]] = value[mine]
-            ties[at[mine]] += tie[mine]
-            labelled[at[mine]] += label[mine]
-    n_scored = np.isfinite(by_order).sum(axis=0)
-    value = np.divide(np.nansum(by_order, axis=0), n_scored, out=np.full(len(rows), np.nan), where=n_scored > 0)
-    return ScoreColumn(
-        metric=metric,
-        value=value,
-        missing_order=(n_scored > 0) & (n_scored < asked),
-        production_first=by_order[number[Order.PRODUCTION_FIRST.value]],
-        candidate_first=by_order[number[Order.CANDIDATE_FIRST.value]],
-        tied=(ties > 0) & (ties == n_scored) if labelled.any() else None,
-    )
-
-
-def _labels(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, rows: _Rows) -> LabelColumn | None:
+def _labels(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, rows: Rows) -> LabelColumn | None:
     """People's labels; the chance of being drawn is the plan's, else what the imported file says."""
     found = [item for item in labels.load(connection, run_id, arm, fingerprint) if item.label is not None]
     if not found:
@@ -259,7 +145,7 @@ def _labels(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, 
     return LabelColumn(value=value, labellers=count, probability=probability)
 
 
-def _attribute(connection: sa.Connection, run_id: str, name: str, rows: _Rows) -> Strings:
+def _attribute(connection: sa.Connection, run_id: str, name: str, rows: Rows) -> Strings:
     a = tables.exchange_attributes
     # One list of ids for each value: hundreds of rows instead of millions, in the order of the index by value. Several
     # values of one exchange come in their order.
@@ -293,9 +179,3 @@ def _clusters(connection: sa.Connection, run_id: str, sampled: _Sampled, cluster
         names = [f"{cluster_by}:{v}" if v else name for v, name in zip(values, names, strict=True)]
     codes: dict[str, int] = {}
     return np.fromiter((codes.setdefault(name, len(codes)) for name in names), dtype=np.int64, count=len(names))
-
-
-def _strings(values: Sequence[Any]) -> Strings:
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
-    return column

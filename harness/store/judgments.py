@@ -1,24 +1,17 @@
 """Judgments: one per pair, judge configuration and order."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from harness.domain.judgment import Judgment, JudgmentState, Label, Order, UnscoredReason
+from harness.domain.judgment import Judgment, JudgmentState, Order, UnscoredReason
 from harness.domain.observation import PRODUCTION, Status
 from harness.store import observations, paging, rows, tables
-from harness.store.counts import JudgmentCounts
 from harness.store.tables import exchanges as e
 from harness.store.tables import judgments as j
 from harness.store.tables import observations as o
-
-_ORDERED = (Order.PRODUCTION_FIRST, Order.CANDIDATE_FIRST)
-_BY_NAME = sorted(Order)
-_SCORED = JudgmentState.SCORED.value
 
 
 def prepare(run_id: str, items: Sequence[Judgment], now: datetime) -> observations.Prepared:
@@ -98,126 +91,10 @@ def load(
     return sorted(found, key=lambda item: (item.exchange_id, item.judge, item.judge_fingerprint, item.order))
 
 
-def count(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, judge_fingerprint: str) -> JudgmentCounts:
-    """What the judge made of the arm's pairs, from narrow columns alone; counted where the rows are."""
+def count(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, judge_fingerprint: str) -> int:
+    """Judgments of the arm by this judge, whatever became of them."""
     mine = [*_of(run_id, arm, fingerprint), j.c.judge_fingerprint == judge_fingerprint]
-    endings = _endings(connection, run_id, mine)
-    if not endings:
-        return JudgmentCounts()
-    unscored: Counter[str] = Counter()
-    states: Counter[str] = Counter()
-    pairs = scored = missing = 0
-    for judged, row in endings:
-        found = sum(each.state == _SCORED for each in judged.values())
-        pairs += row.n
-        scored += row.n * (found > 0)
-        missing += row.n * (0 < found < len(judged))
-        for each in judged.values():
-            states[each.state] += row.n
-        if not found:
-            # Both orders of a pair nearly always fail for the same reason; the pair is counted once all the same.
-            first = next(iter(judged.values()))
-            unscored[first.reason or first.state] += row.n
-    priced = sum(row.priced for _, row in endings)
-    return JudgmentCounts(
-        pairs=pairs,
-        judgments=sum(states.values()),
-        scored=scored,
-        missing_order=missing,
-        states=dict(states),
-        unscored=dict(unscored.most_common()),
-        tokens_in=sum(int(row.tokens_in) for _, row in endings),
-        tokens_out=sum(int(row.tokens_out) for _, row in endings),
-        cost_usd=sum(float(row.cost_usd) for _, row in endings) if priced else None,
-        unpriced=sum(int(row.unpriced) for _, row in endings),
-        model=max((row.model for _, row in endings if row.model), default=None),
-        prompt_sha256=max((row.prompt_sha256 for _, row in endings if row.prompt_sha256), default=None),
-        **_preferences([(judged, row.n) for judged, row in endings]),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    """How one reading of a pair ended."""
-
-    state: str
-    reason: str
-    label: str
-
-
-def _endings(
-    connection: sa.Connection, run_id: str, mine: Sequence[sa.ColumnElement[bool]]
-) -> list[tuple[dict[str, _Ending], Any]]:
-    """How pairs ended, by order, with the number of pairs that ended so and what they cost.
-
-    Few rows, however many pairs: the rows of one pair lie together, so that the database needs to sort nothing.
-    """
-    ending = j.c.state + "|" + sa.func.coalesce(j.c.reason, "") + "|" + sa.func.coalesce(j.c.label, "")
-    unpriced = sa.and_(j.c.cost_usd.is_(None), j.c.attempts > 0, j.c.tokens_out.is_not(None))
-    by_order = [
-        sa.func.max(sa.case((j.c.answer_order == order.value, ending))).label(order.value) for order in _BY_NAME
-    ]
-    sums = [
-        sa.func.sum(sa.func.coalesce(j.c.tokens_in, 0)).label("tokens_in"),
-        sa.func.sum(sa.func.coalesce(j.c.tokens_out, 0)).label("tokens_out"),
-        sa.func.sum(sa.func.coalesce(j.c.cost_usd, 0.0) + j.c.superseded_usd).label("cost_usd"),
-        sa.func.count(j.c.cost_usd).label("priced"),
-        sa.func.count(sa.case((unpriced, 1))).label("unpriced"),
-    ]
-    names = [sa.func.max(column).label(column.name) for column in (j.c.model, j.c.prompt_sha256)]
-    pair = (
-        sa.select(j.c.exchange_id, *by_order, *sums, *names)
-        .where(*mine, j.c.reason.is_distinct_from(UnscoredReason.NOT_DRAWN.value))
-        .group_by(j.c.exchange_id)
-        .subquery()
-    )
-    ended = [pair.c[order.value] for order in _BY_NAME]
-    statement = (
-        sa.select(
-            *ended,
-            sa.func.count().label("n"),
-            *(sa.func.sum(pair.c[column.name]).label(column.name) for column in sums),
-            *(sa.func.max(pair.c[column.name]).label(column.name) for column in names),
-        )
-        .where(sa.exists().where(e.c.run_id == run_id, e.c.exchange_id == pair.c.exchange_id))
-        .group_by(*ended)
-    )
-    return [
-        ({order.value: _Ending(*text.split("|")) for order, text in zip(_BY_NAME, row, strict=False) if text}, row)
-        for row in connection.execute(statement)
-    ]
-
-
-def _preferences(endings: Sequence[tuple[dict[str, _Ending], int]]) -> dict[str, Any]:
-    sign = {Label.WIN.value: 1, Label.TIE.value: 0, Label.LOSS.value: -1}
-    signs = [
-        ({order: sign[each.label] for order, each in judged.items() if each.label and each.state == _SCORED}, n)
-        for judged, n in endings
-    ]
-    signs = [(by, n) for by, n in signs if by]
-    if not signs:
-        return {}
-    sums = [(sum(by.values()), n) for by, n in signs]
-    result: dict[str, Any] = {
-        "wins": sum(n for total, n in sums if total > 0),
-        "ties": sum(n for total, n in sums if total == 0),
-        "losses": sum(n for total, n in sums if total < 0),
-    }
-    first, second = (order.value for order in _ORDERED)
-    both = [(by[first], by[second], n) for by, n in signs if first in by and second in by]
-    if both:
-        n_both = sum(n for _, _, n in both)
-        # Candidate-side signs: shown first, production is preferred at -1 and the candidate at +1.
-        slots = sum(
-            n * ((1 - production_first) / 2 + (1 + candidate_first) / 2)
-            for production_first, candidate_first, n in both
-        )
-        result |= {
-            "both_orders": n_both,
-            "flips": sum(n for left, right, n in both if left * right == -1),
-            "first_slot_share": slots / (2 * n_both),
-        }
-    return result
+    return connection.scalar(sa.select(sa.func.count()).select_from(j).where(*mine)) or 0
 
 
 def spending(connection: sa.Connection, run_id: str) -> tuple[float, int]:

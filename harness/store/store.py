@@ -360,8 +360,8 @@ class Store(RolloutStore, WatchedStore):
         """
         return texts.read(self._database, run_id, arm, fingerprint, judges=judges)
 
-    def judgment_counts(self, run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str) -> JudgmentCounts:
-        """What one judge made of the arm's pairs: coverage, preferences, position bias and spend."""
+    def count_judgments(self, run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str) -> int:
+        """How many judgments of the arm one judge has given, in error ones included."""
         with self._database.read() as connection:
             return judgments.count(connection, run_id, arm, fingerprint, judge_fingerprint)
 
@@ -429,7 +429,25 @@ class Store(RolloutStore, WatchedStore):
     ) -> "Evidence":
         """One row of numbers per sampled exchange, in ascending position; no text is read.
 
-        Where the arm was not asked its status is ``""``.
+        See :meth:`counted_evidence`.
+        """
+        key = (run_id, arm, fingerprint)
+        return self.counted_evidence(*key, judges=judges, attributes=attributes, cluster_by=cluster_by)[0]
+
+    def counted_evidence(
+        self,
+        run_id: str,
+        arm: str,
+        fingerprint: str,
+        *,
+        judges: Mapping[str, tuple[str, str]],
+        attributes: Sequence[str] = (),
+        cluster_by: str | None = None,
+    ) -> "tuple[Evidence, dict[str, JudgmentCounts]]":
+        """The arm's evidence, and by judge name what it made of the arm's pairs, of the same moment.
+
+        The evidence has one row of numbers per sampled exchange, in ascending position; no text is read. Where the arm
+        was not asked its status is ``""``. The counts are coverage, preferences, position bias and spend.
 
         Args:
             run_id: The run.

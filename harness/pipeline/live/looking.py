@@ -257,10 +257,10 @@ class LookingLoop:
             counts = session.store.observation_counts(session.run_id, arm.name, arm.fingerprint)
             found.append((counts.asked, counts.comparable))
             for judge in self._judges:
-                judged = session.store.judgment_counts(
+                judged = session.store.count_judgments(
                     session.run_id, arm.name, arm.fingerprint, judge_fingerprint=judge.fingerprint
                 )
-                found.append(judged.judgments)
+                found.append(judged)
         return tuple(found)
 
     def _take_in(self, evaluations: Sequence[ArmEvaluation]) -> None:

@@ -9,7 +9,7 @@ from harness.domain.judgment import Label
 from harness.domain.label import HumanLabel
 from harness.pipeline.arms import arms_of
 from harness.pipeline.canaries import canary_checks
-from harness.pipeline.evaluation import evidence_of
+from harness.pipeline.evaluation import numbers_of
 from harness.pipeline.health import judge_health
 
 FAIL, WARN, PASS, UNKNOWN = HealthState.FAIL, HealthState.WARN, HealthState.PASS, HealthState.UNKNOWN
@@ -39,9 +39,11 @@ def measure(bench):
                 for i in range(labels)
             ],
         )
-        evidence, floor = (evidence_of(session, arm, seats) for arm in (candidate, replica))
+        own, floor = (numbers_of(session, arm, seats) for arm in (candidate, replica))
         seat = seats[-1]
-        return judge_health(session, candidate, seat, evidence, floor, further=canary_checks(session, seat))
+        further = canary_checks(session, seat)
+        counts = own.counts[seat.name]
+        return judge_health(session, candidate, seat, own.evidence, floor.evidence, further=further, counts=counts)
 
     return measured
 

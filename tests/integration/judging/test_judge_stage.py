@@ -261,15 +261,16 @@ async def test_orders_left_out_by_the_draw_are_missing_nowhere(bench):
         assert row.reason is (None if drawn else UnscoredReason.NOT_DRAWN)
         assert row.cost_usd == (COST if drawn else None)
 
-    counts = session.store.judgment_counts("r1", "small", small.fingerprint, judge_fingerprint=seat.fingerprint)
+    judges = {"pairwise": (seat.fingerprint, "win_rate")}
+    evidence, counted = session.store.counted_evidence("r1", "small", small.fingerprint, judges=judges)
+    counts = counted["pairwise"]
     assert (counts.pairs, counts.scored, counts.missing_order, counts.unscored) == (80, 80, 0, {})
     assert (counts.judgments, counts.states, counts.unpriced) == (n_read, {"scored": n_read}, 0)
     # Always the first answer: every audited pair flips, which is what the audit is for.
     assert (counts.both_orders, counts.flips, counts.first_slot_share) == (len(audited), len(audited), 1.0)
     assert counts.cost_usd == pytest.approx(COST * n_read)
 
-    judges = {"pairwise": (seat.fingerprint, "win_rate")}
-    column = session.store.evidence("r1", "small", small.fingerprint, judges=judges).scores["pairwise"]
+    column = evidence.scores["pairwise"]
     assert not column.missing_order.any()
     assert np.isfinite(column.value).all()
     assert np.isfinite(column.production_first).sum() + np.isfinite(column.candidate_first).sum() == n_read

@@ -284,7 +284,7 @@ async def test_a_worker_at_work_makes_the_funnel_no_problems(tmp_path, store, wo
     parsed = live(tmp_path)
     spool(tmp_path, [captured(i) for i in range(3)])
     await worker_on(parsed, client_for=paris).run()
-    judged, position, extra = store.judgment_counts, funnel.saved_position, itertools.count()
+    judged, position, extra = store.pairs_judged, funnel.saved_position, itertools.count()
 
     def put() -> None:
         number = next(extra)
@@ -301,7 +301,7 @@ async def test_a_worker_at_work_makes_the_funnel_no_problems(tmp_path, store, wo
         found.written = {"gw": found.counts["exchange"]}
         return found
 
-    monkeypatch.setattr(store, "judgment_counts", meanwhile)
+    monkeypatch.setattr(store, "pairs_judged", meanwhile)
     monkeypatch.setattr(funnel, "saved_position", saved)
     assert read_funnel(parsed, store, "live", embedder=FakeEmbedder()).problems == ()
 

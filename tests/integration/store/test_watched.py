@@ -142,7 +142,7 @@ def test_how_far_a_judge_has_got_is_what_the_report_counts(store):
 
     found = store.pairs_judged("r", "small", "f1", judge_fingerprint="now")
 
-    counted = store.judgment_counts("r", "small", "f1", judge_fingerprint="now")
+    counted = store.counted_evidence("r", "small", "f1", judges={"j": ("now", "m")})[1]["j"]
     assert (found.scored, dict(found.unscored)) == (counted.scored, dict(counted.unscored))
     assert (found.scored, dict(found.unscored)) == (2, {"truncated": 2, "timeout": 1})
     assert store.pairs_judged("r", "small", "f1", judge_fingerprint="none").scored == 0

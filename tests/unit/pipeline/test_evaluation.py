@@ -35,16 +35,16 @@ def test_what_comes_in_between_two_reads_is_left_for_the_next_look(tmp_path):
         progress.answer(12)
         judges = seat_judges(progress.session.experiment, default_embedder())
         attempts.begin_all(progress.session)
-        read = store.evidence
+        read = store.counted_evidence
         sizes = []
 
         def growing(*args, **options):
             found = read(*args, **options)
-            sizes.append(found.n)
+            sizes.append(found[0].n)
             progress.answer(1)
             return found
 
-        store.evidence = growing
+        store.counted_evidence = growing
         candidate, replicated = evaluation.evaluate(progress.session, judges)
     assert sizes == [12, 13], "something did come in between"
     assert candidate.decision is not None

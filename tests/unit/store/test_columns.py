@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.store import evidence
-from harness.store.evidence import _moments, _Rows
+from harness.store import columns
+from harness.store.columns import Rows
 
 IDS = sorted({f"id-{number:x}\N{LATIN SMALL LETTER E WITH ACUTE}" for number in range(0, 40_000, 3)} | {"", "z\ud7ff"})
 
@@ -18,10 +18,10 @@ KNOWN = frozenset(IDS)
 
 
 @cache
-def rows() -> _Rows:
+def rows() -> Rows:
     places = np.arange(len(IDS))
     random.Random(4).shuffle(places)
-    return _Rows(IDS, places)
+    return Rows(IDS, places)
 
 
 @pytest.mark.parametrize(
@@ -53,18 +53,11 @@ def test_what_is_not_sampled_has_no_row(wanted):
 
 
 def test_without_rows_nothing_is_found():
-    nothing = _Rows([], np.array([], dtype=np.int64))
+    nothing = Rows([], np.array([], dtype=np.int64))
     assert nothing.places(["a", "b"]).tolist() == [-1, -1]
     assert nothing.get("a") is None
 
 
 def test_ids_far_apart_are_looked_for_one_by_one(monkeypatch):
-    monkeypatch.setattr(evidence, "_SPARSE", 1)
+    monkeypatch.setattr(columns, "_SPARSE", 1)
     assert rows().places(IDS[::7]).tolist() == [rows().get(exchange_id) for exchange_id in IDS[::7]]
-
-
-def test_times_are_seconds_and_unknown_ones_nan():
-    found = _moments(["2026-09-01 00:00:01.500000", None, "1970-01-01 00:00:00.000000"])
-    assert found[0] == 1_788_220_801.5
-    assert np.isnan(found[1])
-    assert found[2] == 0.0
