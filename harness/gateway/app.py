@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from time import perf_counter
 from typing import Any
@@ -62,20 +62,9 @@ class Gateway:
         self._dotted = bool(upstream.prefix)
         self._watches = _Watches()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""
-        if scope["type"] == "http":
-            try:
-                await self._serve(scope, receive, send)
-            except UpstreamFailed:
-                # Logged; the server breaks the connection off, which is how the client learns of it.
-                raise
-            except Exception:
-                _log.exception("a request failed in the gateway itself")
-                raise
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1003})
+        return self._serve(scope, receive, send)
 
     async def overloaded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request because too many clients are connected."""
@@ -90,12 +79,10 @@ class Gateway:
         tap: Tap | None = None
         try:
             length = _length(headers)
-            if length is not None and length > self._limit:
-                await self._refuse(send, 413, self._too_large)
-                return
             path = scope["raw_path"]
-            if path[:1] != b"/" or (self._dotted and _leaves(path)):
-                await self._refuse(send, 400, "the path leaves the place production's address names")
+            refusal = self._refusal(path, length)
+            if refusal is not None:
+                await self._refuse(send, *refusal)
                 return
             tap = self._mirror.open(scope["method"], path, headers)
             body = await self._body(receive, length, tap)
@@ -117,11 +104,24 @@ class Gateway:
             if tap is not None:
                 tap.drop(MirrorDrop.REQUEST_TOO_LARGE)
             await self._refuse(send, 413, self._too_large)
+        except UpstreamFailed:
+            # Logged; the server breaks the connection off, which is how the client learns of it.
+            raise
+        except Exception:
+            _log.exception("a request failed in the gateway itself")
+            raise
         finally:
             counts[_ANSWERED] += 1
             if tap is not None:
                 # Only something unforeseen leaves a tap open; then its request is accounted for all the same.
                 tap.drop(MirrorDrop.CAPTURE_FAILED)
+
+    def _refusal(self, path: bytes, length: int | None) -> tuple[int, str] | None:
+        if length is not None and length > self._limit:
+            return 413, self._too_large
+        if path[:1] != b"/" or (self._dotted and _leaves(path)):
+            return 400, "the path leaves the place production's address names"
+        return None
 
     async def _body(self, receive: Receive, length: int | None, tap: Tap | None) -> bytes | AsyncIterator[bytes]:
         """The request's body: whole when it is small, else as it comes."""

@@ -139,7 +139,8 @@ class Connection(asyncio.Protocol):
         while not self._started:
             if self.error is not None:
                 raise self.error
-            await self._wait()
+            self._ready = self._loop.create_future()
+            await self._ready
 
     async def chunk(self) -> bytes:
         """What has come of the body since; empty at its end.
@@ -152,7 +153,8 @@ class Connection(asyncio.Protocol):
                 return b""
             if self.error is not None:
                 raise self.error
-            await self._wait()
+            self._ready = self._loop.create_future()
+            await self._ready
         chunks = self._chunks
         found = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
@@ -303,16 +305,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.resume_reading()
 
-    async def _wait(self) -> None:
-        self._ready = self._loop.create_future()
-        try:
-            await self._ready
-        finally:
-            self._ready = None
-
     def _wake(self) -> None:
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(None)
+        ready, self._ready = self._ready, None
+        if ready is not None and not ready.done():
+            ready.set_result(None)
 
     def _free(self) -> None:
         if self._writable is not None:

@@ -122,6 +122,7 @@ async def _serve(
     config = uvicorn.Config(
         app,
         http=GuardedProtocol,
+        interface="asgi3",
         ws="none",
         lifespan="off",
         access_log=False,

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from urllib.parse import urlsplit
 
 from harness.config.live import GatewaySection
@@ -20,6 +20,7 @@ _IDLE_S = 15.0
 """Connections idle this long are not used again: providers close theirs later, so few requests meet a closing one."""
 _SWEEP_S = 1.0
 _NOTHING: frozenset[bytes] = frozenset()
+_USUAL = frozenset({b"keep-alive", b"close"})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
@@ -40,7 +41,7 @@ class Upstream:
         self._busy: set[Connection] = set()
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
 
-    async def ask(
+    def ask(
         self,
         method: str,
         target: bytes,
@@ -48,20 +49,26 @@ class Upstream:
         body: bytes | AsyncIterator[bytes],
         *,
         length: int | None = None,
-    ) -> Connection:
+    ) -> Awaitable[Connection]:
         """Send a request and return its connection once the head of the answer is there.
 
-        ``target`` is path and query as the client sent them. A body that is an iterator is sent as it comes, with the
-        given length or in chunks. The connection goes back with :meth:`release`, whatever happened.
+        ``target`` is path and query as the client sent them, and names of headers are in lower case. A body that is an
+        iterator is sent as it comes, with the given length or in chunks. The connection goes back with
+        :meth:`release`, whatever happened.
 
         Raises:
             UpstreamFailed: there is no answer.
         """
         lines = [method.encode("ascii"), b" ", self.prefix, target, b" HTTP/1.1\r\n", self._host_line]
-        connection_options = _named_by_connection(headers)
+        options = _NOTHING
         for name, value in headers:
-            if name not in _NOT_SENT and name not in connection_options:
+            if name not in _NOT_SENT:
                 lines += (name, b": ", value, b"\r\n")
+            elif name == b"connection":
+                options |= _options(value)
+        if options:
+            headers = [header for header in headers if header[0] not in options | _NOT_SENT]
+            return self.ask(method, target, headers, body, length=length)
         size = len(body) if isinstance(body, bytes) else length
         if size is None:
             lines.append(b"transfer-encoding: chunked\r\n\r\n")
@@ -70,14 +77,14 @@ class Upstream:
         else:
             lines.append(b"\r\n")
         if isinstance(body, bytes):
-            return await self._ask_whole(method, lines, body)
-        return await self._ask_in_pieces(method, b"".join(lines), body, chunked=size is None)
+            return self._ask_whole(method, lines, body)
+        return self._ask_in_pieces(method, b"".join(lines), body, chunked=size is None)
 
     async def _ask_in_pieces(
         self, method: str, head: bytes, body: AsyncIterator[bytes], *, chunked: bool
     ) -> Connection:
         """Send a body as it comes, and stop as soon as production answers: it may not want the rest."""
-        connection = await self._connection()
+        connection = self._kept() or await self._connect()
         connection.send([head], head_only=method == "HEAD")
         connection.is_owing = True
         sending = self._loop.create_task(_stream(connection, body, chunked=chunked))
@@ -103,7 +110,7 @@ class Upstream:
         head = b"".join(lines)
         buffers = [head, body] if len(body) > 16_384 else [head + body]
         while True:
-            connection = await self._connection()
+            connection = self._kept() or await self._connect()
             try:
                 connection.send(buffers, head_only=method == "HEAD")
                 await connection.answered()
@@ -136,7 +143,7 @@ class Upstream:
             connection.abort(UpstreamFailed("closing", "the gateway is shutting down"))
         self._idle.clear()
 
-    async def _connection(self) -> Connection:
+    def _kept(self) -> Connection | None:
         oldest = time.monotonic() - _IDLE_S
         while self._idle:
             connection = self._idle.pop()
@@ -144,6 +151,9 @@ class Upstream:
                 self._busy.add(connection)
                 return connection
             connection.abort()
+        return None
+
+    async def _connect(self) -> Connection:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 _, connection = await self._loop.create_connection(
@@ -176,18 +186,21 @@ class Upstream:
 
 def passed_on(headers: RawHeaders) -> RawHeaders:
     """Production's headers without those that are about its connection to us."""
-    options = _named_by_connection(headers)
-    return [(name, value) for name, value in headers if (low := name.lower()) not in HOP_BY_HOP and low not in options]
+    options = _NOTHING
+    passed = []
+    for header in headers:
+        low = header[0].lower()
+        if low not in HOP_BY_HOP:
+            passed.append(header)
+        elif low == b"connection":
+            options |= _options(header[1])
+    return [header for header in passed if header[0].lower() not in options] if options else passed
 
 
-def _named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
-    found = _NOTHING
-    for name, value in headers:
-        if len(name) == 10 and name.lower() == b"connection":
-            low = value.lower()
-            if low not in {b"keep-alive", b"close"}:
-                found = found.union(option.strip() for option in low.split(b","))
-    return found
+def _options(connection: bytes) -> frozenset[bytes]:
+    """The headers that one named ``connection`` says are about this connection alone."""
+    low = connection.lower()
+    return _NOTHING if low in _USUAL else frozenset(option.strip() for option in low.split(b","))
 
 
 async def _stream(connection: Connection, body: AsyncIterator[bytes], *, chunked: bool) -> None:
