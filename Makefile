@@ -15,6 +15,9 @@ REQUIREMENTS := pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -c constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
+# Where it is set every process compiles everything it imports again: seconds for each of the hundreds the tests start.
+unexport PYTHONDONTWRITEBYTECODE
+
 # No test and no demo may reach a model hub or a price list: whatever they need is installed.
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 LITELLM_LOCAL_MODEL_COST_MAP=True TOKENIZERS_PARALLELISM=false
 

@@ -58,4 +58,4 @@ def _column(arm: ArmColumns, name: str) -> object:
 
 
 def _known(values: Sequence[str]) -> list[str | None]:
-    return [str(value) if value else None for value in values]
+    return [value or None for value in values]

@@ -177,5 +177,5 @@ def _clusters(connection: sa.Connection, run_id: str, sampled: _Sampled, cluster
         else:
             values = _attribute(connection, run_id, cluster_by, sampled.rows).tolist()
         names = [f"{cluster_by}:{v}" if v else name for v, name in zip(values, names, strict=True)]
-    codes: dict[str, int] = {}
-    return np.fromiter((codes.setdefault(name, len(codes)) for name in names), dtype=np.int64, count=len(names))
+    codes = {name: code for code, name in enumerate(dict.fromkeys(names))}
+    return np.fromiter(map(codes.__getitem__, names), dtype=np.int64, count=len(names))

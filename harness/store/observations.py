@@ -92,6 +92,8 @@ def count(
         sa.select(
             o.c.status,
             detail.label("detail"),
+            o.c.answered_model,
+            o.c.dropped_params,
             sa.func.count().label("n"),
             sa.func.count(sa.case((both, 1))).label("comparable"),
             sa.func.sum(sa.case((paid, sa.func.coalesce(o.c.cost_usd, 0.0) + o.c.superseded_usd))).label("cost"),
@@ -102,46 +104,33 @@ def count(
         .join(o, of_exchange(o, arm, fingerprint))
         .outerjoin(p, of_exchange(p, PRODUCTION, ""))
         .where(*of_run)
-        .group_by(o.c.status, detail)
+        .group_by(o.c.status, detail, o.c.answered_model, o.c.dropped_params)
     )
     groups = connection.execute(statement).all()
-    kinds: dict[str, dict[str, int]] = {status.value: {} for status in Status}
+    kinds: dict[str, Counter[str]] = {status.value: Counter() for status in Status}
+    models, lost = Counter[str](), Counter[str]()
     for row in groups:
-        kinds[row.status][row.detail] = row.n
+        kinds[row.status][row.detail] += row.n
+        if row.answered_model is not None:
+            models[row.answered_model] += row.n
+        for name in (row.dropped_params or "").split():
+            lost[name] += row.n
     return ObservationCounts(
         sampled=connection.scalar(sa.select(sa.func.count()).select_from(e).where(*of_run)) or 0,
         completed=sum(kinds[Status.COMPLETED].values()),
-        failed=kinds[Status.FAILED],
-        dropped=kinds[Status.DROPPED],
-        skipped=kinds[Status.SKIPPED],
+        failed=dict(kinds[Status.FAILED]),
+        dropped=dict(kinds[Status.DROPPED]),
+        skipped=dict(kinds[Status.SKIPPED]),
         comparable=sum(row.comparable for row in groups),
         cost_usd=sum(row.cost or 0.0 for row in groups) if any(row.priced for row in groups) else None,
         unpriced=sum(row.unpriced for row in groups),
-        dropped_params=_dropped_params(connection, run_id, arm, fingerprint),
-        answered_models=_tally(connection, run_id, arm, fingerprint, o.c.answered_model),
+        dropped_params=_most_first(lost),
+        answered_models=_most_first(models),
     )
 
 
-def _tally(
-    connection: sa.Connection, run_id: str, arm: str, fingerprint: str, column: sa.Column[Any]
-) -> dict[str, int]:
-    n = sa.func.count()
-    statement = (
-        sa.select(column, n)
-        .select_from(e)
-        .join(o, of_exchange(o, arm, fingerprint))
-        .where(e.c.run_id == run_id, column.is_not(None))
-        .group_by(column)
-        .order_by(n.desc(), column)
-    )
-    return {row[0]: row[1] for row in connection.execute(statement)}
-
-
-def _dropped_params(connection: sa.Connection, run_id: str, arm: str, fingerprint: str) -> dict[str, int]:
-    lost: Counter[str] = Counter()
-    for names, number in _tally(connection, run_id, arm, fingerprint, o.c.dropped_params).items():
-        lost.update(dict.fromkeys(names.split(), number))
-    return dict(lost.most_common())
+def _most_first(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def spending(connection: sa.Connection, run_id: str) -> tuple[float, int]:

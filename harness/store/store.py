@@ -264,7 +264,7 @@ class Store(RolloutStore, WatchedStore):
     ) -> ObservationCounts:
         """How the sampled requests ended in this arm, for the funnel; production's under ``""``.
 
-        With ``since``, of the requests from then on; what a request lost on its way is of all of them.
+        With ``since``, of the requests from then on.
         """
         with self._database.read() as connection:
             return observations.count(connection, run_id, arm, fingerprint, since=since)

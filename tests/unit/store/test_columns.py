@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.store import columns
 from harness.store.columns import Rows
 
 IDS = sorted({f"id-{number:x}\N{LATIN SMALL LETTER E WITH ACUTE}" for number in range(0, 40_000, 3)} | {"", "z\ud7ff"})
@@ -56,8 +55,3 @@ def test_without_rows_nothing_is_found():
     nothing = Rows([], np.array([], dtype=np.int64))
     assert nothing.places(["a", "b"]).tolist() == [-1, -1]
     assert nothing.get("a") is None
-
-
-def test_ids_far_apart_are_looked_for_one_by_one(monkeypatch):
-    monkeypatch.setattr(columns, "_SPARSE", 1)
-    assert rows().places(IDS[::7]).tolist() == [rows().get(exchange_id) for exchange_id in IDS[::7]]
