@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -21,7 +22,7 @@ def judgment(id_: str, order: Order = Order.NONE, **more: object) -> Judgment:
     return replace(base, **more)  # type: ignore[arg-type]
 
 
-def lines(store: Store, judges: dict[str, str] | None = None) -> list[dict[str, object]]:
+def lines(store: Store, judges: dict[str, str] | None = None) -> list[dict[str, Any]]:
     found = list(store.pair_texts("r1", "small", "f1", judges={"j1": "pairwise"} if judges is None else judges))
     assert all(b"\n" not in line for line in found)
     return [json.loads(line) for line in found]
@@ -127,7 +128,7 @@ def test_bodies_find_their_judgments_whatever_is_missing(
 def test_values_are_written_to_the_last_digit(filled: Store, value: float | None) -> None:
     filled.put_judgments("r1", [judgment("e0", value=value, label=None, reason=None)])
     [line, *_] = lines(filled)
-    [one] = line["judgments"]  # type: ignore[misc]
+    [one] = line["judgments"]
     assert list(one) == ["judge", "order", "state", "reason", "value", "label", "said"]
     assert (repr(one["value"]), one["label"], one["reason"]) == (repr(value), None, None)
 
@@ -146,6 +147,6 @@ def test_an_arm_that_was_asked_little_keeps_its_own_words(
     found = lines(store)
     assert [line["exchange_id"] for line in found] == list(asked)
     for id_, line in zip(asked, found, strict=True):
-        assert line["production"]["completion"]["text"] == f"answer {id_[1:]}"  # type: ignore[index]
-        assert line["candidate"]["completion"]["text"] == f"said of {id_}"  # type: ignore[index]
-        assert [one["said"]["raw"] for one in line["judgments"]] == [id_]  # type: ignore[attr-defined]
+        assert line["production"]["completion"]["text"] == f"answer {id_[1:]}"
+        assert line["candidate"]["completion"]["text"] == f"said of {id_}"
+        assert [one["said"]["raw"] for one in line["judgments"]] == [id_]
