@@ -1,9 +1,10 @@
 """Every pair's words in one file beside the report, for people who want to read more than a page can hold."""
 
+import gc
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ MANY = 20_000
 """Exchanges from which on the file is written by a process of its own while the figures are computed."""
 _LEVEL = 1
 """A faster one than the default: the file is hardly larger, and is written at every report."""
+_BLOCK_BYTES = 1 << 17
 
 
 @dataclass
@@ -97,15 +99,30 @@ def write(store: Store, run_id: str, arms: Sequence[tuple[str, str]], judges: Ma
         zstandard.ZstdCompressor(level=_LEVEL).stream_writer(file, closefd=False) as writer,
     ):
         for arm, fingerprint in arms:
-            for line in store.pair_texts(run_id, arm, fingerprint, judges=judges):
-                writer.write(line)
-                writer.write(b"\n")
+            for block in _blocks(store.pair_texts(run_id, arm, fingerprint, judges=judges)):
+                writer.write(block)
     scratch.replace(path)
+
+
+def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines, each with its end, as few pieces: every call of the compressor costs as much as a short line."""
+    pending: list[bytes] = []
+    size = 0
+    for line in lines:
+        pending += (line, b"\n")
+        size += len(line)
+        if size >= _BLOCK_BYTES:
+            yield b"".join(pending)
+            pending.clear()
+            size = 0
+    yield b"".join(pending)
 
 
 def main() -> int:
     """What the process of its own does: it reads its order as JSON."""
     order = json.load(sys.stdin)
+    # What libraries made at their import stays until the end: it need not be searched for garbage again and again.
+    gc.freeze()
     with Store.open(order["store"], create=False) as store:
         write(store, order["run"], [tuple(arm) for arm in order["arms"]], order["judges"], Path(order["path"]))
     return 0

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -28,11 +29,17 @@ def decode(body: bytes) -> Any:
 
 def unpack(body: bytes) -> bytes:
     """The JSON text of the value that :func:`encode` was given: one line."""
+    return unpacker()(body)
+
+
+def unpacker() -> Callable[[bytes], bytes]:
+    """:func:`unpack` for many bodies in the calling thread."""
     try:
         decompressor = _local.decompressor
     except AttributeError:
         decompressor = _local.decompressor = zstandard.ZstdDecompressor()
-    return bytes(decompressor.decompress(body))
+    unpack: Callable[[bytes], bytes] = decompressor.decompress
+    return unpack
 
 
 def dumps(value: Any) -> bytes:

@@ -17,3 +17,13 @@ def batches(connection: sa.Connection, statement: sa.Select[Any], size: int) -> 
             yield part
     except connection.dialect.loaded_dbapi.Error as error:
         raise sa.exc.DBAPIError(None, None, error) from error
+
+
+def every(connection: sa.Connection, statement: sa.Select[Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement that returns few, as :func:`batches` gives them."""
+    cursor: Any = connection.execute(statement).cursor
+    try:
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise sa.exc.DBAPIError(None, None, error) from error
+    return found

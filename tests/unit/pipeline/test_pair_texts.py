@@ -54,6 +54,14 @@ def test_every_arm_is_written_and_the_same_again(store, tmp_path):
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["pairs.jsonl.zst"]
 
 
+@pytest.mark.parametrize("size", [1, 700, 1 << 17])
+def test_lines_are_whole_whatever_is_written_at_a_time(store, tmp_path, monkeypatch, size):
+    monkeypatch.setattr(pair_texts, "_BLOCK_BYTES", size)
+    session = session_of(store, tmp_path)
+    with pair_texts.writing(session, (), tmp_path) as found:
+        assert read(found.wait()) == EVERY
+
+
 def test_many_are_written_by_a_process_of_its_own(store, tmp_path, monkeypatch):
     monkeypatch.setattr(pair_texts, "MANY", 2)
     session = session_of(store, tmp_path)
