@@ -1,6 +1,7 @@
 """From stored columns to estimates and decisions; reads the store, writes nothing."""
 
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,7 +23,7 @@ from harness.pipeline.health import judge_health
 from harness.pipeline.seats import SeatedJudge
 from harness.pipeline.session import Session
 from harness.stats.evidence import Evidence
-from harness.store import JudgmentCounts
+from harness.store import JudgmentCounts, ObservationCounts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,8 @@ class ArmEvaluation:
     attempt: Attempt | None = None
     counts: Mapping[str, JudgmentCounts] = field(default_factory=dict)
     """What was counted of judges, by name."""
+    asked: ObservationCounts | None = None
+    """How a candidate's requests ended; ``None`` of the replica, and where nothing was described."""
 
     @property
     def decision(self) -> Decision | None:
@@ -53,9 +56,24 @@ def evaluate(session: Session, judges: Sequence[SeatedJudge], *, describe: bool 
     ``describe`` is whether figures that decide nothing are estimated too.
     """
     arms = arms_of(session.experiment)
-    numbers = dict(zip((arm.name for arm in arms), numbers_of_each(session, arms, judges), strict=True))
-    floor = next((numbers[arm.name].evidence for arm in arms if arm.role is ArmRole.REPLICA), None)
-    return tuple(_evaluated(session, arm, judges, numbers[arm.name], floor, describe=describe) for arm in arms)
+    numbers = numbers_of_each(session, arms, judges)
+    floor = next((own.evidence for arm, own in zip(arms, numbers, strict=True) if arm.role is ArmRole.REPLICA), None)
+    with ThreadPoolExecutor(max_workers=1) as counter:
+        # One statement each, which keeps the database busy and nobody else: beside the estimates it costs no time.
+        asked = [
+            counter.submit(session.store.observation_counts, session.run_id, arm.name, arm.fingerprint)
+            if describe and arm.role is ArmRole.CANDIDATE
+            else None
+            for arm in arms
+        ]
+        found = [
+            _evaluated(session, arm, judges, own, floor, describe=describe)
+            for arm, own in zip(arms, numbers, strict=True)
+        ]
+    return tuple(
+        item if counts is None else replace(item, asked=counts.result())
+        for item, counts in zip(found, asked, strict=True)
+    )
 
 
 def _evaluated(

@@ -118,8 +118,8 @@ def _candidate(
     ingest: IngestReport,
 ) -> CandidateReport:
     assert item.decision is not None  # noqa: S101  candidates always have one
-    evidence = item.evidence
-    counts = session.store.observation_counts(session.run_id, item.arm.name, item.arm.fingerprint)
+    assert item.asked is not None  # noqa: S101  what is reported was described
+    evidence, counts = item.evidence, item.asked
     judge_reports = tuple(_judge(session, item, judge) for judge in judges)
     rules = session.experiment.decision
     return CandidateReport(
