@@ -26,6 +26,7 @@ from harness.domain.report import (
     SliceReport,
 )
 from harness.domain.run import IngestReport, Summary
+from harness.domain.side_by_side import BestSet, Duel, Frontier, SideBySide, SliceBest
 from harness.domain.slices import SliceTest
 from reports.outside_words import Hidden, is_plain_name, model_name, models, plain, shown_dialect, shown_values
 from reports.text import plural
@@ -72,6 +73,7 @@ def for_outside(report: EvaluationReport) -> EvaluationReport:
         production_models=models(report.production_models),
         ingest=_ingest(report.ingest),
         candidates=tuple(_candidate(candidate, hidden) for candidate in report.candidates),
+        side_by_side=report.side_by_side and _side_by_side(report.side_by_side, hidden),
         noise_floor=report.noise_floor
         and NoiseFloor(
             n=report.noise_floor.n,
@@ -113,6 +115,66 @@ def _candidate(candidate: CandidateReport, hidden: Hidden) -> CandidateReport:
         stopping=candidate.stopping,
         answered_models=models(candidate.answered_models),
         warnings=_said_all(candidate.warnings, hidden),
+    )
+
+
+def _side_by_side(beside: SideBySide, hidden: Hidden) -> SideBySide:
+    return SideBySide(
+        arms=beside.arms,
+        quality=beside.quality,
+        judge=beside.judge,
+        best_sets=tuple(_best_set(item) for item in beside.best_sets),
+        frontiers=tuple(
+            Frontier(
+                quality=item.quality,
+                against=item.against,
+                arms=item.arms,
+                production_quality=item.production_quality,
+                production_against=item.production_against,
+            )
+            for item in beside.frontiers
+        ),
+        duels=tuple(
+            Duel(
+                first=item.first,
+                second=item.second,
+                judge=item.judge,
+                n=item.n,
+                first_better=item.first_better,
+                same=item.same,
+                second_better=item.second_better,
+                share=item.share and _estimate(item.share, hidden),
+                told=item.told,
+            )
+            for item in beside.duels
+        ),
+        slices=tuple(
+            SliceBest(
+                attribute=hidden.attribute(item.attribute),
+                value=hidden.value(item.attribute, item.value),
+                n=item.n,
+                estimates={arm: _estimate(estimate, hidden) for arm, estimate in item.estimates.items()},
+                best=item.best and _best_set(item.best),
+            )
+            for item in beside.slices
+        ),
+        slices_tested=beside.slices_tested,
+        min_slice=beside.min_slice,
+        confidence=beside.confidence,
+        looks=beside.looks,
+        requests=(),
+    )
+
+
+def _best_set(found: BestSet) -> BestSet:
+    return BestSet(
+        metric=found.metric,
+        arms=found.arms,
+        best=found.best,
+        beaten_by=found.beaten_by,
+        confidence=found.confidence,
+        looks=found.looks,
+        n=found.n,
     )
 
 

@@ -96,17 +96,15 @@ class Hidden:
     def of(cls, report: EvaluationReport) -> "Hidden":
         """Everything the report hides."""
         hidden = cls()
-        for candidate in report.candidates:
+        for listed in _slices_of(report):
             found: dict[str, dict[str, int]] = {}
-            listed = [(item.attribute, item.value, item.n) for item in candidate.slices]
-            listed += [(test.attribute, test.value, test.n) for test in candidate.slice_tests]
             for attribute, value, n in listed:
                 counts = found.setdefault(attribute, {})
                 counts[value] = max(counts.get(value, 0), n)
             for attribute, values in found.items():
                 hidden.add_attribute(attribute, values.items())
-            for example in candidate.examples:
-                hidden.words[example.exchange_id] = LEFT_OUT
+        for candidate in report.candidates:
+            hidden.words |= {example.exchange_id: LEFT_OUT for example in candidate.examples}
         for model in _model_names(report):
             if model_name(model) != model:
                 hidden.words[model] = model_name(model)
@@ -159,6 +157,15 @@ def _may_be_shown(attribute: str, value: str, n: int, *, many: bool) -> bool:
     if attribute.partition(".")[0] == "topic":
         return False
     return not many and n >= LEAST_PAIRS and bool(_VALUE.fullmatch(value))
+
+
+def _slices_of(report: EvaluationReport) -> Iterable[list[tuple[str, str, int]]]:
+    """Attribute, value and pairs of the slices, once for each part of the report that lists some."""
+    for candidate in report.candidates:
+        listed = [(item.attribute, item.value, item.n) for item in candidate.slices]
+        yield listed + [(test.attribute, test.value, test.n) for test in candidate.slice_tests]
+    if report.side_by_side is not None:
+        yield [(item.attribute, item.value, item.n) for item in report.side_by_side.slices]
 
 
 def _model_names(report: EvaluationReport) -> Iterable[str]:

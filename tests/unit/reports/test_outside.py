@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from harness.pipeline.publishing.data import for_outside as table_for_outside
 from reports import index, summary
 from reports.outside import for_outside
 from reports.outside_words import LEAST_PAIRS, MOST_VALUES
-from tests.unit.reports import factory, histories
+from tests.unit.reports import beside, factory, histories
 
 CANARY = "zq7canary"
 
@@ -27,7 +28,8 @@ ALLOWED = {
     "run_id", "name", "harness_version", "arm", "judge", "kind", "metric", "fingerprint", "prompt_sha256", "sentence",
     "remedy", "reason", "title", "method", "unit", "direction", "help", "sequence", "family", "verdict", "looks",
     "profile", "bound", "outcome", "state", "band", "score_metric", "requests_per_month_source", "binding", "reasons",
-    "notes", "warnings", "designs", "labels", "stop_reason", "begun_at",
+    "notes", "warnings", "designs", "labels", "stop_reason", "begun_at", "arms", "best", "beaten_by", "first", "second",
+    "quality", "against",
 }  # fmt: skip
 
 
@@ -51,7 +53,7 @@ def poisoned(value: Any, path: str = "", counter: list[int] | None = None) -> An
         counter[0] += 1
         return f"{CANARY}{counter[0]} {value}"
     if isinstance(value, dict):
-        keyed = path in {"errors", "figures", "prompts"} or path == "extra"
+        keyed = path in {"errors", "figures", "prompts", "extra", "beaten_by", "estimates"}
         return {
             (key if keyed and path != "prompts" else poisoned(key, path, counter)): poisoned(item, path, counter)
             for key, item in value.items()
@@ -81,9 +83,13 @@ def everything(report: EvaluationReport) -> str:
     )
 
 
-@pytest.mark.parametrize("name", ["report", "three", "full", "two", "empty", "hostile"])
+MADE = {name: getattr(factory, name) for name in ("report", "three", "full", "two", "empty", "hostile")}
+MADE["several"] = partial(beside.several, 3)
+
+
+@pytest.mark.parametrize("name", MADE)
 def test_no_text_that_somebody_wrote_is_in_any_published_byte(name):
-    report = poisoned(getattr(factory, name)())
+    report = poisoned(MADE[name]())
     assert everything(report).count(CANARY) > 5, "the canaries are on the page for readers inside"
     assert CANARY not in everything(for_outside(report))
 
@@ -137,6 +143,18 @@ def test_figures_verdict_criteria_and_method_stay():
     page = reports.render_html(outside)
     assert "This report is for readers outside" in page
     assert "report.show_text is off" not in page
+
+
+def test_who_may_be_the_best_stays_without_a_request():
+    report = beside.several(3)
+    outside = for_outside(report)
+    assert report.side_by_side is not None
+    assert report.side_by_side.requests
+    slices = report.side_by_side.slices
+    assert [item.value for item in slices if item.n < LEAST_PAIRS] == ["trial"]
+    slices = tuple(replace(item, value="value 1") if item.value == "trial" else item for item in slices)
+    assert outside.side_by_side == replace(report.side_by_side, requests=(), slices=slices)
+    assert "Candidates side by side" in reports.render_html(outside)
 
 
 def test_rules_of_the_experiment_stay_and_nothing_else_of_it():
