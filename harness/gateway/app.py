@@ -17,14 +17,13 @@ from harness.domain.served import Arm, ServedOutcome
 from harness.gateway.arms import Drawn
 from harness.gateway.canary import Answer, BrokenOff, Canary, NoAnswer
 from harness.gateway.connection import Connection, RawHeaders, UpstreamFailed
+from harness.gateway.leaving import Watch, Watches
 from harness.gateway.mirror import GatewayMirror, Tap
 from harness.gateway.upstream import Upstream, passed_on
 from harness.spool.counters import ADDED_BOUNDS_US, INDEX
 
 WHOLE_BYTES = 1 << 20
 """Bodies up to this size are taken in before production is asked; larger ones are passed on as they come."""
-_WATCH_S = 0.05
-"""Answers that take longer are watched for clients that leave; a task for each of the others would cost more."""
 _REQUESTS, _GONE = INDEX["requests"], INDEX["client_gone"]
 _STATUS = tuple(INDEX[f"status.{hundreds}"] for hundreds in range(6))
 _UNREACHABLE, _TIMEOUT = INDEX["upstream_unreachable"], INDEX["upstream_timeout"]
@@ -60,7 +59,7 @@ class Gateway:
         self._limit = max_request_bytes
         self._too_large = f"a request may have at most {max_request_bytes:,} bytes"
         self._dotted = bool(upstream.prefix)
-        self._watches = _Watches()
+        self._watches = Watches()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""
@@ -173,7 +172,7 @@ class _Passage:
         self._tap = tap
         self._begin = begin
         self._added = 0.0
-        self._watch: _Watch | None = None
+        self._watch: Watch | None = None
         self.drawn: Drawn | None = None
         """The arm of a rollout the request belongs to."""
         self._asked_at = 0.0
@@ -296,7 +295,7 @@ class _Passage:
         latency, ttft = perf_counter() - self._asked_at, None if ttft_at is None else ttft_at - self._asked_at
         drawn.ended(outcome, status, latency_s=latency, ttft_s=ttft, reason=reason, tap=self._tap)
 
-    def _watching(self) -> "_Watch":
+    def _watching(self) -> Watch:
         return self._gateway._watches.begin(self._receive, asyncio.current_task())
 
     async def _then_watch(
@@ -399,63 +398,6 @@ class _Passage:
                 break
             bucket += 1
         self._counts[bucket] += 1
-
-
-class _Watch:
-    """Cancels the answering of a request whose client has gone, once it has taken a moment."""
-
-    __slots__ = ("_answering", "_receive", "_task", "_young", "begun", "gone")
-
-    def __init__(
-        self, receive: Receive, answering: "asyncio.Task[Any] | None", young: "dict[_Watch, None]", now: float
-    ) -> None:
-        self.gone = False
-        self.begun = now
-        self._answering = answering
-        self._receive = receive
-        self._task: asyncio.Task[None] | None = None
-        self._young = young
-        young[self] = None
-
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The moment has passed."""
-        self._task = loop.create_task(self._run())
-
-    async def _run(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        if self._answering is not None and not self._answering.done():
-            self.gone = True
-            self._answering.cancel()
-
-    def stop(self) -> None:
-        """The request is answered."""
-        self._young.pop(self, None)
-        if self._task is not None:
-            self._task.cancel()
-
-
-class _Watches:
-    """Those of all requests of a process: one timer for all, since one for each costs more than most of them need."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._young: dict[_Watch, None] = {}
-        """Not yet watched, oldest first."""
-        self._timer: asyncio.TimerHandle | None = None
-
-    def begin(self, receive: Receive, answering: "asyncio.Task[Any] | None") -> _Watch:
-        """Look after a request."""
-        if self._timer is None:
-            self._timer = self._loop.call_later(_WATCH_S, self._look)
-        return _Watch(receive, answering, self._young, perf_counter())
-
-    def _look(self) -> None:
-        oldest = perf_counter() - _WATCH_S
-        while self._young and (first := next(iter(self._young))).begun <= oldest:
-            del self._young[first]
-            first.start(self._loop)
-        self._timer = self._loop.call_later(_WATCH_S, self._look) if self._young else None
 
 
 def _piece(message: Message) -> bytes:

@@ -38,6 +38,9 @@ _SWITCH_S = 0.0005
 _GARBAGE = (20_000, 20, 20)
 """So many more containers than were freed before the interpreter looks for cycles: what a request leaves behind has
 none, and a pass over everything makes the requests at hand wait for milliseconds."""
+_ONE_SIGNAL_S = 0.5
+"""Signals to end that come sooner after the first are the same one: of a parent that is killed the kernel tells once
+for each of its threads, and nobody has hurried us yet."""
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
 _OTHER_FILES = 256
@@ -46,6 +49,8 @@ _log = logging.getLogger("harness.gateway")
 
 class _Server(uvicorn.Server):
     """uvicorn's server, which ends quietly on a signal and hurries on a second one."""
+
+    _told_at = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen on the socket we were handed."""
@@ -66,7 +71,10 @@ class _Server(uvicorn.Server):
         yield
 
     def _stop(self, *_: object) -> None:
-        self.force_exit = self.should_exit
+        now = time.monotonic()
+        if not self.should_exit:
+            self._told_at = now
+        self.force_exit = self.should_exit and now - self._told_at > _ONE_SIGNAL_S
         self.should_exit = True
 
 
