@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -39,8 +40,10 @@ _GARBAGE = (20_000, 20, 20)
 """So many more containers than were freed before the interpreter looks for cycles: what a request leaves behind has
 none, and a pass over everything makes the requests at hand wait for milliseconds."""
 _ONE_SIGNAL_S = 0.5
-"""Signals to end that come sooner after the first are the same one: of a parent that is killed the kernel tells once
-for each of its threads, and nobody has hurried us yet."""
+"""A signal to end that comes sooner after the first may be the same one: of a parent that is killed the kernel tells
+once for each of its threads, and then nobody hurries us."""
+_ORPHANED_S = 0.05
+"""After this a parent that was killed is gone."""
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
 _OTHER_FILES = 256
@@ -50,7 +53,10 @@ _log = logging.getLogger("harness.gateway")
 class _Server(uvicorn.Server):
     """uvicorn's server, which ends quietly on a signal and hurries on a second one."""
 
-    _told_at = 0.0
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._parent = os.getppid()
+        self._told_at = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen on the socket we were handed."""
@@ -73,9 +79,16 @@ class _Server(uvicorn.Server):
     def _stop(self, *_: object) -> None:
         now = time.monotonic()
         if not self.should_exit:
-            self._told_at = now
-        self.force_exit = self.should_exit and now - self._told_at > _ONE_SIGNAL_S
-        self.should_exit = True
+            self.should_exit, self._told_at = True, now
+        elif now - self._told_at > _ONE_SIGNAL_S:
+            self.force_exit = True
+        else:
+            asked_again = threading.Timer(_ORPHANED_S, self._hurry)
+            asked_again.daemon = True
+            asked_again.start()
+
+    def _hurry(self) -> None:
+        self.force_exit = self.force_exit or os.getppid() == self._parent
 
 
 def run(live: Live, path: Path, sock: socket.socket, name: str, canary: CanaryAddress | None = None) -> bool:
