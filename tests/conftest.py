@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,7 +37,18 @@ _FLEETS = "tests/integration/rollout/"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that no process is left alone with it at the end."""
+    """What takes longest begins first, so that no process is left alone with it at the end.
+
+    Raises:
+        UsageError: two tests share an id, of which several processes would run one.
+    """
+    for item in items:
+        if not item.nodeid.endswith(item.name):
+            # Schemathesis gives the tests of all operations of a schema one id, and a name to each.
+            item._id = type(item._id).parse(f"{item.nodeid.removesuffix(item.originalname)}{item.name}")
+    shared = [name for name, n in Counter(item.nodeid for item in items).items() if n > 1]
+    if shared:
+        raise pytest.UsageError(f"several tests share an id: {', '.join(sorted(shared))}")
     items.sort(key=lambda item: not item.nodeid.startswith(_FLEETS))
 
 
