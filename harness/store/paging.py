@@ -30,6 +30,11 @@ def chunks(items: Iterable[T], size: int = IDS) -> Iterator[list[T]]:
         yield chunk
 
 
+def fetch(connection: sa.Connection, statement: sa.Select[Any]) -> Sequence[Any]:
+    """All rows of a statement."""
+    return connection.execute(statement).all()
+
+
 def keys(run_id: str, *, size: Any = exchanges.c.body_bytes) -> sa.Select[Any]:
     """The statement every page starts from: position, id and stored size of the run's exchanges."""
     columns = (exchanges.c.position, exchanges.c.exchange_id, size.label("size"))
@@ -62,8 +67,7 @@ def _pages(database: Database, statement: sa.Select[Any]) -> Iterator[Sequence[A
     ordered = statement.order_by(position, exchange_id).limit(_PAGE_KEYS)
     page_statement = ordered
     while True:
-        with database.read() as connection:
-            page = connection.execute(page_statement).all()
+        page = database.reading(fetch, page_statement)
         yield page
         if len(page) < _PAGE_KEYS:
             return
@@ -74,13 +78,12 @@ def _pages(database: Database, statement: sa.Select[Any]) -> Iterator[Sequence[A
 def _selected(database: Database, statement: sa.Select[Any], ids: Sequence[str]) -> Iterator[Sequence[Any]]:
     found: list[Any] = []
     for chunk in chunks(dict.fromkeys(ids)):
-        with database.read() as connection:
-            found += connection.execute(statement.where(exchanges.c.exchange_id.in_(chunk))).all()
+        found += database.reading(fetch, statement.where(exchanges.c.exchange_id.in_(chunk)))
     found.sort(key=lambda row: (row[0], row[1]))
     yield found
 
 
 def count(database: Database, statement: sa.Select[Any]) -> int:
     """How many exchanges a :func:`keys` statement selects."""
-    with database.read() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(statement.subquery())) or 0
+    found = database.reading(fetch, sa.select(sa.func.count()).select_from(statement.subquery()))
+    return int(found[0][0])

@@ -1,0 +1,108 @@
+"""Which failures of a database pass by themselves, and how long they are waited for.
+
+A transaction that failed so is run again as a whole. That is safe although nobody knows whether a commit that was
+never answered took place: every write is idempotent on natural keys, and what it writes is worked out before it.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import tenacity
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+PATIENCE_S = 60.0
+"""How long those wait that have nobody waiting for them: a restart, or a standby that takes over."""
+
+_LOST_CLASS = "08"
+_LOST = frozenset({"57P01", "57P02", "57P03", "57P05", "25006"})
+"""Shutting down, crashed, starting up or in recovery, idle too long, and still a standby after a change of roles."""
+_CONFLICT = frozenset({"40001", "40P01"})
+"""Serialization failure and deadlock: one of those in each other's way was told to begin again."""
+_FULL = "53300"
+"""Too many connections: others give theirs back."""
+_CONFLICTS = 8
+"""How often a transaction begins again that others keep getting in the way of."""
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
+_log = logging.getLogger("harness.store")
+
+T = TypeVar("T")
+
+
+def is_lost(error: BaseException, *, reached: bool = True) -> bool:
+    """Whether the connection or the server went away, and may come back.
+
+    Of a server that was never reached only what it says itself counts: a wrong address stays wrong.
+    """
+    orig = _driver_error(error)
+    if orig is None:
+        return False
+    state = getattr(orig, "sqlstate", None)
+    if isinstance(state, str):
+        return state in _LOST or state.startswith(_LOST_CLASS) or state == _FULL
+    # Without a state the server never answered, or libpq speaks for it while it starts: its words have no code then.
+    if type(orig).__name__ not in {"OperationalError", "InterfaceError"}:
+        return False
+    return reached or any(words in str(orig) for words in ("starting up", "shutting down", "in recovery"))
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether the transaction was refused for the sake of another one, and only has to be run again."""
+    return getattr(_driver_error(error), "sqlstate", None) in _CONFLICT
+
+
+def _driver_error(error: BaseException) -> BaseException | None:
+    orig = error.orig if isinstance(error, DBAPIError) else None
+    # SQLite's own errors are about a file: waiting for its lock is done elsewhere, the rest does not pass.
+    return None if orig is None or type(orig).__module__.startswith("sqlite3") else orig
+
+
+@dataclass(kw_only=True)
+class Patience:
+    """Runs a transaction again while its database is away, to the end of its time."""
+
+    label: str
+    """The store as it may be shown."""
+    seconds: float
+    """0 for those who would rather be told at once."""
+    reached: bool = False
+    """Whether the database has ever answered."""
+
+    def run(self, transaction: Callable[[bool], T]) -> T:
+        """What the transaction gives; it is told whether an earlier try of it may have been committed.
+
+        Raises:
+            SQLAlchemyError: it failed for good, or went on failing.
+        """
+        began, again = time.monotonic(), False
+        for attempt in tenacity.Retrying(
+            retry=tenacity.retry_if_exception(self._passes),
+            wait=tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
+            stop=self._is_enough,
+            before_sleep=self._tell,
+            reraise=True,
+        ):
+            with attempt:
+                found = transaction(again)
+                self.reached = True
+            again = True
+        if attempt.retry_state.attempt_number > 1:
+            _log.info("store %s answers again after %.1f s", self.label, time.monotonic() - began)
+        return found
+
+    def _passes(self, error: BaseException) -> bool:
+        return isinstance(error, SQLAlchemyError) and (is_conflict(error) or is_lost(error, reached=self.reached))
+
+    def _is_enough(self, state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if error is not None and is_conflict(error):
+            return state.attempt_number >= _CONFLICTS
+        return (state.seconds_since_start or 0.0) >= self.seconds
+
+    def _tell(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if state.attempt_number == 1 and error is not None and not is_conflict(error):
+            words = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+            _log.warning("store %s is away, trying again for up to %g s: %s", self.label, self.seconds, words)
