@@ -40,8 +40,8 @@ OPTIONS = (
     "WITH (autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_vacuum_scale_factor = 0.05,"
     " autovacuum_analyze_scale_factor = 0.05)"
 )
-"""Rows come and hardly ever change. At 100 million rows the usual fifth would be 20 million until their pages are marked
-as visible to all, which is what lets counts be read from an index alone."""
+"""Rows come and hardly ever change. At 100 million rows the usual fifth would be 20 million until their pages are
+marked as visible to all, which is what lets counts be read from an index alone."""
 
 
 def name(table: sa.Table, run_id: str) -> str:

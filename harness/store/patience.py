@@ -21,31 +21,36 @@ _LOST = frozenset({"57P01", "57P02", "57P03", "57P05", "25006"})
 """Shutting down, crashed, starting up or in recovery, idle too long, and still a standby after a change of roles."""
 _CONFLICT = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: one of those in each other's way was told to begin again."""
+_PASSING = (
+    "starting up", "shutting down", "in recovery", "not yet accepting", "not accepting", "terminating connection",
+    "too many", "connection slots",
+)  # fmt: skip
 _FULL = "53300"
 """Too many connections: others give theirs back."""
 _CONFLICTS = 8
 """How often a transaction begins again that others keep getting in the way of."""
+_STRANGER_S = 5.0
+"""How long at most a server is waited for that has never answered: its address may be wrong."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
 _log = logging.getLogger("harness.store")
 
 T = TypeVar("T")
 
 
-def is_lost(error: BaseException, *, reached: bool = True) -> bool:
-    """Whether the connection or the server went away, and may come back.
-
-    Of a server that was never reached only what it says itself counts: a wrong address stays wrong.
-    """
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection or the server went away, and may come back."""
     orig = _driver_error(error)
     if orig is None:
         return False
     state = getattr(orig, "sqlstate", None)
     if isinstance(state, str):
         return state in _LOST or state.startswith(_LOST_CLASS) or state == _FULL
-    # Without a state the server never answered, or libpq speaks for it while it starts: its words have no code then.
     if type(orig).__name__ not in {"OperationalError", "InterfaceError"}:
         return False
-    return reached or any(words in str(orig) for words in ("starting up", "shutting down", "in recovery"))
+    # Without a state nobody answered, or the server refused to be connected to, whose codes the driver does not pass
+    # on: a wrong password stays wrong.
+    said = str(orig)
+    return "FATAL:" not in said or any(words in said for words in _PASSING)
 
 
 def is_conflict(error: BaseException) -> bool:
@@ -79,7 +84,9 @@ class Patience:
         began, again = time.monotonic(), False
         for attempt in tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._passes),
-            wait=tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
+            wait=tenacity.wait_random_exponential(multiplier=_STRANGER_S = 5.0
+"""How long at most a server is waited for that has never answered: its address may be wrong."""
+_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
             stop=self._is_enough,
             before_sleep=self._tell,
             reraise=True,
@@ -93,13 +100,14 @@ class Patience:
         return found
 
     def _passes(self, error: BaseException) -> bool:
-        return isinstance(error, SQLAlchemyError) and (is_conflict(error) or is_lost(error, reached=self.reached))
+        return isinstance(error, SQLAlchemyError) and (is_conflict(error) or is_lost(error))
 
     def _is_enough(self, state: tenacity.RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome is not None else None
         if error is not None and is_conflict(error):
             return state.attempt_number >= _CONFLICTS
-        return (state.seconds_since_start or 0.0) >= self.seconds
+        limit = self.seconds if self.reached else min(self.seconds, _STRANGER_S)
+        return (state.seconds_since_start or 0.0) >= limit
 
     def _tell(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None

@@ -103,7 +103,14 @@ def append(connection: sa.Connection, event: Event) -> None:
 
 def _is_there(connection: sa.Connection, record: RolloutRecord, first: Event) -> bool:
     """Whether an earlier try of this very call has entered it, although the answer was lost."""
-    return _repeats(connection, first) and load(connection, record.id) == record
+    if not _repeats(connection, first):
+        return False
+    there = load(connection, record.id)
+    return there is not None and (there.configuration_sha256, there.started_at, there.live) == (
+        record.configuration_sha256,
+        record.started_at,
+        record.live,
+    )
 
 
 def _repeats(connection: sa.Connection, event: Event) -> bool:
@@ -111,7 +118,7 @@ def _repeats(connection: sa.Connection, event: Event) -> bool:
         return False
     statement = sa.select(e).where(e.c.rollout_id == event.rollout_id, e.c.number == event.number)
     row = connection.execute(statement).first()
-    return row is not None and _event(row) == event
+    return row is not None and dict(row._mapping) == _row(event)
 
 
 def load(connection: sa.Connection, rollout_id: str) -> RolloutRecord | None:
@@ -160,22 +167,24 @@ def _last_ended(connection: sa.Connection, condition: sa.ColumnElement[bool]) ->
 
 def _insert(connection: sa.Connection, event: Event) -> None:
     try:
-        connection.execute(
-            sa.insert(e).values(
-                rollout_id=event.rollout_id,
-                number=event.number,
-                kind=event.kind.value,
-                phase=event.phase,
-                happened_at=event.at,
-                actor=event.actor,
-                reason=event.reason,
-                evidence=_text(event.evidence),
-            )
-        )
+        connection.execute(sa.insert(e).values(_row(event)))
     except IntegrityError as error:
         raise EventRefusedError(
             f"rollout {event.rollout_id}: somebody else has written event {event.number}; read its history again"
         ) from error
+
+
+def _row(event: Event) -> dict[str, Any]:
+    return {
+        "rollout_id": event.rollout_id,
+        "number": event.number,
+        "kind": event.kind.value,
+        "phase": event.phase,
+        "happened_at": event.at,
+        "actor": event.actor,
+        "reason": event.reason,
+        "evidence": _text(event.evidence),
+    }
 
 
 def _first(connection: sa.Connection, statement: sa.Select[Any]) -> RolloutRecord | None:
