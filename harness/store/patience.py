@@ -84,9 +84,7 @@ class Patience:
         began, again = time.monotonic(), False
         for attempt in tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._passes),
-            wait=tenacity.wait_random_exponential(multiplier=_STRANGER_S = 5.0
-"""How long at most a server is waited for that has never answered: its address may be wrong."""
-_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
+            wait=tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
             stop=self._is_enough,
             before_sleep=self._tell,
             reraise=True,
