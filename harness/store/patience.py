@@ -81,19 +81,22 @@ class Patience:
         Raises:
             SQLAlchemyError: it failed for good, or went on failing.
         """
-        began, again = time.monotonic(), False
-        for attempt in tenacity.Retrying(
+        began, tries = time.monotonic(), 0
+
+        def again() -> T:
+            nonlocal tries
+            tries += 1
+            return transaction(tries > 1)
+
+        found: T = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self._passes),
             wait=tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
             stop=self._is_enough,
             before_sleep=self._tell,
             reraise=True,
-        ):
-            with attempt:
-                found = transaction(again)
-                self.reached = True
-            again = True
-        if attempt.retry_state.attempt_number > 1:
+        )(again)
+        self.reached = True
+        if tries > 1:
             _log.info("store %s answers again after %.1f s", self.label, time.monotonic() - began)
         return found
 

@@ -90,7 +90,9 @@ def test_a_run_outlives_restarts_of_its_database(upstream, tmp_path, fragile):
     with (tmp_path / "export.jsonl").open("w", encoding="utf-8") as export:
         for i in range(N):
             request = {"model": "m", "messages": [{"role": "user", "content": f"Question {i}?"}]}
-            export.write(json.dumps({"id": f"r{i}", "latency_ms": 100, "request": request, "response": "Paris."}) + "\n")
+            export.write(
+                json.dumps({"id": f"r{i}", "latency_ms": 100, "request": request, "response": "Paris."}) + "\n"
+            )
     experiment = {
         "name": "restarted",
         "traffic": {"source": "export.jsonl"},

@@ -34,7 +34,8 @@ n = 0
 with Store.open(url, patience_s=60) as store:
     while time.time() < until:
         ids = [f"e{{n + i}}" for i in range({BATCH})]
-        store.put_observations("r1", [observation("ok", arm=arm, exchange_id=i, attempts=1, cost_usd=0.25) for i in ids])
+        store.put_observations(
+            "r1", [observation("ok", arm=arm, exchange_id=i, attempts=1, cost_usd=0.25) for i in ids])
         store.put_judgments("r1", [Judgment(
             exchange_id=i, arm=arm, judge="j", judge_fingerprint="j1", observation_fingerprint="f1", cost_usd=0.5,
             latency_ms=4.0, attempts=1, value=1.0) for i in ids])
