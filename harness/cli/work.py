@@ -63,7 +63,7 @@ def opened_session(
     ):
         known = opened.run(run_id) is not None
         try:
-            yield open_session(
+            session = open_session(
                 experiment,
                 store=opened,
                 settings=settings,
@@ -71,6 +71,8 @@ def opened_session(
                 reporter=told,
                 retry_errors=retry_errors,
             )
+            session.stop.when_abandoned(opened.give_up)
+            yield session
         except HarnessError:
             # A command that was refused leaves no empty run behind.
             if not known and not opened.count_exchanges(run_id):
@@ -168,6 +170,7 @@ def run_until_stopped(work: Callable[[], Awaitable[T]], stop: "StopSignal") -> T
 
         def on_signal() -> None:
             if stop.reason == "interrupted" and task is not None:
+                stop.abandon()
                 task.cancel()
                 return
             stop.request("interrupted")

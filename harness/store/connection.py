@@ -171,6 +171,10 @@ class Database:
             hint = "check that the store is reachable and run the same command again; finished work is kept"
         return InfrastructureError(f"store {self.label}: {words[:500]}; {hint}")
 
+    def give_up(self) -> None:
+        """Wait no longer for a server that is away."""
+        self._patience.given_up.set()
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()

@@ -5,9 +5,10 @@ never answered took place: every write is idempotent on natural keys, and what i
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import tenacity
@@ -74,6 +75,8 @@ class Patience:
     """0 for those who would rather be told at once."""
     reached: bool = False
     """Whether the database has ever answered."""
+    given_up: threading.Event = field(default_factory=threading.Event)
+    """Whether nothing is waited for any more."""
 
     def run(self, transaction: Callable[[bool], T]) -> T:
         """What the transaction gives; it is told whether an earlier try of it may have been committed.
@@ -93,6 +96,7 @@ class Patience:
             wait=tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
             stop=self._is_enough,
             before_sleep=self._tell,
+            sleep=tenacity.sleep_using_event(self.given_up),
             reraise=True,
         )(again)
         self.reached = True
@@ -108,7 +112,7 @@ class Patience:
         if error is not None and is_conflict(error):
             return state.attempt_number >= _CONFLICTS
         limit = self.seconds if self.reached else min(self.seconds, _STRANGER_S)
-        return (state.seconds_since_start or 0.0) >= limit
+        return self.given_up.is_set() or (state.seconds_since_start or 0.0) >= limit
 
     def _tell(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None

@@ -70,6 +70,10 @@ class Store(RolloutStore, WatchedStore):
         """The address it was opened with, its password included: for another process of ours, never to be shown."""
         return self._database.engine.url.render_as_string(hide_password=False)
 
+    def give_up(self) -> None:
+        """Wait no longer for a server that is away, neither now nor later."""
+        self._database.give_up()
+
     def close(self) -> None:
         """Close all connections; iterators that are still running fail."""
         self._database.close()

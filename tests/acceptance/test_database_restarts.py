@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from tests.postgres import Fragile, fragile
 
 __all__ = ["fragile"]
 
-N = 500
+N = 400
 PRICE = {"input_per_mtok": 1.0, "output_per_mtok": 2.0}
 
 
@@ -84,10 +85,8 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("upstream", [0.06], indirect=True)
-def test_a_run_outlives_restarts_of_its_database(upstream, tmp_path, fragile):
-    base, log = upstream
-    with (tmp_path / "export.jsonl").open("w", encoding="utf-8") as export:
+def write_experiment(folder: Path, base: str) -> None:
+    with (folder / "export.jsonl").open("w", encoding="utf-8") as export:
         for i in range(N):
             request = {"model": "m", "messages": [{"role": "user", "content": f"Question {i}?"}]}
             export.write(
@@ -102,7 +101,13 @@ def test_a_run_outlives_restarts_of_its_database(upstream, tmp_path, fragile):
         "budget": {"candidates_usd": 5},
         "decision": {"criteria": [{"metric": "coverage", "at_least": N}]},
     }
-    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
+
+
+@pytest.mark.parametrize("upstream", [0.06], indirect=True)
+def test_a_run_outlives_restarts_of_its_database(upstream, tmp_path, fragile):
+    base, log = upstream
+    write_experiment(tmp_path, base)
     url = fragile.new_store()
 
     process = harness(tmp_path, url, "run", "experiment.yaml")
@@ -153,3 +158,34 @@ def test_a_worker_outlives_restarts_of_its_database(upstream, tmp_path, fragile)
     spent, cost, again = money(url, "live")
     assert spent == pytest.approx(cost)
     assert again == 0
+
+
+@pytest.mark.parametrize("upstream", [0.05], indirect=True)
+def test_two_signals_end_a_run_whose_database_stays_away(upstream, tmp_path, fragile):
+    base, log = upstream
+    write_experiment(tmp_path, base)
+    url = fragile.new_store()
+    process = harness(tmp_path, url, "run", "experiment.yaml")
+    deadline = time.monotonic() + 90
+    while sum(asked(log).values()) < 30:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "it does not begin"
+        time.sleep(0.02)
+
+    fragile._control("-m", "immediate", "stop")
+    try:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=50)
+        assert time.monotonic() - begin < 30, "nothing is waited for any more"
+    finally:
+        fragile.server.ensure_postgres_running()
+
+    assert process.returncode in {4, 130}, err
+    assert "Traceback" not in err
+    # The same command goes on, and pays again for what was in flight alone.
+    out, err = harness(tmp_path, url, "run", "experiment.yaml").communicate(timeout=120)
+    assert stored(url, json.loads(out)["run"]) == EXPECTED, err
+    assert sum(n - 1 for n in asked(log).values()) <= 3 * 8

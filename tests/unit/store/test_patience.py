@@ -1,5 +1,7 @@
 """What is waited for, how long, and what is not."""
 
+import time
+
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -79,7 +81,7 @@ def test_without_patience_only_conflicts_are_run_again() -> None:
 
 
 def test_conflicts_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    monkeypatch.setattr("harness.store.patience._LONGEST_WAIT_S", 0.01)
     told: list[bool] = []
 
     def in_the_way(again: bool) -> None:
@@ -89,6 +91,20 @@ def test_conflicts_end(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OperationalError):
         Patience(label="s", seconds=0).run(in_the_way)
     assert len(told) == 8
+
+
+def test_who_gives_up_does_not_wait_for_the_end_of_its_time() -> None:
+    patience = Patience(label="s", seconds=600)
+
+    def lost(again: bool) -> None:
+        if again:
+            patience.given_up.set()
+        raise failed(psycopg.errors.AdminShutdown("down"))
+
+    begin = time.monotonic()
+    with pytest.raises(OperationalError):
+        patience.run(lost)
+    assert time.monotonic() - begin < 60
 
 
 def test_what_is_wrong_is_not_tried_again() -> None:
