@@ -116,4 +116,12 @@ def _columns(table: sa.Table) -> tuple[list[str], list[str], list[_Processor]]:
     processors: list[_Processor] = [
         column.type.dialect_impl(dialect).bind_processor(dialect) for column in table.columns
     ]
-    return names, types, processors
+    # The driver cuts what is longer off, and says nothing.
+    checked: list[_Processor] = [_int4 if type_ == "int4" else p for type_, p in zip(types, processors, strict=True)]
+    return names, types, checked
+
+
+def _int4(value: int | None) -> int | None:
+    if value is not None and not -(1 << 31) <= value < 1 << 31:
+        raise OverflowError(f"{value} is no integer of 32 bits")
+    return value

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
+from harness.domain.observation import CallError, ErrorKind
 from harness.errors import InfrastructureError
 from harness.store import DataRefusedError, Store, bulk, tables
 from harness.testing import exchange, observation
@@ -80,6 +81,21 @@ def test_what_cannot_be_held_is_refused_as_a_whole(store: Store, n: int) -> None
     assert store.spent("r1")["candidates"] == 0
     store.put_observations("r1", paid(n, 1.0))
     assert store.spent("r1")["candidates"] == n
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("status", [1 << 31, 10**12, -(1 << 31) - 1])
+def test_what_is_too_long_is_not_cut_off(store: Store, n: int, status: int) -> None:
+    error = CallError(kind=ErrorKind.BAD_REQUEST, message="down", http_status=status)
+    failed = [observation(None, arm="a", exchange_id=f"e{i:04}", error=error) for i in range(n)]
+    if store._database.is_sqlite:
+        store.put_observations("r1", failed)
+        with store._database.read() as connection:
+            found = connection.scalars(sa.select(tables.observations.c.http_status)).all()
+        assert list(found) == [status] * n
+    else:
+        with pytest.raises(DataRefusedError):
+            store.put_observations("r1", failed)
 
 
 def test_a_missing_table_is_told_of(store: Store) -> None:
