@@ -1,6 +1,7 @@
 """Opens what a command needs and closes it again, Ctrl-C included."""
 
 import asyncio
+import math
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -29,11 +30,11 @@ def settings_for(store: str | None, runs_dir: Path) -> "Settings":
 
 
 @contextmanager
-def opened_store(settings: "Settings") -> Iterator["Store"]:
-    """The comparison database, migrated to this version."""
+def opened_store(settings: "Settings", *, patience_s: float = 0.0) -> Iterator["Store"]:
+    """The comparison database, migrated to this version; patient with a server that restarts when asked to be."""
     from harness.store import Store
 
-    with Store.open(settings.store) as store:
+    with Store.open(settings.store, patience_s=patience_s) as store:
         yield store
 
 
@@ -47,21 +48,22 @@ def opened_session(
     quiet: bool = False,
     retry_errors: bool = False,
     reporter: TerminalReporter | LogReporter | None = None,
+    most_patience_s: float = math.inf,
 ) -> Iterator["Session"]:
-    """A session with progress on stderr, or wherever ``reporter`` puts it."""
+    """A session with progress on stderr, or wherever ``reporter`` puts it; its store waits out a restart."""
     from harness.pipeline.session import check_run_id, open_session
 
     settings = settings_for(store, runs_dir)
     run_id = experiment.default_run_id if run_id is None else run_id
     check_run_id(run_id)
     with (
-        opened_store(settings) as opened,
+        opened_store(settings, patience_s=min(settings.store_patience_s, most_patience_s)) as opened,
         _alone(settings.runs_dir / run_id, run_id),
         reporter or TerminalReporter(quiet=quiet) as told,
     ):
         known = opened.run(run_id) is not None
         try:
-            yield open_session(
+            session = open_session(
                 experiment,
                 store=opened,
                 settings=settings,
@@ -69,6 +71,8 @@ def opened_session(
                 reporter=told,
                 retry_errors=retry_errors,
             )
+            session.stop.when_abandoned(opened.give_up)
+            yield session
         except HarnessError:
             # A command that was refused leaves no empty run behind.
             if not known and not opened.count_exchanges(run_id):
@@ -121,7 +125,10 @@ def stored_session(run_id: str, *, store: str | None, runs_dir: Path, quiet: boo
     from harness.pipeline.session import Session, stored_run
 
     settings = settings_for(store, runs_dir)
-    with opened_store(settings) as opened, TerminalReporter(quiet=quiet) as reporter:
+    with (
+        opened_store(settings, patience_s=settings.store_patience_s) as opened,
+        TerminalReporter(quiet=quiet) as reporter,
+    ):
         run = stored_run(opened, run_id)
         yield Session(
             experiment=Experiment.model_validate(dict(run.experiment)),
@@ -163,6 +170,7 @@ def run_until_stopped(work: Callable[[], Awaitable[T]], stop: "StopSignal") -> T
 
         def on_signal() -> None:
             if stop.reason == "interrupted" and task is not None:
+                stop.abandon()
                 task.cancel()
                 return
             stop.request("interrupted")

@@ -25,6 +25,8 @@ LiveRun = Annotated[
 ]
 
 _NICE = 10
+_PATIENCE_S = 5.0
+"""How long its store waits for a database that is away; what is read and asked is tried again by the worker itself."""
 
 
 def _give_way() -> None:
@@ -83,6 +85,7 @@ def worker(
             runs_dir=runs_dir,
             quiet=quiet,
             reporter=reporter,
+            most_patience_s=_PATIENCE_S,
         ) as session,
     ):
         session.reporter.finish("worker", f"{parsed.name}; admin on {shown(sock)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeFloat, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from harness.config.arms import Candidate, Replica
@@ -97,6 +97,8 @@ class Settings(BaseSettings):
     """Store URL: sqlite:///path or postgresql://user@host/database."""
     runs_dir: Path = Path("runs")
     """Folder for reports, rejects files and the default store."""
+    store_patience_s: NonNegativeFloat = 60.0
+    """How long a run waits for a PostgreSQL server that was lost or restarts, each time, seconds."""
 
 
 def load_experiment(path: Path) -> Experiment:

@@ -1,5 +1,6 @@
 """Asking long work to end early, and remembering why."""
 
+from collections.abc import Callable
 from time import monotonic
 
 
@@ -13,12 +14,22 @@ class StopSignal:
     def __init__(self, *, time_limit_s: float | None = None, parent: "StopSignal | None" = None) -> None:
         self._parent = parent
         self._reason: str | None = None
+        self._when_abandoned: list[Callable[[], None]] = []
         self._ends_at = None if time_limit_s is None else monotonic() + time_limit_s
 
     def request(self, reason: str) -> None:
         """Ask for the end; a second reason changes nothing."""
         if self._reason is None:
             self._reason = reason
+
+    def when_abandoned(self, action: Callable[[], None]) -> None:
+        """Have something done when what is in flight is not waited for any more."""
+        self._when_abandoned.append(action)
+
+    def abandon(self) -> None:
+        """Wait for nothing any more."""
+        for action in self._when_abandoned:
+            action()
 
     @property
     def reason(self) -> str | None:

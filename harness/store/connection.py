@@ -2,18 +2,23 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 import tenacity
 from sqlalchemy.exc import ArgumentError, DataError, SQLAlchemyError
 
 from harness.errors import ConfigurationError, InfrastructureError
-from harness.store.tables import metadata
+from harness.store import partitions
+from harness.store.patience import Patience
 
+P = ParamSpec("P")
+T = TypeVar("T")
+AGAIN = "harness_again"
+"""Option of a connection: whether an earlier try of this transaction may have been committed unnoticed."""
 _BUSY_TIMEOUT_MS = 30_000
 _FIRST_ANALYZE = 500
 _DATA_STATES = ("22", "54")
@@ -27,7 +32,7 @@ class DataRefusedError(InfrastructureError):
 class Database:
     """An engine and its transactions; safe to share between threads."""
 
-    def __init__(self, url: str, *, create: bool = True, read_only: bool = False) -> None:
+    def __init__(self, url: str, *, create: bool = True, read_only: bool = False, patience_s: float = 0.0) -> None:
         parsed = parse(url)
         self.label = parsed.render_as_string(hide_password=True)
         """The URL as it may be shown: no password."""
@@ -39,8 +44,46 @@ class Database:
             sa.event.listen(self.engine, "connect", _on_connect_to_read)
         # SQLite has one writer at a time: waiting here is fair, waiting in SQLite is a poll with sleeps.
         self._writer = threading.Lock() if self.is_sqlite else None
-        self._written = 0
-        self._analyze_at = _FIRST_ANALYZE
+        self._patience = Patience(label=self.label, seconds=patience_s)
+        self._written: dict[str, int] = {}
+        self._analyze_at: dict[str, int] = {}
+        self._partitioned: set[str] = set()
+
+    def reading(self, work: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What ``work`` finds in one :meth:`read` transaction; it is run again while the database is away.
+
+        Raises:
+            InfrastructureError: the database refused, or stayed away.
+        """
+
+        def once(_again: bool) -> T:
+            with self._transaction(write=False) as connection:
+                return work(connection, *args, **kwargs)
+
+        return self._patiently(once)
+
+    def writing(self, work: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What ``work`` gives, done in one :meth:`write` transaction; it is run again while the database is away.
+
+        ``work`` has to be idempotent: a commit that was not answered may have taken place. Where it is not by its
+        keys, the connection's option ``AGAIN`` tells a repetition from a first try.
+
+        Raises:
+            DataRefusedError: the database cannot hold what was written.
+            InfrastructureError: the database refused, or stayed away.
+        """
+
+        def once(again: bool) -> T:
+            with self._locked(), self._transaction(write=True, again=again) as connection:
+                return work(connection, *args, **kwargs)
+
+        return self._patiently(once)
+
+    def _patiently(self, once: Callable[[bool], T]) -> T:
+        try:
+            return self._patience.run(once)
+        except (SQLAlchemyError, OverflowError) as error:
+            raise self.failure(error) from error
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -49,7 +92,7 @@ class Database:
         Raises:
             InfrastructureError: the database refused or is gone.
         """
-        with self._transaction(write=False) as connection:
+        with self._told(), self._transaction(write=False) as connection:
             yield connection
 
     @contextmanager
@@ -60,38 +103,57 @@ class Database:
             DataRefusedError: the database cannot hold what was written.
             InfrastructureError: the database refused or is gone.
         """
-        if self._writer is None:
-            with self._transaction(write=True) as connection:
-                yield connection
-        else:
-            with self._writer, self._transaction(write=True) as connection:
-                yield connection
+        with self._told(), self._locked(), self._transaction(write=True) as connection:
+            yield connection
+
+    def _locked(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._writer is None else self._writer
 
     @contextmanager
-    def _transaction(self, *, write: bool) -> Iterator[sa.Connection]:
+    def _told(self) -> Iterator[None]:
         try:
-            with self.engine.connect() as connection:
-                if write:
-                    connection = connection.execution_options(harness_write=True)
-                elif not self.is_sqlite:
-                    # One snapshot for all statements of a read, as SQLite gives it unasked.
-                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
-                with connection.begin():
-                    yield connection
+            yield
         except (SQLAlchemyError, OverflowError) as error:
             raise self.failure(error) from error
 
-    def wrote(self, n_rows: int) -> None:
-        """Note that rows were committed, and have PostgreSQL look at its tables once they have doubled.
+    @contextmanager
+    def _transaction(self, *, write: bool, again: bool = False) -> Iterator[sa.Connection]:
+        with self.engine.connect() as connection:
+            if write:
+                connection = connection.execution_options(harness_write=True, **{AGAIN: again})
+            elif not self.is_sqlite:
+                # One snapshot for all statements of a read, as SQLite gives it unasked.
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
+
+    def make_room(self, run_id: str) -> None:
+        """Give the run partitions of its own on PostgreSQL, before its first rows are written."""
+        if not self.is_sqlite and run_id not in self._partitioned:
+            self.writing(partitions.ensure, run_id)
+            self._partitioned.add(run_id)
+
+    def forget(self, run_id: str) -> None:
+        """Note that the run was removed."""
+        self._partitioned.discard(run_id)
+        self._written.pop(run_id, None)
+        self._analyze_at.pop(run_id, None)
+
+    def wrote(self, n_rows: int, run_id: str = "") -> None:
+        """Note that rows were committed, and have PostgreSQL look at the run's tables once they have doubled.
 
         Its own housekeeping comes a minute late, and until then it takes the tables for empty and joins them row by
-        row with row.
+        row with row. Only the run's own partitions are looked at, in samples of fixed size: what that costs does not
+        grow with the store. Rows of no run are in tables without partitions.
         """
-        self._written += n_rows
-        if not self.is_sqlite and self._written >= self._analyze_at:
-            self._analyze_at = 2 * self._written
-            with self.write() as connection:
-                connection.exec_driver_sql("ANALYZE " + ", ".join(sorted(metadata.tables)))
+        if self.is_sqlite:
+            return
+        written = self._written[run_id] = self._written.get(run_id, 0) + n_rows
+        if written >= self._analyze_at.get(run_id, _FIRST_ANALYZE):
+            self._analyze_at[run_id] = 2 * written
+            # What was written is there, whether or not this succeeds.
+            with suppress(InfrastructureError):
+                self.writing(partitions.analyze, run_id)
 
     def failure(self, error: SQLAlchemyError | OverflowError) -> InfrastructureError:
         """What the user is told; the driver's own words without statement, parameters or password."""
@@ -108,6 +170,10 @@ class Database:
         else:
             hint = "check that the store is reachable and run the same command again; finished work is kept"
         return InfrastructureError(f"store {self.label}: {words[:500]}; {hint}")
+
+    def give_up(self) -> None:
+        """Wait no longer for a server that is away."""
+        self._patience.given_up.set()
 
     def close(self) -> None:
         """Close every connection."""
@@ -173,13 +239,38 @@ def _engine(url: sa.URL) -> sa.Engine:
     options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "postgresql":
         try:
-            return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10}, **options)
+            engine = sa.create_engine(url.difference_update_query(["prepare_threshold"]), **_pooled(url), **options)
         except ModuleNotFoundError as error:
             raise ConfigurationError("PostgreSQL needs psycopg: pip install 'shadow-harness[postgres]'") from error
+        sa.event.listen(engine, "connect", _on_postgresql_connect)
+        return engine
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000}, **options)
     sa.event.listen(engine, "connect", _on_sqlite_connect)
     sa.event.listen(engine, "begin", _on_sqlite_begin)
     return engine
+
+
+def _pooled(url: sa.URL) -> dict[str, Any]:
+    """How connections are made and kept; ``prepare_threshold=none`` in the URL is for poolers between transactions."""
+    arguments: dict[str, Any] = {"connect_timeout": 10}
+    threshold = url.query.get("prepare_threshold")
+    if threshold is not None:
+        try:
+            arguments["prepare_threshold"] = None if threshold == "none" else int(str(threshold))
+        except ValueError:
+            raise ConfigurationError(f"prepare_threshold is a number or `none`, not {threshold!r}") from None
+    # Threads of one process wait for each other rather than take all that the server has: 15 at most.
+    return {"pool_pre_ping": True, "pool_size": 5, "max_overflow": 10, "connect_args": arguments}
+
+
+def _on_postgresql_connect(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    # A generic plan is one for all partitions: it locks each of them, and looks at none by its run.
+    cursor.execute("SET plan_cache_mode = force_custom_plan")
+    # Compiling takes longer than most of what we ask, and is decided by estimates of the worst case.
+    cursor.execute("SET jit = off")
+    connection.commit()
+    cursor.close()
 
 
 def _on_sqlite_connect(connection: Any, _record: Any) -> None:

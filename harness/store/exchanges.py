@@ -11,6 +11,7 @@ from harness.domain.exchange import Exchange
 from harness.domain.observation import PRODUCTION, ErrorKind, Status
 from harness.store import attributes, observations, paging, rows, tables
 from harness.store.connection import Database
+from harness.store.counts import ObservationCounts
 from harness.store.tables import exchanges as e
 from harness.store.tables import observations as o
 
@@ -39,12 +40,14 @@ def put(
     narrow: Sequence[rows.Row],
     texts: Sequence[rows.Row],
     slices: Sequence[rows.Row],
+    production: observations.Prepared,
 ) -> None:
-    """Insert the exchanges, or replace them."""
+    """Insert the exchanges with production's observations of them, or replace them."""
     rows.upsert(connection, tables.exchanges, narrow)
     rows.upsert(connection, tables.exchange_bodies, texts)
     _delete(connection, [tables.exchange_attributes], run_id, [row["exchange_id"] for row in narrow])
     rows.upsert(connection, tables.exchange_attributes, slices)
+    observations.put(connection, production)
 
 
 def put_attribute(connection: sa.Connection, run_id: str, key: str, values: Mapping[str, str]) -> None:
@@ -103,8 +106,7 @@ def read(
 ) -> Iterator[Exchange]:
     """The exchanges a :func:`paging.keys` statement selects, in ascending position."""
     for group in paging.groups(database, statement, ids):
-        with database.read() as connection:
-            found = load(connection, run_id, group)
+        found = database.reading(load, run_id, group)
         for exchange_id in group:
             if exchange_id in found:
                 yield found[exchange_id]
@@ -133,6 +135,21 @@ def unasked(
     statement = _without_observation(behind, run_id, arm, fingerprint)
     statement = statement.order_by(e.c.position, e.c.exchange_id).limit(limit)
     return [(row[0], row[1]) for row in connection.execute(statement)]
+
+
+def load_unasked(
+    connection: sa.Connection, run_id: str, arm: str, fingerprint: str, *, after: float, limit: int
+) -> list[tuple[float, Exchange]]:
+    """What :func:`unasked` names."""
+    keys = unasked(connection, run_id, arm, fingerprint, after=after, limit=limit)
+    found = load(connection, run_id, [exchange_id for _, exchange_id in keys])
+    return [(position, found[exchange_id]) for position, exchange_id in keys if exchange_id in found]
+
+
+def count_arm(connection: sa.Connection, run_id: str, arm: str, fingerprint: str) -> tuple[ObservationCounts, int]:
+    """How the exchanges ended in this arm, and how many have no observation of it."""
+    counts = observations.count(connection, run_id, arm, fingerprint)
+    return counts, count_unasked(connection, run_id, arm, fingerprint)
 
 
 def count_unasked(connection: sa.Connection, run_id: str, arm: str, fingerprint: str) -> int:
@@ -170,18 +187,20 @@ def among_first(
     """
     if share is None and first is None:
         return sa.true()
-    with database.read() as connection:
-        total = count(connection, run_id)
-        limit = min(
-            total if share is None else math.ceil(share * total),
-            total if first is None else first,
-        )
-        if limit <= 0:
-            return sa.false()
-        keys = sa.select(e.c.position, e.c.exchange_id).where(e.c.run_id == run_id)
-        last = connection.execute(keys.order_by(e.c.position, e.c.exchange_id).limit(1).offset(limit - 1)).one()
+    last = database.reading(_last_among, run_id, share, first)
+    if last is None:
+        return sa.false()
     bound = sa.tuple_(sa.literal(last[0], sa.Double), sa.literal(last[1], e.c.exchange_id.type))
     return sa.tuple_(e.c.position, e.c.exchange_id) <= bound
+
+
+def _last_among(connection: sa.Connection, run_id: str, share: float | None, first: int | None) -> Any:
+    total = count(connection, run_id)
+    limit = min(total if share is None else math.ceil(share * total), total if first is None else first)
+    if limit <= 0:
+        return None
+    keys = sa.select(e.c.position, e.c.exchange_id).where(e.c.run_id == run_id)
+    return connection.execute(keys.order_by(e.c.position, e.c.exchange_id).limit(1).offset(limit - 1)).one()
 
 
 def attribute_values(connection: sa.Connection, run_id: str, key: str) -> dict[str, int]:

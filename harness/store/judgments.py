@@ -115,5 +115,15 @@ def spending_since(connection: sa.Connection, run_id: str, since: datetime) -> f
     return float(total or 0.0)
 
 
+def spending_of_all(connection: sa.Connection, run_id: str) -> tuple[tuple[float, int], tuple[float, int]]:
+    """Dollars spent, and calls at an unknown price: on candidates, and on judges."""
+    return observations.spending(connection, run_id), spending(connection, run_id)
+
+
+def spending_of_all_since(connection: sa.Connection, run_id: str, since: datetime) -> tuple[dict[str, float], float]:
+    """Dollars spent since then: by arm, and on judges."""
+    return observations.spending_since(connection, run_id, since), spending_since(connection, run_id, since)
+
+
 def _of(run_id: str, arm: str, fingerprint: str) -> list[sa.ColumnElement[bool]]:
     return [j.c.run_id == run_id, j.c.arm == arm, j.c.observation_fingerprint == fingerprint]

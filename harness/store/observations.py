@@ -71,8 +71,7 @@ def observed(run_id: str, arm: str, fingerprint: str) -> sa.Select[Any]:
 def read(database: Database, run_id: str, arm: str, fingerprint: str) -> Iterator[Observation]:
     """The arm's observations of the run's exchanges, in ascending position."""
     for group in paging.groups(database, observed(run_id, arm, fingerprint)):
-        with database.read() as connection:
-            found = load(connection, run_id, arm, fingerprint, group)
+        found = database.reading(load, run_id, arm, fingerprint, group)
         for exchange_id in group:
             if exchange_id in found:
                 yield found[exchange_id]

@@ -20,6 +20,13 @@ _GROUP_BYTES = 1 << 20
 IDS = 500
 """Ids in one ``IN (...)``."""
 
+_IN_ORDER = sa.select(
+    *(
+        sa.func.set_config(f"enable_{way}", "off", True)
+        for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin", "sort")
+    )
+)
+
 T = TypeVar("T")
 
 
@@ -28,6 +35,22 @@ def chunks(items: Iterable[T], size: int = IDS) -> Iterator[list[T]]:
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
+
+
+def fetch(connection: sa.Connection, statement: sa.Select[Any]) -> Sequence[Any]:
+    """All rows of a statement."""
+    return connection.execute(statement).all()
+
+
+def fetch_page(connection: sa.Connection, statement: sa.Select[Any]) -> Sequence[Any]:
+    """All rows of a statement that takes the first rows in the order of an index.
+
+    PostgreSQL is held to walking along the index and looking up what belongs to each row: where it takes hardly any of
+    them to be wanted it would read, join and sort the whole run, and do so again for every page.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_IN_ORDER)
+    return fetch(connection, statement)
 
 
 def keys(run_id: str, *, size: Any = exchanges.c.body_bytes) -> sa.Select[Any]:
@@ -62,8 +85,7 @@ def _pages(database: Database, statement: sa.Select[Any]) -> Iterator[Sequence[A
     ordered = statement.order_by(position, exchange_id).limit(_PAGE_KEYS)
     page_statement = ordered
     while True:
-        with database.read() as connection:
-            page = connection.execute(page_statement).all()
+        page = database.reading(fetch_page, page_statement)
         yield page
         if len(page) < _PAGE_KEYS:
             return
@@ -74,13 +96,12 @@ def _pages(database: Database, statement: sa.Select[Any]) -> Iterator[Sequence[A
 def _selected(database: Database, statement: sa.Select[Any], ids: Sequence[str]) -> Iterator[Sequence[Any]]:
     found: list[Any] = []
     for chunk in chunks(dict.fromkeys(ids)):
-        with database.read() as connection:
-            found += connection.execute(statement.where(exchanges.c.exchange_id.in_(chunk))).all()
+        found += database.reading(fetch, statement.where(exchanges.c.exchange_id.in_(chunk)))
     found.sort(key=lambda row: (row[0], row[1]))
     yield found
 
 
 def count(database: Database, statement: sa.Select[Any]) -> int:
     """How many exchanges a :func:`keys` statement selects."""
-    with database.read() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(statement.subquery())) or 0
+    found = database.reading(fetch, sa.select(sa.func.count()).select_from(statement.subquery()))
+    return int(found[0][0])

@@ -25,8 +25,7 @@ class RolloutStore:
         Raises:
             InputError: it has one, or the id is taken.
         """
-        with self._database.write() as connection:
-            rollouts.create(connection, record, first)
+        self._database.writing(rollouts.create, record, first)
 
     def append_event(self, event: Event) -> None:
         """Add the next event to a rollout's history; of two that append the same number one fails.
@@ -35,46 +34,38 @@ class RolloutStore:
             EventRefusedError: the number is taken or not the next.
             InputError: there is no such rollout.
         """
-        with self._database.write() as connection:
-            rollouts.append(connection, event)
+        self._database.writing(rollouts.append, event)
 
     def rollout(self, rollout_id: str) -> RolloutRecord | None:
         """The rollout, or ``None``."""
-        with self._database.read() as connection:
-            return rollouts.load(connection, rollout_id)
+        return self._database.reading(rollouts.load, rollout_id)
 
     def rollouts(self, live: str) -> list[RolloutRecord]:
         """Every rollout of this live experiment, oldest first."""
-        with self._database.read() as connection:
-            return rollouts.of_live(connection, live)
+        return self._database.reading(rollouts.of_live, live)
 
     def rollout_events(self, rollout_id: str) -> list[Event]:
         """The rollout's history, oldest first."""
-        with self._database.read() as connection:
-            return rollouts.events(connection, rollout_id)
+        return self._database.reading(rollouts.events, rollout_id)
 
     def active_rollout(self, live: str) -> RolloutRecord | None:
         """The rollout of this live experiment that has not ended."""
-        with self._database.read() as connection:
-            return rollouts.active(connection, live)
+        return self._database.reading(rollouts.active, live)
 
     def latest_rollout(self, live: str) -> RolloutRecord | None:
         """The active rollout of this live experiment, else the one that ended last: it says who serves."""
-        with self._database.read() as connection:
-            return rollouts.latest(connection, live)
+        return self._database.reading(rollouts.latest, live)
 
     def last_ended_rollout(self, fingerprint: str) -> RolloutRecord | None:
         """The rollout of this candidate's artefact that ended last, for the cool-down."""
-        with self._database.read() as connection:
-            return rollouts.last_ended(connection, fingerprint)
+        return self._database.reading(rollouts.last_ended, fingerprint)
 
     # What the arms answered
 
     def put_served(self, items: Sequence[Served]) -> None:
         """Insert requests; one that is there already stays as it was, with the moment it was first stored."""
         prepared = served.prepare(items)
-        with self._database.write() as connection:
-            served.put(connection, prepared)
+        self._database.writing(served.put, prepared)
         self._database.wrote(len(items))
 
     def served(self, rollout_id: str, *, stored_from: datetime | None = None) -> Iterator[tuple[Served, datetime]]:
@@ -89,23 +80,19 @@ class RolloutStore:
 
     def claim_rollout(self, rollout_id: str, holder: str, *, now: datetime, lease_s: float) -> bool:
         """Hold the rollout until a lease from now; false while another holds it. Of two at once exactly one gets it."""
-        with self._database.write() as connection:
-            return control.claim(connection, rollout_id, holder, now=now, lease_s=lease_s)
+        return self._database.writing(control.claim, rollout_id, holder, now=now, lease_s=lease_s)
 
     def release_rollout(self, rollout_id: str, holder: str) -> None:
         """Let another claim the rollout at once; nothing when this one does not hold it."""
-        with self._database.write() as connection:
-            control.release(connection, rollout_id, holder)
+        self._database.writing(control.release, rollout_id, holder)
 
     def halt_rollout(self, rollout_id: str, reason: str, *, now: datetime) -> None:
         """Have production serve everybody from now on, whatever the history says; of several the first stays."""
-        with self._database.write() as connection:
-            control.halt(connection, rollout_id, reason, now=now)
+        self._database.writing(control.halt, rollout_id, reason, now=now)
 
     def rollout_control(self, rollout_id: str) -> RolloutControl:
         """Who holds the rollout, and whether it was halted."""
-        with self._database.read() as connection:
-            return control.load(connection, rollout_id)
+        return self._database.reading(control.load, rollout_id)
 
     # What was done about its events
 
@@ -114,8 +101,7 @@ class RolloutStore:
 
         One that comes back with an earlier ``begun_at`` was begun before and not finished.
         """
-        with self._database.write() as connection:
-            return control.begin(connection, rollout_id, number, name, now=now)
+        return self._database.writing(control.begin, rollout_id, number, name, now=now)
 
     def finish_action(self, rollout_id: str, number: int, name: str, outcome: str, *, now: datetime) -> None:
         """Note that it is done, and with what outcome; what was noted first stays.
@@ -123,10 +109,8 @@ class RolloutStore:
         Raises:
             InputError: it was never begun.
         """
-        with self._database.write() as connection:
-            control.finish(connection, rollout_id, number, name, outcome, now=now)
+        self._database.writing(control.finish, rollout_id, number, name, outcome, now=now)
 
     def rollout_actions(self, rollout_id: str) -> list[RolloutAction]:
         """Everything that was begun about the rollout's events, in order."""
-        with self._database.read() as connection:
-            return control.actions(connection, rollout_id)
+        return self._database.reading(control.actions, rollout_id)

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from harness.domain.json import Json
 from harness.domain.rollout import Event, EventKind
 from harness.errors import HarnessError, InputError
+from harness.store.connection import AGAIN
 from harness.store.tables import rollout_events as e
 from harness.store.tables import rollouts as t
 
@@ -57,6 +58,8 @@ def create(connection: sa.Connection, record: RolloutRecord, first: Event) -> No
             f"rollout {record.id}: a history begins with event 1 `started`, "
             f"not with event {first.number} `{first.kind}` of {first.rollout_id}"
         )
+    if _is_there(connection, record, first):
+        return
     if connection.dialect.name == "postgresql":
         # Two that start at once must not both find nothing active; SQLite has one writer anyway.
         connection.exec_driver_sql(f"LOCK TABLE {t.name} IN SHARE ROW EXCLUSIVE MODE")
@@ -86,6 +89,8 @@ def append(connection: sa.Connection, event: Event) -> None:
         EventRefusedError: its number is taken, also by somebody who appends at the same moment, or is not the next.
         InputError: there is no such rollout.
     """
+    if _repeats(connection, event):
+        return
     last = connection.scalar(sa.select(sa.func.max(e.c.number)).where(e.c.rollout_id == event.rollout_id))
     if last is None:
         raise InputError(f"there is no rollout {event.rollout_id}; start it first")
@@ -94,6 +99,26 @@ def append(connection: sa.Connection, event: Event) -> None:
             f"rollout {event.rollout_id}: event {event.number} does not follow event {last}; read its history again"
         )
     _insert(connection, event)
+
+
+def _is_there(connection: sa.Connection, record: RolloutRecord, first: Event) -> bool:
+    """Whether an earlier try of this very call has entered it, although the answer was lost."""
+    if not _repeats(connection, first):
+        return False
+    there = load(connection, record.id)
+    return there is not None and (there.configuration_sha256, there.started_at, there.live) == (
+        record.configuration_sha256,
+        record.started_at,
+        record.live,
+    )
+
+
+def _repeats(connection: sa.Connection, event: Event) -> bool:
+    if not connection.get_execution_options().get(AGAIN):
+        return False
+    statement = sa.select(e).where(e.c.rollout_id == event.rollout_id, e.c.number == event.number)
+    row = connection.execute(statement).first()
+    return row is not None and dict(row._mapping) == _row(event)
 
 
 def load(connection: sa.Connection, rollout_id: str) -> RolloutRecord | None:
@@ -142,22 +167,24 @@ def _last_ended(connection: sa.Connection, condition: sa.ColumnElement[bool]) ->
 
 def _insert(connection: sa.Connection, event: Event) -> None:
     try:
-        connection.execute(
-            sa.insert(e).values(
-                rollout_id=event.rollout_id,
-                number=event.number,
-                kind=event.kind.value,
-                phase=event.phase,
-                happened_at=event.at,
-                actor=event.actor,
-                reason=event.reason,
-                evidence=_text(event.evidence),
-            )
-        )
+        connection.execute(sa.insert(e).values(_row(event)))
     except IntegrityError as error:
         raise EventRefusedError(
             f"rollout {event.rollout_id}: somebody else has written event {event.number}; read its history again"
         ) from error
+
+
+def _row(event: Event) -> dict[str, Any]:
+    return {
+        "rollout_id": event.rollout_id,
+        "number": event.number,
+        "kind": event.kind.value,
+        "phase": event.phase,
+        "happened_at": event.at,
+        "actor": event.actor,
+        "reason": event.reason,
+        "evidence": _text(event.evidence),
+    }
 
 
 def _first(connection: sa.Connection, statement: sa.Select[Any]) -> RolloutRecord | None:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from harness.domain.exchange import ChatRequest, Exchange, Source
 from harness.domain.judgment import Judgment, JudgmentState, Label, Order, UnscoredReason
 from harness.domain.observation import CallError, Completion, ErrorKind, Observation, Status, ToolCall, Usage
-from harness.store import attributes, bodies
+from harness.store import attributes, bodies, bulk
 
 Row = dict[str, Any]
 
@@ -32,7 +32,9 @@ def _write(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], *, r
     keys = [column.name for column in table.primary_key.columns]
     # One order for all writers: two that touch the same rows cannot wait for each other.
     ordered = sorted(rows, key=lambda row: tuple(row[key] for key in keys))
-    connection.execute(_insert(connection.dialect.name, table, replace=replace), ordered)
+    insert = _insert(connection.dialect.name, table, replace=replace)
+    if not bulk.write(connection, table, ordered, insert):
+        connection.execute(insert, ordered)
 
 
 @cache

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from harness.domain.json import Json
 from harness.domain.run import IngestReport, Run, Stage, Summary
-from harness.store import bodies, tables
+from harness.store import bodies, partitions, tables
 from harness.store.rows import upsert
 
 
@@ -44,6 +44,7 @@ def delete(connection: sa.Connection, run_id: str) -> None:
 
     Rollouts stay as well: they belong to a live experiment, not to a run.
     """
+    partitions.drop(connection, run_id)
     for table in tables.metadata.sorted_tables:
         if table is tables.attempts or "run_id" not in table.c:
             continue

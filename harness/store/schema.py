@@ -5,12 +5,12 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from harness.errors import InfrastructureError
-from harness.store import tables
+from harness.store import partitions, tables
 from harness.store.connection import Database
 
-HEAD = "0005"
+HEAD = "0006"
 """Revision of the newest migration, which is what ``tables`` describes."""
-KNOWN = ("0001", "0002", "0003", "0004", HEAD)
+KNOWN = ("0001", "0002", "0003", "0004", "0005", HEAD)
 """Every revision this version can open, oldest first."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -30,25 +30,26 @@ def ensure(database: Database) -> None:
     Raises:
         InfrastructureError: a newer version wrote the store, or the database holds something else.
     """
-    with database.read() as connection:
-        if revision(connection) == HEAD:
-            return
+    if database.reading(revision) != HEAD:
+        database.writing(_bring_up, database)
+
+
+def _bring_up(connection: sa.Connection, database: Database) -> None:
     # The write transaction of SQLite keeps other processes out; PostgreSQL needs to be asked to.
-    with database.write() as connection:
-        if not database.is_sqlite:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        found = revision(connection)
-        if found == HEAD:
-            return
-        if found is not None and found not in KNOWN:
-            raise InfrastructureError(
-                f"store {database.label} was written by a newer version (schema {found}, this version knows {HEAD}); "
-                "upgrade with `pip install -U shadow-harness` or name another store"
-            )
-        if found is None:
-            create(connection)
-        else:
-            upgrade(connection)
+    if not database.is_sqlite:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    found = revision(connection)
+    if found == HEAD:
+        return
+    if found is not None and found not in KNOWN:
+        raise InfrastructureError(
+            f"store {database.label} was written by a newer version (schema {found}, this version knows {HEAD}); "
+            "upgrade with `pip install -U shadow-harness` or name another store"
+        )
+    if found is None:
+        create(connection)
+    else:
+        upgrade(connection)
 
 
 def require(database: Database) -> None:
@@ -57,8 +58,7 @@ def require(database: Database) -> None:
     Raises:
         InfrastructureError: another version wrote it, or nothing has been stored yet.
     """
-    with database.read() as connection:
-        found = revision(connection)
+    found = database.reading(revision)
     if found == HEAD:
         return
     if found is None:
@@ -90,6 +90,8 @@ def create(connection: sa.Connection) -> None:
             "give the store a database or schema of its own"
         )
     tables.metadata.create_all(connection)
+    if connection.dialect.name == "postgresql":
+        partitions.create_rest(connection)
     _VERSIONS.create(connection)
     connection.execute(sa.insert(_VERSIONS).values(version_num=HEAD))
 

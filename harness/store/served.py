@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from harness.domain.served import Arm, Served, ServedOutcome
-from harness.store import rows
+from harness.store import paging, rows
 from harness.store.connection import Database
 from harness.store.tables import served_requests as t
 
@@ -57,8 +57,7 @@ def read(database: Database, rollout_id: str, stored_from: datetime | None) -> I
     ordered = sa.select(t).where(t.c.rollout_id == rollout_id).order_by(t.c.stored_at, t.c.request_id).limit(_PAGE)
     statement = ordered if stored_from is None else ordered.where(t.c.stored_at >= stored_from)
     while True:
-        with database.read() as connection:
-            page = connection.execute(statement).all()
+        page = database.reading(paging.fetch, statement)
         for row in page:
             yield _served(row), row.stored_at
         if len(page) < _PAGE:

@@ -40,19 +40,21 @@ class Store(RolloutStore, WatchedStore):
         self._database = database
 
     @classmethod
-    def open(cls, url: str, *, create: bool = True, read_only: bool = False) -> Self:
+    def open(cls, url: str, *, create: bool = True, read_only: bool = False, patience_s: float = 0.0) -> Self:
         """Open a store and bring its tables up to date.
 
         Args:
             url: ``sqlite:///path/to/file.db`` or ``postgresql://user@host/database``.
             create: make the SQLite file when it does not exist.
             read_only: have the database refuse whatever would change it; one of another version is not opened.
+            patience_s: how long each call waits for a PostgreSQL server that was lost or restarts, seconds. 0 for
+                those who hold something others wait for, or who try again themselves.
 
         Raises:
             ConfigurationError: the URL is not one of a store.
             InfrastructureError: the store cannot be reached, or was written by a newer version.
         """
-        database = Database(url, create=create and not read_only, read_only=read_only)
+        database = Database(url, create=create and not read_only, read_only=read_only, patience_s=patience_s)
         try:
             if read_only:
                 schema.require(database)
@@ -67,6 +69,10 @@ class Store(RolloutStore, WatchedStore):
     def url(self) -> str:
         """The address it was opened with, its password included: for another process of ours, never to be shown."""
         return self._database.engine.url.render_as_string(hide_password=False)
+
+    def give_up(self) -> None:
+        """Wait no longer for a server that is away, neither now nor later."""
+        self._database.give_up()
 
     def close(self) -> None:
         """Close all connections; iterators that are still running fail."""
@@ -87,66 +93,56 @@ class Store(RolloutStore, WatchedStore):
 
     def save_run(self, run: Run) -> None:
         """Insert the run, or replace what is known about it."""
-        with self._database.write() as connection:
-            runs.save(connection, run)
+        self._database.writing(runs.save, run)
 
     def run(self, run_id: str) -> Run | None:
         """The run, or ``None``."""
-        with self._database.read() as connection:
-            return next(iter(runs.load(connection, run_id)), None)
+        return next(iter(self._database.reading(runs.load, run_id)), None)
 
     def runs(self) -> list[Run]:
         """All runs, oldest first."""
-        with self._database.read() as connection:
-            return runs.load(connection)
+        return self._database.reading(runs.load)
 
     def delete_run(self, run_id: str) -> None:
         """Remove everything known about the run; the attempts it made stay in the ledger."""
-        with self._database.write() as connection:
-            runs.delete(connection, run_id)
+        self._database.writing(runs.delete, run_id)
+        self._database.forget(run_id)
 
     def save_ingest_report(self, run_id: str, report: IngestReport) -> None:
         """Insert the report, or replace it."""
-        with self._database.write() as connection:
-            runs.save_ingest_report(connection, run_id, report)
+        self._database.writing(runs.save_ingest_report, run_id, report)
 
     def ingest_report(self, run_id: str) -> IngestReport | None:
         """What the ingest stage read; ``None`` until it has finished."""
-        with self._database.read() as connection:
-            return runs.load_ingest_report(connection, run_id)
+        return self._database.reading(runs.load_ingest_report, run_id)
 
     def save_decision(
         self, run_id: str, *, decided_at: datetime, experiment_sha256: str, decision: Mapping[str, Json]
     ) -> None:
         """Add a decision, as JSON, to the run's history."""
         record = DecisionRecord(decided_at=decided_at, experiment_sha256=experiment_sha256, decision=decision)
-        with self._database.write() as connection:
-            runs.save_decision(connection, run_id, record)
+        self._database.writing(runs.save_decision, run_id, record)
 
     def decisions(self, run_id: str) -> list[DecisionRecord]:
         """Every decision taken on the run, oldest first."""
-        with self._database.read() as connection:
-            return runs.load_decisions(connection, run_id)
+        return self._database.reading(runs.load_decisions, run_id)
 
     # Exchanges
 
     def put_exchanges(self, run_id: str, items: Sequence[tuple[Exchange, float]]) -> None:
         """Insert exchanges with their position, together with production's observations, or replace them."""
         narrow, texts, slices, production = exchanges.prepare(run_id, items, datetime.now(UTC))
-        with self._database.write() as connection:
-            exchanges.put(connection, run_id, narrow, texts, slices)
-            observations.put(connection, production)
-        self._database.wrote(len(items))
+        self._database.make_room(run_id)
+        self._database.writing(exchanges.put, run_id, narrow, texts, slices, production)
+        self._database.wrote(len(items), run_id)
 
     def remove_exchanges(self, run_id: str, ids: Sequence[str]) -> None:
         """Take exchanges out of the sample; what candidates answered is kept for when they come back."""
-        with self._database.write() as connection:
-            exchanges.remove(connection, run_id, ids)
+        self._database.writing(exchanges.remove, run_id, ids)
 
     def clear_exchanges(self, run_id: str) -> None:
         """Take all exchanges out of the sample, for an ingest that starts again."""
-        with self._database.write() as connection:
-            exchanges.remove(connection, run_id, None)
+        self._database.writing(exchanges.remove, run_id, None)
 
     def exchanges(self, run_id: str, *, ids: Sequence[str] | None = None) -> Iterator[Exchange]:
         """The run's exchanges, or those of them with these ids."""
@@ -154,18 +150,15 @@ class Store(RolloutStore, WatchedStore):
 
     def count_exchanges(self, run_id: str) -> int:
         """How many exchanges were sampled."""
-        with self._database.read() as connection:
-            return exchanges.count(connection, run_id)
+        return self._database.reading(exchanges.count, run_id)
 
     def last_position(self, run_id: str) -> float | None:
         """The position of the run's last exchange; ``None`` when it has none."""
-        with self._database.read() as connection:
-            return exchanges.last_position(connection, run_id)
+        return self._database.reading(exchanges.last_position, run_id)
 
     def exchange_sources(self, run_id: str, ids: Sequence[str]) -> dict[str, str | None]:
         """Which of these exchanges the run has, with the file each came from."""
-        with self._database.read() as connection:
-            return exchanges.sources(connection, run_id, ids)
+        return self._database.reading(exchanges.sources, run_id, ids)
 
     def unasked_exchanges(
         self, run_id: str, arm: str, fingerprint: str, *, after: float = float("-inf"), limit: int
@@ -174,33 +167,26 @@ class Store(RolloutStore, WatchedStore):
 
         Unlike :meth:`pending_exchanges`, for traffic that is asked as it comes: what was dropped stays dropped.
         """
-        with self._database.read() as connection:
-            keys = exchanges.unasked(connection, run_id, arm, fingerprint, after=after, limit=limit)
-            found = exchanges.load(connection, run_id, [exchange_id for _, exchange_id in keys])
-        return [(position, found[exchange_id]) for position, exchange_id in keys if exchange_id in found]
+        return self._database.reading(exchanges.load_unasked, run_id, arm, fingerprint, after=after, limit=limit)
 
     def count_unasked_exchanges(self, run_id: str, arm: str, fingerprint: str) -> int:
         """How many exchanges :meth:`unasked_exchanges` would give in all."""
-        with self._database.read() as connection:
-            return exchanges.count_unasked(connection, run_id, arm, fingerprint)
+        return self._database.reading(exchanges.count_unasked, run_id, arm, fingerprint)
 
     def put_attribute(self, run_id: str, key: str, values: Mapping[str, str]) -> None:
         """Give exchanges, by id, a slice attribute that is worked out after ingest; the key's earlier rows are gone.
 
         Reading the export again drops it: whoever derives an attribute from the sample derives it from that sample.
         """
-        with self._database.write() as connection:
-            exchanges.put_attribute(connection, run_id, key, values)
+        self._database.writing(exchanges.put_attribute, run_id, key, values)
 
     def attribute_keys(self, run_id: str) -> list[str]:
         """The slice attributes that the run's exchanges have, sorted."""
-        with self._database.read() as connection:
-            return exchanges.attribute_keys(connection, run_id)
+        return self._database.reading(exchanges.attribute_keys, run_id)
 
     def attribute_values(self, run_id: str, key: str) -> dict[str, int]:
         """The values of a slice attribute with their number of exchanges, most frequent first."""
-        with self._database.read() as connection:
-            return exchanges.attribute_values(connection, run_id, key)
+        return self._database.reading(exchanges.attribute_values, run_id, key)
 
     # Observations
 
@@ -210,9 +196,9 @@ class Store(RolloutStore, WatchedStore):
         What a replaced call had cost stays counted in :meth:`spent`.
         """
         prepared = observations.prepare(run_id, items, datetime.now(UTC))
-        with self._database.write() as connection:
-            observations.put(connection, prepared)
-        self._database.wrote(len(items))
+        self._database.make_room(run_id)
+        self._database.writing(observations.put, prepared)
+        self._database.wrote(len(items), run_id)
 
     def observations(self, run_id: str, arm: str, fingerprint: str) -> Iterator[Observation]:
         """The arm's observations of sampled exchanges, whatever their status."""
@@ -266,14 +252,11 @@ class Store(RolloutStore, WatchedStore):
 
         With ``since``, of the requests from then on.
         """
-        with self._database.read() as connection:
-            return observations.count(connection, run_id, arm, fingerprint, since=since)
+        return self._database.reading(observations.count, run_id, arm, fingerprint, since=since)
 
     def arm_counts(self, run_id: str, arm: str, fingerprint: str) -> tuple[ObservationCounts, int]:
         """:meth:`observation_counts` and :meth:`count_unasked_exchanges` of one moment, so that they add up."""
-        with self._database.read() as connection:
-            counts = observations.count(connection, run_id, arm, fingerprint)
-            return counts, exchanges.count_unasked(connection, run_id, arm, fingerprint)
+        return self._database.reading(exchanges.count_arm, run_id, arm, fingerprint)
 
     # Pairs and judgments
 
@@ -336,9 +319,9 @@ class Store(RolloutStore, WatchedStore):
     def put_judgments(self, run_id: str, items: Sequence[Judgment]) -> None:
         """Insert judgments, or replace those of the same pair, judge fingerprint and order."""
         prepared = judgments.prepare(run_id, items, datetime.now(UTC))
-        with self._database.write() as connection:
-            judgments.put(connection, prepared)
-        self._database.wrote(len(items))
+        self._database.make_room(run_id)
+        self._database.writing(judgments.put, prepared)
+        self._database.wrote(len(items), run_id)
 
     def judgments(
         self,
@@ -350,8 +333,9 @@ class Store(RolloutStore, WatchedStore):
         judge_fingerprints: Sequence[str] | None = None,
     ) -> list[Judgment]:
         """The judgments of these exchanges, by all judges or by those with these fingerprints."""
-        with self._database.read() as connection:
-            return judgments.load(connection, run_id, arm, fingerprint, ids=ids, judge_fingerprints=judge_fingerprints)
+        return self._database.reading(
+            judgments.load, run_id, arm, fingerprint, ids=ids, judge_fingerprints=judge_fingerprints
+        )
 
     def pair_texts(self, run_id: str, arm: str, fingerprint: str, *, judges: Mapping[str, str]) -> Iterator[bytes]:
         """Every pair of the arm with all its words as one line of JSON, in ascending id.
@@ -362,30 +346,25 @@ class Store(RolloutStore, WatchedStore):
 
     def count_judgments(self, run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str) -> int:
         """How many judgments of the arm one judge has given, in error ones included."""
-        with self._database.read() as connection:
-            return judgments.count(connection, run_id, arm, fingerprint, judge_fingerprint)
+        return self._database.reading(judgments.count, run_id, arm, fingerprint, judge_fingerprint)
 
     # People
 
     def put_labels(self, run_id: str, items: Sequence[HumanLabel]) -> None:
         """Insert labels, or replace those of the same pair and labeller."""
-        with self._database.write() as connection:
-            labels.put(connection, run_id, items)
+        self._database.writing(labels.put, run_id, items)
 
     def labels(self, run_id: str, arm: str, fingerprint: str) -> list[HumanLabel]:
         """Every label on the arm's answers, skipped pairs included, by exchange and labeller."""
-        with self._database.read() as connection:
-            return labels.load(connection, run_id, arm, fingerprint)
+        return self._database.reading(labels.load, run_id, arm, fingerprint)
 
     def put_label_plan(self, run_id: str, arm: str, fingerprint: str, items: Sequence[PlannedLabel]) -> None:
         """Insert pairs that were drawn to be labelled, or replace them."""
-        with self._database.write() as connection:
-            labels.put_plan(connection, run_id, arm, fingerprint, items, datetime.now(UTC))
+        self._database.writing(labels.put_plan, run_id, arm, fingerprint, items, datetime.now(UTC))
 
     def label_plan(self, run_id: str, arm: str, fingerprint: str) -> list[PlannedLabel]:
         """The pairs drawn to be labelled, in the order in which they are shown."""
-        with self._database.read() as connection:
-            return labels.load_plan(connection, run_id, arm, fingerprint)
+        return self._database.reading(labels.load_plan, run_id, arm, fingerprint)
 
     # Attempts
 
@@ -393,27 +372,24 @@ class Store(RolloutStore, WatchedStore):
         self, *, family: str, fingerprint: str, sequence: str, arm: str, run_id: str, alpha_of: Callable[[int], float]
     ) -> Attempt:
         """This candidate's attempt on this traffic; entered with ``alpha_of(number)`` when it is a new one."""
-        with self._database.write() as connection:
-            return attempts.begin(
-                connection,
-                family=family,
-                fingerprint=fingerprint,
-                sequence=sequence,
-                arm=arm,
-                run_id=run_id,
-                alpha_of=alpha_of,
-                now=datetime.now(UTC),
-            )
+        return self._database.writing(
+            attempts.begin,
+            family=family,
+            fingerprint=fingerprint,
+            sequence=sequence,
+            arm=arm,
+            run_id=run_id,
+            alpha_of=alpha_of,
+            now=datetime.now(UTC),
+        )
 
     def record_attempt(self, attempt: Attempt, *, verdict: str, n_pairs: int) -> None:
         """Note what an attempt has come to so far."""
-        with self._database.write() as connection:
-            attempts.record(connection, attempt, verdict=verdict, n_pairs=n_pairs, now=datetime.now(UTC))
+        self._database.writing(attempts.record, attempt, verdict=verdict, n_pairs=n_pairs, now=datetime.now(UTC))
 
     def attempts(self, family: str | None = None) -> list[Attempt]:
         """Every attempt, or those of one family, in the order in which they began."""
-        with self._database.read() as connection:
-            return attempts.load(connection, family)
+        return self._database.reading(attempts.load, family)
 
     # Numbers
 
@@ -460,34 +436,29 @@ class Store(RolloutStore, WatchedStore):
         """
         from harness.store import evidence
 
-        with self._database.read() as connection:
-            return evidence.load(
-                connection,
-                run_id,
-                arm,
-                fingerprint,
-                judges=judges,
-                attributes=attributes,
-                cluster_by=cluster_by,
-            )
+        return self._database.reading(
+            evidence.load,
+            run_id,
+            arm,
+            fingerprint,
+            judges=judges,
+            attributes=attributes,
+            cluster_by=cluster_by,
+        )
 
     def spent(self, run_id: str) -> dict[str, float]:
         """Dollars spent in the run so far, by purse: ``candidates`` (the replica's too) and ``judges``.
 
         Calls at an unknown price are not in it; :meth:`unpriced` counts them.
         """
-        with self._database.read() as connection:
-            candidates, judging = observations.spending(connection, run_id), judgments.spending(connection, run_id)
+        candidates, judging = self._database.reading(judgments.spending_of_all, run_id)
         return {"candidates": candidates[0], "judges": judging[0]}
 
     def spent_since(self, run_id: str, since: datetime) -> tuple[dict[str, float], float]:
         """Dollars spent in the run since then: by arm, and on judges."""
-        with self._database.read() as connection:
-            by_arm = observations.spending_since(connection, run_id, since)
-            return by_arm, judgments.spending_since(connection, run_id, since)
+        return self._database.reading(judgments.spending_of_all_since, run_id, since)
 
     def unpriced(self, run_id: str) -> dict[str, int]:
         """Calls of the run at an unknown price, by purse."""
-        with self._database.read() as connection:
-            candidates, judging = observations.spending(connection, run_id), judgments.spending(connection, run_id)
+        candidates, judging = self._database.reading(judgments.spending_of_all, run_id)
         return {"candidates": candidates[1], "judges": judging[1]}

@@ -111,6 +111,9 @@ def _time(name: str, *, nullable: bool = True) -> Column[datetime]:
 # The natural key is the row's place in the file: one B-tree less to write than a hidden row id would cost.
 _NARROW: dict[str, Any] = {"sqlite_with_rowid": False}
 
+# One partition for each run on PostgreSQL; see harness.store.partitions.
+_BY_RUN: dict[str, Any] = {"postgresql_partition_by": "LIST (run_id)"}
+
 runs = Table(
     "runs",
     metadata,
@@ -189,6 +192,7 @@ exchanges = Table(
     _count("body_bytes", nullable=False),
     Index("exchanges_by_position", "run_id", "position", "exchange_id"),
     **_NARROW,
+    **_BY_RUN,
 )
 
 exchange_attributes = Table(
@@ -200,6 +204,7 @@ exchange_attributes = Table(
     _key("value"),
     Index("exchange_attributes_by_value", "run_id", "key", "value"),
     **_NARROW,
+    **_BY_RUN,
 )
 
 exchange_bodies = Table(
@@ -208,6 +213,7 @@ exchange_bodies = Table(
     _key("run_id"),
     _key("exchange_id"),
     Column("body", LargeBinary, nullable=False),
+    **_BY_RUN,
 )
 
 observations = Table(
@@ -245,6 +251,7 @@ observations = Table(
     _count("body_bytes", nullable=False),
     _time("recorded_at", nullable=False),
     **_NARROW,
+    **_BY_RUN,
 )
 
 observation_bodies = Table(
@@ -255,6 +262,7 @@ observation_bodies = Table(
     _key("fingerprint"),
     _key("exchange_id"),
     Column("body", LargeBinary, nullable=False),
+    **_BY_RUN,
 )
 
 judgments = Table(
@@ -283,6 +291,7 @@ judgments = Table(
     _number("latency_ms"),
     _time("recorded_at", nullable=False),
     **_NARROW,
+    **_BY_RUN,
 )
 
 judgment_bodies = Table(
@@ -295,6 +304,7 @@ judgment_bodies = Table(
     _key("exchange_id"),
     _key("answer_order"),
     Column("body", LargeBinary, nullable=False),
+    **_BY_RUN,
 )
 
 label_plans = Table(

@@ -37,21 +37,14 @@ _NOTHING = (_END, "", b"")
 
 def read(database: Database, run_id: str, arm: str, fingerprint: str, *, judges: Mapping[str, str]) -> Iterator[bytes]:
     """One JSON object per pair, without a line feed inside, in ascending id; ``judges`` is fingerprint to name."""
-    b = tables.observation_bodies
     middle = b',"arm":' + bodies.dumps(arm)
     last = ""
     while True:
-        with database.read() as connection:
-            rows = _page(connection, run_id, arm, fingerprint, last)
-            if not rows:
-                return
-            ids, statuses, kinds, _ = zip(*rows, strict=True)
-            between = (last, ids[-1])
-            requests = _bodies(connection, tables.exchange_bodies, ids, between, run_id=run_id)
-            production = _bodies(connection, b, ids, between, run_id=run_id, arm=PRODUCTION, fingerprint="")
-            candidate = _bodies(connection, b, ids, between, run_id=run_id, arm=arm, fingerprint=fingerprint)
-            judged = _judgments(connection, run_id, arm, fingerprint, ids, between, judges)
-        last = between[1]
+        page = database.reading(_load, run_id, arm, fingerprint, judges, last)
+        if page is None:
+            return
+        ids, statuses, kinds, requests, production, candidate, judged = page
+        last = ids[-1]
         ends = {
             (status, kind): b'%b,"status":%b,"error_kind":%b,"request":'
             % (middle, bodies.dumps(status), bodies.dumps(kind))
@@ -73,6 +66,22 @@ def read(database: Database, run_id: str, arm: str, fingerprint: str, *, judges:
                 b"{}" if answered is None else unpack(answered),
                 b"".join(words)[1:],
             )
+
+
+def _load(
+    connection: sa.Connection, run_id: str, arm: str, fingerprint: str, judges: Mapping[str, str], last: str
+) -> tuple[Sequence[Any], ...] | None:
+    """Columns of the next pairs, what is stored of each still compressed; ``None`` behind the last."""
+    rows = _page(connection, run_id, arm, fingerprint, last)
+    if not rows:
+        return None
+    ids, statuses, kinds, _ = zip(*rows, strict=True)
+    between, b = (last, ids[-1]), tables.observation_bodies
+    requests = _bodies(connection, tables.exchange_bodies, ids, between, run_id=run_id)
+    production = _bodies(connection, b, ids, between, run_id=run_id, arm=PRODUCTION, fingerprint="")
+    candidate = _bodies(connection, b, ids, between, run_id=run_id, arm=arm, fingerprint=fingerprint)
+    judged = _judgments(connection, run_id, arm, fingerprint, ids, between, judges)
+    return ids, statuses, kinds, requests, production, candidate, judged
 
 
 def _page(connection: sa.Connection, run_id: str, arm: str, fingerprint: str, last: str) -> list[tuple[Any, ...]]:

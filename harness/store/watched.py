@@ -121,25 +121,22 @@ class WatchedStore:
 
     def put_looks(self, run_id: str, items: Sequence[LookPoint]) -> None:
         """Insert what a look said, or replace what one at the same moment did."""
-        with self._database.write() as connection:
-            rows.upsert(connection, t, [_row(run_id, item) for item in items])
+        self._database.writing(rows.upsert, t, [_row(run_id, item) for item in items])
 
     def looks(self, run_id: str) -> list[LookPoint]:
         """What every look that was kept said, by candidate and metric, oldest first."""
         statement = sa.select(t).where(t.c.run_id == run_id).order_by(t.c.arm, t.c.metric, t.c.looked_at)
-        with self._database.read() as connection:
-            return [_point(row) for row in connection.execute(statement)]
+        return [_point(row) for row in self._database.reading(paging.fetch, statement)]
 
     def last_decision(self, run_id: str) -> DecisionRecord | None:
         """The decision taken last; ``None`` when none was."""
-        with self._database.read() as connection:
-            return runs.load_last_decision(connection, run_id)
+        return self._database.reading(runs.load_last_decision, run_id)
 
     def sampled(self) -> dict[str, int]:
         """By run: the exchanges that its ingest report counts; runs without one are left out."""
         r = tables.ingest_reports
-        with self._database.read() as connection:
-            return {row.run_id: row.n_sampled for row in connection.execute(sa.select(r.c.run_id, r.c.n_sampled))}
+        found = self._database.reading(paging.fetch, sa.select(r.c.run_id, r.c.n_sampled))
+        return {row.run_id: row.n_sampled for row in found}
 
     def latest_rollouts(self) -> list[RolloutRecord]:
         """Of every live experiment the rollout under way, else the one that ended last; by name."""
@@ -165,12 +162,11 @@ class WatchedStore:
         columns = (pairs.c.scored, pairs.c.why)
         statement = sa.select(*columns, sa.func.count().label("n")).group_by(*columns)
         scored, unscored = 0, dict[str, int]()
-        with self._database.read() as connection:
-            for row in connection.execute(statement):
-                if row.scored:
-                    scored += row.n
-                else:
-                    unscored[row.why] = row.n
+        for row in self._database.reading(paging.fetch, statement):
+            if row.scored:
+                scored += row.n
+            else:
+                unscored[row.why] = row.n
         return PairsJudged(scored=scored, unscored=unscored)
 
     def newest_pairs(
