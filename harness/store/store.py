@@ -16,6 +16,8 @@ from harness.domain.run import IngestReport, Run
 from harness.store import attempts, exchanges, judgments, labels, observations, paging, pairs, runs, schema, texts
 from harness.store.connection import Database
 from harness.store.counts import JudgmentCounts, ObservationCounts
+from harness.store.maintained import MaintainedStore
+from harness.store.retention import spending as spending_deleted
 from harness.store.rollout_store import RolloutStore
 from harness.store.runs import DecisionRecord
 from harness.store.watched import WatchedStore
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from harness.stats.evidence import Evidence
 
 
-class Store(RolloutStore, WatchedStore):
+class Store(RolloutStore, WatchedStore, MaintainedStore):
     """Everything a run knows, on SQLite or PostgreSQL.
 
     Synchronous and safe to share between threads. Every write is one transaction and idempotent on its natural key:
@@ -478,7 +480,8 @@ class Store(RolloutStore, WatchedStore):
         """
         with self._database.read() as connection:
             candidates, judging = observations.spending(connection, run_id), judgments.spending(connection, run_id)
-        return {"candidates": candidates[0], "judges": judging[0]}
+            deleted = spending_deleted(connection, run_id)
+        return {"candidates": candidates[0] + deleted[0], "judges": judging[0] + deleted[1]}
 
     def spent_since(self, run_id: str, since: datetime) -> tuple[dict[str, float], float]:
         """Dollars spent in the run since then: by arm, and on judges."""
