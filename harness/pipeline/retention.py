@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from harness.config import Experiment, RetentionSection
+from pydantic import ValidationError
+
+from harness.config import Experiment, Redaction, RetentionSection
 from harness.domain.reduction import Reduced, Why
 from harness.domain.run import Run, Stage
 from harness.ingest.redaction import Redactor
@@ -75,7 +77,10 @@ def plan_by_policy(
     """What goes from each run by the ``retention`` it was run with; a worker sees to its own run."""
     found, now = [], datetime.now(UTC)
     for run in runs:
-        policy = Experiment.model_validate(dict(run.experiment)).retention
+        experiment = _experiment(run)
+        if experiment is None:
+            continue
+        policy = experiment.retention
         for what, days in ((Reduced.EXCHANGES, policy.numbers_days), (Reduced.TEXTS, policy.texts_days)):
             if days is None:
                 continue
@@ -107,11 +112,20 @@ def replaced_in(runs: Sequence[Run], user: str) -> list[str]:
 
 
 def _stored_names(run: Run, user: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    redaction = Experiment.model_validate(dict(run.experiment)).traffic.redaction
+    experiment = _experiment(run)
+    redaction = Redaction() if experiment is None else experiment.traffic.redaction
     name = Redactor(redaction).identifier(user)
     if name is None or name == user:
         return (user,), ()
     return (user, name), (f"redaction replaced this user id by {name}, which was searched for",)
+
+
+def _experiment(run: Run) -> Experiment | None:
+    """As stored; ``None`` where another version wrote it and this one cannot read it."""
+    try:
+        return Experiment.model_validate(dict(run.experiment))
+    except ValidationError:
+        return None
 
 
 def _planned(store: Store, selection: Selection, runs_dir: Path) -> Planned | None:
