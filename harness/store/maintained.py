@@ -20,9 +20,9 @@ class MaintainedStore:
         return self._database
 
     def reductions(self, run_id: str) -> list[Reduction]:
-        """What was deleted from the run so far, by kind and reason."""
+        """The exchanges that were reduced so far, by kind and reason; strays count in spending alone."""
         with self._database.read() as connection:
-            return retention.load(connection, run_id)
+            return [item for item in retention.load(connection, run_id) if item.n_exchanges]
 
     def spent_on_deleted(self, run_id: str) -> tuple[float, float]:
         """What deleted calls and deleted judgments had cost, US dollars."""

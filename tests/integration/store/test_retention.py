@@ -210,3 +210,4 @@ def test_answers_to_exchanges_that_are_gone_can_be_removed(store: Store) -> None
     assert "Late." not in everything(store)
     assert "better than e000001" not in everything(store)
     assert store.spent(RUN)["judges"] == 3.25
+    assert [(item.reason, item.n_exchanges) for item in store.reductions(RUN)] == [(Why.USER, 3)]
