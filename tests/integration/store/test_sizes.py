@@ -5,6 +5,7 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -57,3 +58,22 @@ def test_without_room_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
         with pytest.raises(InfrastructureError, match="1,000 are free; make room there"):
             sizes.vacuum(store.database)
+
+
+def test_a_partitioned_table_is_measured_as_one(postgres: Any) -> None:
+    postgres.psql("CREATE SCHEMA in_parts;")
+    with Store.open(f"{postgres.get_uri()}&options=-csearch_path%3Din_parts") as store:
+        with store.database.write() as connection:
+            for statement in (
+                "CREATE TABLE wide (run_id text, body bytea, PRIMARY KEY (run_id)) PARTITION BY LIST (run_id)",
+                "CREATE TABLE wide_a PARTITION OF wide FOR VALUES IN ('a')",
+                "CREATE TABLE wide_rest PARTITION OF wide DEFAULT",
+                "INSERT INTO wide VALUES ('a', ''), ('b', '')",
+            ):
+                connection.exec_driver_sql(statement)
+        measured = {item.table: item for item in sizes.measure(store.database).tables}
+    assert not {"wide_a", "wide_rest"} & set(measured)
+    # A page of each partition, and one with its root in each index.
+    assert (measured["wide"].data_bytes or 0) >= 2 * 8192
+    assert (measured["wide"].index_bytes or 0) >= 4 * 8192
+    assert measured["wide"].kind == "other"
