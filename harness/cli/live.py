@@ -59,7 +59,7 @@ def _print(found: "Funnel") -> None:
     _line("sampled", found.sampled, {**found.mirror_dropped, "in progress": found.in_progress})
     _line("spooled", found.spooled, {"waiting": found.waiting})
     _line("read", found.read, {name: n for name, n in found.endings.items() if name != "exchange"})
-    _line("exchanges", found.exchanges, {})
+    _line("exchanges", found.exchanges, {"deleted": found.deleted} if found.deleted else {})
     for arm in found.arms:
         out(f"{arm.arm}:")
         _line("  completed", arm.completed, {f"failed {kind}": n for kind, n in arm.failed.items()})

@@ -103,6 +103,16 @@ def _alone(folder: Path, run_id: str) -> Iterator[None]:
         yield
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a process on this machine is at work on the run of that folder."""
+    try:
+        lock = (folder / ".lock").open("r+")
+    except OSError:
+        return False
+    with lock:
+        return not _locked(lock)
+
+
 def _locked(lock: TextIO) -> bool:
     try:
         import fcntl

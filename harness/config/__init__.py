@@ -8,11 +8,12 @@ from harness.config.following import FollowedFile
 from harness.config.live import Live, Mirror, is_live, load_live, parse_live
 from harness.config.rollout import Rollout, load_rollout, parse_rollout
 from harness.config.traffic import Mapping_, Redaction, Sampling, Traffic
-from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection, Replay
+from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection, Replay, RetentionSection
 
 __all__ = [
     "DEFAULT_JUDGES", "PROFILES", "Budget", "Candidate", "CriterionSection", "DecisionSection", "Experiment",
     "FollowedFile", "JudgeSection", "Live", "Mapping_", "Mirror", "Model", "PriceSection", "Redaction", "Replay",
-    "Replica", "ReportSection", "Rollout", "Sampling", "Settings", "Traffic", "digest", "is_live", "load_experiment",
+    "Replica", "ReportSection",
+    "RetentionSection", "Rollout", "Sampling", "Settings", "Traffic", "digest", "is_live", "load_experiment",
     "load_live", "load_rollout", "parse_experiment", "parse_live", "parse_rollout", "spec_fingerprint",
 ]  # fmt: skip

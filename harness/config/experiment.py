@@ -16,7 +16,7 @@ from harness.config.arms import Candidate, Replica
 from harness.config.base import NAME, Section, digest, identity, is_remote
 from harness.config.decision import DecisionSection
 from harness.config.traffic import Traffic
-from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection, Replay
+from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection, Replay, RetentionSection
 from harness.errors import ConfigurationError
 
 
@@ -55,6 +55,7 @@ class Experiment(Section):
     budget: Budget = Budget()
     decision: DecisionSection = DecisionSection()
     report: ReportSection = ReportSection()
+    retention: RetentionSection = RetentionSection()
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

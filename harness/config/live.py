@@ -15,7 +15,7 @@ from harness.config.base import NAME, Section, as_list
 from harness.config.decision import DecisionSection
 from harness.config.experiment import Experiment, ReportSection, problems, resolve, unquoted_off
 from harness.config.traffic import Redaction
-from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection
+from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection, RetentionSection
 from harness.errors import ConfigurationError
 
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -257,6 +257,7 @@ class Live(Section):
     budget: Budget = Budget()
     decision: DecisionSection = DecisionSection()
     report: ReportSection = ReportSection()
+    retention: RetentionSection = RetentionSection()
 
     @model_validator(mode="after")
     def _everyone_can_be_asked(self) -> Self:
@@ -292,7 +293,7 @@ class Live(Section):
                 **{
                     name: getattr(self, name)
                     for name in (
-                        "candidates", "replica", "judges", "canaries", "budget", "decision", "report",
+                        "candidates", "replica", "judges", "canaries", "budget", "decision", "report", "retention",
                     )
                 },
             }

@@ -34,6 +34,28 @@ class Budget(Section):
     """Go on, uncounted, with models whose price is unknown although a budget is set."""
 
 
+class RetentionSection(Section):
+    """How long what is stored about an exchange is kept; for good where nothing is given.
+
+    An exchange's age counts from the request to production. `harness worker` keeps to it, and
+    `harness db delete --apply-policy` for runs that nobody is at work on.
+    """
+
+    texts_days: Annotated[float, Field(gt=0)] | None = None
+    """Then requests, answers and judges' words are deleted; numbers stay, and can be decided on."""
+    numbers_days: Annotated[float, Field(gt=0)] | None = None
+    """Then everything about the exchange is deleted; decisions that were taken stay."""
+    grace_days: Annotated[float, Field(ge=0)] = 1.0
+    """How much longer a worker keeps what a candidate has not been asked, or a judge not read."""
+    every_s: Annotated[float, Field(gt=0)] = 3_600.0
+    """How often a worker looks for what is too old."""
+
+    @property
+    def limits(self) -> bool:
+        """Whether anything is ever deleted."""
+        return self.texts_days is not None or self.numbers_days is not None
+
+
 class JudgeSection(Section):
     """A judge by registry name; `options` are its own fields."""
 

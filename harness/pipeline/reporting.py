@@ -84,7 +84,7 @@ def build_report(
         stop_reason=run.stop_reason,
         command=(taken[0].decision.get("command") if taken else None) or f"harness report {run.id}",
         show_text=session.experiment.report.show_text,
-        warnings=_run_warnings(run),
+        warnings=(*_run_warnings(run), *(item.sentence for item in session.store.reductions(run.id))),
         side_by_side=side_by_side.of(session, judges, evaluations),
     )
 

@@ -133,6 +133,7 @@ async def replay_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
     """
     _require(session, Stage.INGESTED, "harness ingest")
     check_settings(session.experiment, seat_judges(session.experiment, default_embedder()))
+    _say_reductions(session)
     _show(session, await asyncio.to_thread(estimates.of_arms, session))
     result = await replay_arms(session)
     session.advance(Stage.REPLAYED, stop_reason=result.stop_reason)
@@ -154,6 +155,7 @@ async def judge_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
         ConfigurationError: nothing has been replayed, or a judge is not installed.
     """
     _require(session, Stage.REPLAYED, "harness replay")
+    _say_reductions(session)
     embedder = default_embedder()
     before = session.run.stop_reason
     judges = seat_judges(session.experiment, embedder)
@@ -171,6 +173,7 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
         Interrupted: somebody asked for the end while topics were being found.
     """
     _require(session, Stage.INGESTED, "harness ingest")
+    _say_reductions(session)
     await find_topics(session)
     run = session.run
     run = session.advance(Stage.DECIDED if reached(run, Stage.JUDGED) else run.stage, stop_reason=run.stop_reason)
@@ -179,12 +182,14 @@ async def decide_stage(session: Session, *, command: str = "") -> Result:
     await asyncio.to_thread(evaluation.record, session, evaluations)
     await asyncio.to_thread(look_history.keep, session, evaluations, at=run.updated_at)
     decisions = tuple(item.decision for item in evaluations if item.decision is not None)
+    reduced = session.store.reductions(session.run_id)
     session.store.save_decision(
         session.run_id,
         decided_at=run.updated_at,
         experiment_sha256=digest(run.experiment),
         decision={
             "command": command or f"harness decide --run {session.run_id}",
+            **({"reduced": [item.record for item in reduced]} if reduced else {}),
             "arms": {decision.arm: asdict(decision) for decision in decisions},
         },
     )
@@ -251,6 +256,12 @@ def _show(session: Session, expected: Sequence[estimates.ExpectedCost]) -> None:
     for item in expected:
         if item.calls:
             session.reporter.finish(f"estimate {item.who}", item.line())
+
+
+def _say_reductions(session: Session) -> None:
+    """What was deleted from the run is missing from whatever comes next."""
+    for item in session.store.reductions(session.run_id):
+        session.warn_once(item.sentence)
 
 
 def _require(session: Session, stage: Stage, command: str) -> None:

@@ -88,7 +88,7 @@ def _delete(
 
 
 def load(connection: sa.Connection, run_id: str, ids: Sequence[str]) -> dict[str, Exchange]:
-    """The exchanges by id; ids that are not in the run are left out."""
+    """The exchanges by id; ids that are not in the run, or whose texts were deleted, are left out."""
     b = tables.exchange_bodies
     bodies = sa.select(b.c.exchange_id, b.c.body).where(b.c.run_id == run_id, b.c.exchange_id.in_(ids))
     texts = {row[0]: row[1] for row in connection.execute(bodies)}
@@ -97,7 +97,7 @@ def load(connection: sa.Connection, run_id: str, ids: Sequence[str]) -> dict[str
     return {
         row.exchange_id: rows.exchange_of(row, texts[row.exchange_id], production[row.exchange_id])
         for row in found
-        if row.exchange_id in production
+        if row.exchange_id in production and row.exchange_id in texts
     }
 
 
@@ -124,15 +124,19 @@ def pending(run_id: str, arm: str, fingerprint: str, *, retry_setup_errors: bool
         unfinished.append(o.c.status == Status.FAILED.value)
     elif retry_setup_errors:
         unfinished.append(sa.and_(o.c.status == Status.FAILED.value, o.c.error_kind.in_(_SETUP_KINDS)))
-    return paging.keys(run_id).outerjoin(o, observations.of_exchange(o, arm, fingerprint)).where(sa.or_(*unfinished))
+    return (
+        paging.keys(run_id)
+        .outerjoin(o, observations.of_exchange(o, arm, fingerprint))
+        .where(sa.or_(*unfinished), e.c.body_bytes > 0)
+    )
 
 
 def unasked(
     connection: sa.Connection, run_id: str, arm: str, fingerprint: str, *, after: float, limit: int
 ) -> list[tuple[float, str]]:
-    """Positions and ids, in order, of exchanges behind ``after`` without any observation of this arm."""
-    behind: sa.Select[Any] = sa.select(e.c.position, e.c.exchange_id).where(e.c.position > after)
-    statement = _without_observation(behind, run_id, arm, fingerprint)
+    """Positions and ids, in order, of exchanges behind ``after`` with texts and no observation of this arm."""
+    behind: sa.Select[Any] = sa.select(e.c.position, e.c.exchange_id).where(e.c.position > after, e.c.body_bytes > 0)
+    statement = without_observation(behind, run_id, arm, fingerprint)
     statement = statement.order_by(e.c.position, e.c.exchange_id).limit(limit)
     return [(row[0], row[1]) for row in connection.execute(statement)]
 
@@ -155,10 +159,11 @@ def count_arm(connection: sa.Connection, run_id: str, arm: str, fingerprint: str
 def count_unasked(connection: sa.Connection, run_id: str, arm: str, fingerprint: str) -> int:
     """How many exchanges have no observation of this arm."""
     statement: sa.Select[Any] = sa.select(sa.func.count()).select_from(e)
-    return connection.scalar(_without_observation(statement, run_id, arm, fingerprint)) or 0
+    return connection.scalar(without_observation(statement, run_id, arm, fingerprint)) or 0
 
 
-def _without_observation(statement: sa.Select[Any], run_id: str, arm: str, fingerprint: str) -> sa.Select[Any]:
+def without_observation(statement: sa.Select[Any], run_id: str, arm: str, fingerprint: str) -> sa.Select[Any]:
+    """The exchanges that have no observation of this arm."""
     own = observations.of_exchange(o, arm, fingerprint)
     return statement.outerjoin(o, own).where(e.c.run_id == run_id, o.c.status.is_(None))
 

@@ -57,6 +57,8 @@ def pending(
         observations.observed(run_id, arm, fingerprint)
         .join(p, observations.of_exchange(p, PRODUCTION, ""))
         .where(o.c.status == Status.COMPLETED.value, p.c.status == Status.COMPLETED.value, done < len(orders))
+        # Texts may have been deleted, and then there is nothing to read.
+        .where(e.c.body_bytes > 0, o.c.body_bytes > 0, p.c.body_bytes > 0)
     )
 
 
@@ -69,7 +71,7 @@ def load(
     ids: Sequence[str],
     judge_fingerprints: Sequence[str] | None,
 ) -> list[Judgment]:
-    """The judgments of these exchanges."""
+    """The judgments of these exchanges; those whose texts were deleted are left out."""
     b = tables.judgment_bodies
     keys = [column.name for column in j.primary_key.columns]
 
@@ -87,6 +89,7 @@ def load(
         found += [
             rows.judgment_of(row, texts[tuple(getattr(row, key) for key in keys)])
             for row in connection.execute(sa.select(j).where(*of(j, chunk)))
+            if tuple(getattr(row, key) for key in keys) in texts
         ]
     return sorted(found, key=lambda item: (item.exchange_id, item.judge, item.judge_fingerprint, item.order))
 

@@ -50,7 +50,7 @@ def of_exchange(table: Any, arm: str, fingerprint: str) -> sa.ColumnElement[bool
 def load(
     connection: sa.Connection, run_id: str, arm: str, fingerprint: str, ids: Sequence[str]
 ) -> dict[str, Observation]:
-    """The observations by exchange id."""
+    """The observations by exchange id; those whose texts were deleted are left out."""
 
     def of(table: sa.Table) -> list[sa.ColumnElement[bool]]:
         c = table.c
@@ -60,7 +60,9 @@ def load(
     b = tables.observation_bodies
     texts = {row[0]: row[1] for row in connection.execute(sa.select(b.c.exchange_id, b.c.body).where(*of(b)))}
     found = connection.execute(sa.select(o).where(*of(o)))
-    return {row.exchange_id: rows.observation_of(row, texts[row.exchange_id]) for row in found}
+    return {
+        row.exchange_id: rows.observation_of(row, texts[row.exchange_id]) for row in found if row.exchange_id in texts
+    }
 
 
 def observed(run_id: str, arm: str, fingerprint: str) -> sa.Select[Any]:

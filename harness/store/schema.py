@@ -8,9 +8,9 @@ from harness.errors import InfrastructureError
 from harness.store import partitions, tables
 from harness.store.connection import Database
 
-HEAD = "0006"
+HEAD = "0007"
 """Revision of the newest migration, which is what ``tables`` describes."""
-KNOWN = ("0001", "0002", "0003", "0004", "0005", HEAD)
+KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", HEAD)
 """Every revision this version can open, oldest first."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -50,6 +50,27 @@ def _bring_up(connection: sa.Connection, database: Database) -> None:
         create(connection)
     else:
         upgrade(connection)
+
+
+def standing(database: Database) -> str | None:
+    """The schema revision the store is at; ``None`` for an empty one.
+
+    Raises:
+        InfrastructureError: a newer version wrote it.
+    """
+    with database.read() as connection:
+        found = revision(connection)
+    if found is not None and found not in KNOWN:
+        raise InfrastructureError(
+            f"store {database.label} was written by a newer version (schema {found}, this version knows {HEAD}); "
+            "upgrade with `pip install -U shadow-harness`"
+        )
+    return found
+
+
+def pending(found: str | None) -> list[str]:
+    """The migrations between a revision and this version, oldest first."""
+    return list(KNOWN if found is None else KNOWN[KNOWN.index(found) + 1 :])
 
 
 def require(database: Database) -> None:

@@ -13,9 +13,10 @@ from harness.domain.label import HumanLabel, PlannedLabel
 from harness.domain.observation import Observation
 from harness.domain.pair import Pair
 from harness.domain.run import IngestReport, Run
-from harness.store import attempts, exchanges, judgments, labels, observations, paging, pairs, runs, schema, texts
+from harness.store import attempts, exchanges, judgments, labels, observations, paging, pairs, retention, runs, schema, texts
 from harness.store.connection import Database
 from harness.store.counts import JudgmentCounts, ObservationCounts
+from harness.store.maintained import MaintainedStore
 from harness.store.rollout_store import RolloutStore
 from harness.store.runs import DecisionRecord
 from harness.store.watched import WatchedStore
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from harness.stats.evidence import Evidence
 
 
-class Store(RolloutStore, WatchedStore):
+class Store(RolloutStore, WatchedStore, MaintainedStore):
     """Everything a run knows, on SQLite or PostgreSQL.
 
     Synchronous and safe to share between threads. Every write is one transaction and idempotent on its natural key:
@@ -451,8 +452,8 @@ class Store(RolloutStore, WatchedStore):
 
         Calls at an unknown price are not in it; :meth:`unpriced` counts them.
         """
-        candidates, judging = self._database.reading(judgments.spending_of_all, run_id)
-        return {"candidates": candidates[0], "judges": judging[0]}
+        candidates, judging = self._database.reading(retention.spent, run_id)
+        return {"candidates": candidates, "judges": judging}
 
     def spent_since(self, run_id: str, since: datetime) -> tuple[dict[str, float], float]:
         """Dollars spent in the run since then: by arm, and on judges."""

@@ -171,6 +171,21 @@ looks = Table(
     **_NARROW,
 )
 
+reductions = Table(
+    "reductions",
+    metadata,
+    _key("run_id"),
+    _key("what"),
+    _key("reason"),
+    _time("first_at", nullable=False),
+    _time("last_at", nullable=False),
+    _time("older_than"),
+    _count("n_exchanges", nullable=False),
+    _number("candidates_usd", nullable=False),
+    _number("judges_usd", nullable=False),
+    **_NARROW,
+)
+
 exchanges = Table(
     "exchanges",
     metadata,

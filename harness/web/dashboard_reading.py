@@ -362,7 +362,8 @@ class Reading:
         store = self.store
         pairs = list(store.pairs(run_id, arm.name, arm.fingerprint, ids=[exchange_id]))
         if not pairs:
-            raise NoSuchPageError("There is no such pair.")
+            deleted = [item.sentence for item in store.reductions(run_id)]
+            raise NoSuchPageError(" ".join(["There is no such pair.", *deleted]))
         judges = [judge.fingerprint for judge in found.judges] or None
         said = store.judgments(run_id, arm.name, arm.fingerprint, ids=[exchange_id], judge_fingerprints=judges)
         return found, arm, pairs[0], said

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.config import Live
 from harness.domain.mirror import NotEligible, SkipReason
+from harness.domain.reduction import Reduced
 from harness.judging.protocol import Embedder
 from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.live.intake import DUPLICATE, EXCHANGE
@@ -86,6 +87,8 @@ class Funnel:
     """What became of the records that were read: ``exchange``, ``duplicate``, or a SkipReason."""
     exchanges: int = 0
     """In the store."""
+    deleted: int = 0
+    """Were in the store until they were deleted for their age or a user."""
     arms: tuple[ArmFunnel, ...] = ()
     worker_running: bool = False
     mirroring: bool = True
@@ -120,6 +123,8 @@ def _read(live: Live, store: Store, run_id: str, judges: Sequence[SeatedJudge]) 
     position = saved_position(folder)
     waiting_b = waiting_bytes(folder, position)
     exchanges = store.count_exchanges(run_id)
+    # After the exchanges: what is deleted in between counts twice, and is no gap.
+    deleted = sum(item.n_exchanges for item in store.reductions(run_id) if item.what is Reduced.EXCHANGES)
     counts = counters.totals(folder / COUNTERS)
     endings = {name: position.counts[name] for name in ENDINGS if position.counts.get(name)}
     not_eligible = {reason.value: number for reason in NotEligible if (number := counts[f"not_eligible.{reason}"])}
@@ -141,6 +146,7 @@ def _read(live: Live, store: Store, run_id: str, judges: Sequence[SeatedJudge]) 
         read=position.records,
         endings=endings,
         exchanges=exchanges,
+        deleted=deleted,
         arms=arms,
         worker_running=counters.is_held(folder / LOCK),
         mirroring=control.is_mirroring(folder),
@@ -188,8 +194,9 @@ def _problems(f: Funnel) -> list[str]:
     if f.read != parts:
         found.append(f"{f.read:,} records read, but {parts:,} have an ending")
     kept = f.endings.get(EXCHANGE, 0)
-    if f.exchanges < kept:
-        found.append(f"{kept:,} records became exchanges, but {f.exchanges:,} are in the store")
+    if f.exchanges + f.deleted < kept:
+        gone = f" and {f.deleted:,} were deleted" if f.deleted else ""
+        found.append(f"{kept:,} records became exchanges, but {f.exchanges:,} are in the store{gone}")
     found += [
         f"{arm.arm}: {arm.exchanges:,} exchanges, but {arm.accounted:,} are accounted for"
         for arm in f.arms

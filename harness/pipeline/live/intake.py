@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from harness.domain.exchange import Exchange
 from harness.domain.mirror import SkipReason
+from harness.domain.reduction import Reduced
 from harness.domain.run import IngestReport
 from harness.domain.served import Arm, ServedOutcome
 from harness.ingest.captured import exchange_of
@@ -163,7 +164,9 @@ class Intake:
         for exchange in store.exchanges(run_id):
             tally.add(Features.of(exchange))
         last = store.last_position(run_id)
-        self._tally, self.exchanges = tally, tally.n
+        # What was deleted for its age was still one of the experiment's samples.
+        deleted = sum(item.n_exchanges for item in store.reductions(run_id) if item.what is Reduced.EXCHANGES)
+        self._tally, self.exchanges = tally, store.count_exchanges(run_id) + deleted
         self._next = 0.0 if last is None else last + 1
 
     def _take(self) -> int:

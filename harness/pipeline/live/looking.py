@@ -252,7 +252,8 @@ class LookingLoop:
     def _fingerprint(self) -> tuple[Any, ...]:
         """Changes whenever there is something new to look at."""
         session = self._room.session
-        found: list[Any] = [self._intake.exchanges, self._intake.records]
+        reduced = sum(item.n_exchanges for item in session.store.reductions(session.run_id))
+        found: list[Any] = [self._intake.exchanges, self._intake.records, reduced]
         for arm in arms_of(session.experiment):
             counts = session.store.observation_counts(session.run_id, arm.name, arm.fingerprint)
             found.append((counts.asked, counts.comparable))
@@ -288,12 +289,14 @@ class LookingLoop:
         if not (changed or due or last):
             return
         run = session.advance(Stage.DECIDED)
+        reduced = [item.record for item in session.store.reductions(session.run_id)]
         session.store.save_decision(
             session.run_id,
             decided_at=run.updated_at,
             experiment_sha256=digest(run.experiment),
             decision={
                 "command": self._command,
+                **({"reduced": reduced} if reduced else {}),
                 "arms": {name: asdict(decision) for name, decision in decisions.items()},
             },
         )

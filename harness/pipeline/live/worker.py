@@ -23,6 +23,7 @@ from harness.pipeline.checks import check_settings
 from harness.pipeline.judging import judges_purse
 from harness.pipeline.live.asking import AskingLoop
 from harness.pipeline.live.intake import Intake
+from harness.pipeline.live.keeping import KeepingLoop
 from harness.pipeline.live.looking import JudgingLoop, LookingLoop, check_looks
 from harness.pipeline.live.purses import DailyPurse, Now, midnight, utc_now
 from harness.pipeline.live.quota import QuotaGuard
@@ -213,6 +214,7 @@ class LiveWorker:
                     loops.create_task(self._judging.run())
                     loops.create_task(self._looking.run())
                     loops.create_task(self._served.run())
+                    loops.create_task(KeepingLoop(self._room, self._judges).run())
                 watching.cancel()
         except BaseExceptionGroup as failure:
             raise root_cause(failure) from None
