@@ -14,6 +14,7 @@ from harness.domain.observation import Observation
 from harness.domain.pair import Pair
 from harness.domain.run import IngestReport, Run
 from harness.store import attempts, exchanges, judgments, labels, observations, paging, pairs, runs, schema, texts
+from harness.store.batch_store import BatchStore
 from harness.store.connection import Database
 from harness.store.counts import JudgmentCounts, ObservationCounts
 from harness.store.rollout_store import RolloutStore
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from harness.stats.evidence import Evidence
 
 
-class Store(RolloutStore, WatchedStore):
+class Store(RolloutStore, WatchedStore, BatchStore):
     """Everything a run knows, on SQLite or PostgreSQL.
 
     Synchronous and safe to share between threads. Every write is one transaction and idempotent on its natural key:
