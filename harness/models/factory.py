@@ -29,7 +29,7 @@ class ShadowCalls:
 class ClientStack:
     """The whole stack as one ModelClient; close it when done."""
 
-    def __init__(  # noqa: PLR0913  the parts of one stack
+    def __init__(
         self,
         *,
         replay: Replay,
@@ -139,6 +139,13 @@ def build_client(
     return ClientStack(
         replay=replay, purse=purse, seed=seed, allow_unpriced=allow_unpriced, shadow=shadow, batches=batches
     )
+
+
+def refuse_batches(specs: Iterable[ModelSpec]) -> None:
+    """Raise ConfigurationError when a model beside live traffic is to be asked in batches."""
+    for spec in specs:
+        if spec.batch is not None:
+            raise _no_batches(spec)
 
 
 def _no_batches(model: ModelSpec) -> ConfigurationError:

@@ -7,7 +7,6 @@ from harness.domain.model import ModelClient, ModelSpec
 from harness.judging.protocol import Embedder, Judge, JudgeContext, fingerprint, models_of
 from harness.registry import build_judge
 
-
 _WEEK_S = 7 * 86_400.0
 
 

@@ -161,11 +161,14 @@ class _Run:
                 self.left = self.stop.reason
                 return
             except StillAtVendor:
-                self.left = self.stop.reason or "interrupted"
+                self.left = self._why_left()
                 return
             self.warm.set()
             await writer.write(observation)
             self.check_setup()
+
+    def _why_left(self) -> str:
+        return self.stop.reason or "interrupted"
 
     def committed(self, batch: Sequence[Observation]) -> None:
         """Count what has become durable and tell the caller."""

@@ -2,11 +2,10 @@
 
 import asyncio
 from contextlib import suppress
-from copy import copy
 from dataclasses import dataclass
 
 from harness.domain.batch import BatchItem, VendorBatch
-from harness.domain.model import BatchTerms
+from harness.domain.model import BatchTerms, ModelError
 from harness.models.batch.vendors import Answered
 
 
@@ -50,8 +49,10 @@ class Call:
 
     def fail(self, error: Exception) -> None:
         """Fail with an error of its own: whoever catches it writes figures into it."""
+        if isinstance(error, ModelError):
+            error = ModelError(error.error, cost_usd=error.cost_usd, retry_after_s=error.retry_after_s)
         if not self.future.done():
-            self.future.set_exception(copy(error))
+            self.future.set_exception(error)
 
 
 class Pool:
@@ -96,21 +97,15 @@ class Pool:
 
     def _taken(self) -> list[Call]:
         taken: list[Call] = []
-        size = n = 0
-        for n, call in enumerate(self._calls):
-            gone = call.future.done()
-            if (
-                not gone
-                and taken
-                and (len(taken) >= self.max_requests or size + len(call.body) > self.terms.max_mb * 1e6)
-            ):
-                break
-            if not gone:
-                taken.append(call)
+        size = seen = 0
+        for call in self._calls:
+            if not call.future.done():
                 size += len(call.body)
-        else:
-            n = len(self._calls)
-        self._calls = self._calls[n:]
+                if taken and (len(taken) >= self.max_requests or size > self.terms.max_mb * 1e6):
+                    break
+                taken.append(call)
+            seen += 1
+        self._calls = self._calls[seen:]
         self._bytes = sum(len(call.body) for call in self._calls)
         if not self._calls:
             self._some.clear()

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from harness.domain.batch import ASKER, BatchItem, BatchLedger, BatchProgress, BatchState, VendorBatch
+from harness.domain.batch import ASKER, BatchItem, BatchLedger, BatchProgress, BatchState
 from harness.domain.exchange import ChatRequest
 from harness.domain.model import ModelError, ModelReply, ModelSpec, StillAtVendor
 from harness.domain.observation import CallError, ErrorKind
@@ -65,7 +65,7 @@ class BatchClient:
         """
         await wire.sent(self._adapter, _PROBE, model)
 
-    async def complete(self, request: ChatRequest, model: ModelSpec, *, deadline_s: float) -> ModelReply:  # noqa: ARG002
+    async def complete(self, request: ChatRequest, model: ModelSpec, *, deadline_s: float) -> ModelReply:
         """Ask in a batch and wait for its end; ``deadline_s`` is for live calls and does not apply.
 
         Raises:
@@ -178,7 +178,7 @@ class BatchClient:
 
     async def _leave_when_stopped(self) -> None:
         """Wait for nothing any more once the run is to end; what is at the vendor stays there."""
-        while self._room.stop.reason is None:
+        while self._room.stop.reason is None:  # noqa: ASYNC110  a time limit passes without anybody saying so
             await asyncio.sleep(_STOP_S)
         for call in list(self._waiting):
             call.fail(StillAtVendor(f"{self._room.stop.reason}: its batch goes on; the same command picks it up"))

@@ -16,8 +16,7 @@ from harness.models.faults import describe
 from harness.models.litellm_client import NO_KEY, find_route
 
 if TYPE_CHECKING:
-    from anthropic import AsyncAnthropic
-    from openai import AsyncOpenAI
+    pass
 
 _OURS = "harness_batch"
 _TIMEOUT_S = 300.0
@@ -145,7 +144,7 @@ class OpenAIVendor:
 
         self._client: AsyncOpenAI = AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=_TIMEOUT_S)
 
-    async def submit(self, batch: VendorBatch, requests: Sequence[tuple[str, bytes]], *, betas: str) -> str:  # noqa: ARG002
+    async def submit(self, batch: VendorBatch, requests: Sequence[tuple[str, bytes]], *, betas: str) -> str:
         """Upload the file, then create the batch."""
         # Put together by hand: the bodies are JSON already.
         lines = b"\n".join(
@@ -174,7 +173,8 @@ class OpenAIVendor:
         """Retrieve the batch."""
         batch = await self._client.batches.retrieve(vendor_id)
         counts = batch.request_counts
-        refused, lines = None, ()
+        refused: CallError | None = None
+        lines: tuple[int, ...] = ()
         if batch.status == "failed":
             refused, lines = _refusal(batch)
         return Sight(
@@ -188,7 +188,7 @@ class OpenAIVendor:
             refused_lines=lines,
         )
 
-    async def results(self, vendor_id: str, sight: Sight) -> AsyncIterator[tuple[str, Result]]:  # noqa: ARG002
+    async def results(self, vendor_id: str, sight: Sight) -> AsyncIterator[tuple[str, Result]]:
         """Read the file of answers, then that of errors."""
         for file in sight.files:
             async with self._client.files.with_streaming_response.content(file) as response:
@@ -241,7 +241,7 @@ class AnthropicVendor:
 
         self._client: AsyncAnthropic = AsyncAnthropic(base_url=base_url, api_key=key, max_retries=0, timeout=_TIMEOUT_S)
 
-    async def submit(self, batch: VendorBatch, requests: Sequence[tuple[str, bytes]], *, betas: str) -> str:  # noqa: ARG002
+    async def submit(self, batch: VendorBatch, requests: Sequence[tuple[str, bytes]], *, betas: str) -> str:
         """Create the batch."""
         items: list[Any] = [{"custom_id": name, "params": orjson.loads(body)} for name, body in requests]
         headers = {"anthropic-beta": betas} if betas else None
@@ -288,7 +288,7 @@ class AnthropicVendor:
             total=counts.succeeded + failed + counts.processing,
         )
 
-    async def results(self, vendor_id: str, sight: Sight) -> AsyncIterator[tuple[str, Result]]:  # noqa: ARG002
+    async def results(self, vendor_id: str, sight: Sight) -> AsyncIterator[tuple[str, Result]]:
         """Read the results."""
         async for item in await self._client.messages.batches.results(vendor_id):
             result = item.result

@@ -212,8 +212,8 @@ class Desk:
         for name in wanted & watch.calls.keys():
             call = watch.calls.pop(name)
             message = f"batch {vendor_id} has ended and its results lack this request"
-            error = CallError(kind=ErrorKind.MALFORMED_RESPONSE, message=message, code="batch_result_missing")
-            call.fail(ModelError(error))
+            lost = CallError(kind=ErrorKind.MALFORMED_RESPONSE, message=message, code="batch_result_missing")
+            call.fail(ModelError(lost))
             if call.item is not None:
                 taken.append(call.item)
         if taken:
