@@ -11,8 +11,9 @@ from harness.config.traffic import Mapping_, Redaction, Sampling, Traffic
 from harness.config.work import DEFAULT_JUDGES, Budget, JudgeSection, Replay
 
 __all__ = [
-    "DEFAULT_JUDGES", "PROFILES", "BatchSection", "Budget", "Candidate", "CriterionSection", "DecisionSection", "Experiment",
-    "FollowedFile", "JudgeSection", "Live", "Mapping_", "Mirror", "Model", "PriceSection", "Redaction", "Replay",
-    "Replica", "ReportSection", "Rollout", "Sampling", "Settings", "Traffic", "digest", "is_live", "load_experiment",
-    "load_live", "load_rollout", "parse_experiment", "parse_live", "parse_rollout", "spec_fingerprint",
+    "DEFAULT_JUDGES", "PROFILES", "BatchSection", "Budget", "Candidate", "CriterionSection", "DecisionSection",
+    "Experiment", "FollowedFile", "JudgeSection", "Live", "Mapping_", "Mirror", "Model", "PriceSection",
+    "Redaction", "Replay", "Replica", "ReportSection", "Rollout", "Sampling", "Settings", "Traffic", "digest",
+    "is_live", "load_experiment", "load_live", "load_rollout", "parse_experiment", "parse_live", "parse_rollout",
+    "spec_fingerprint",
 ]  # fmt: skip

@@ -206,6 +206,6 @@ def rows_of(store: Store, run: str) -> tuple[list, list]:
     assert all(row[1] is Status.COMPLETED for row in observations)
     judgments = [
         (row.exchange_id, row.judge, row.order, row.state, row.label, row.value, row.explanation, row.tokens_in)
-        for row in store.judgments(run, "new", own)
+        for row in store.judgments(run, "new", own, ids=[seen[0] for seen in observations])
     ]
     return sorted(observations, key=lambda row: row[0]), sorted(judgments, key=lambda row: (row[0], row[1], row[2]))
