@@ -15,7 +15,7 @@ from harness.errors import HarnessError, Interrupted
 COMMANDS = (
     "init", "doctor", "demo", "plan", "calibrate", "run", "compare", "ingest", "replay", "judge", "label", "labels",
     "decide", "report", "publish",
-    "serve", "worker", "live", "rollout", "dashboard", "runs", "db", "judges", "models",
+    "serve", "worker", "live", "rollout", "dashboard", "runs", "batches", "db", "judges", "models",
 )  # fmt: skip
 
 # typer carries a copy of click of its own in some versions; its public names lead to the one in use.

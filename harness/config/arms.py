@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from harness.config.base import NAME, Section, as_list, digest, dump, identity
 from harness.config.traffic import Mapping_
-from harness.domain.model import ModelSpec, Price
+from harness.domain.model import BatchTerms, ModelSpec, Price
 from harness.domain.observation import CANARY, PRODUCTION, REPLICA
 from harness.errors import ConfigurationError
 
@@ -19,6 +19,23 @@ class PriceSection(Section):
 
     input_per_mtok: Annotated[float, Field(ge=0)]
     output_per_mtok: Annotated[float, Field(ge=0)]
+
+
+class BatchSection(Section):
+    """How requests are handed to the vendor's batch API."""
+
+    max_requests: Annotated[int, Field(gt=0, le=50_000)] = 10_000
+    """A batch is submitted when it holds so many."""
+    max_mb: Annotated[float, Field(gt=0, le=190)] = 100.0
+    """A batch is submitted before it is larger."""
+    linger_s: Annotated[float, Field(ge=0)] = 5.0
+    """A batch that is not full is submitted when nothing was added for so long."""
+    poll_s: Annotated[float, Field(gt=0)] = 30.0
+    """Time between two looks at a batch."""
+    settle_s: Annotated[float, Field(ge=0)] = 60.0
+    """How long a batch whose submission was not answered may take to show up at the vendor."""
+    price_factor: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Price of a request in a batch as a share of the list price."""
 
 
 class _Asked(Section):
@@ -34,6 +51,8 @@ class _Asked(Section):
     price: PriceSection | None = None
     stream: bool = True
     """Streaming is what measures the time to first token."""
+    batch: bool | BatchSection = False
+    """Ask through the vendor's batch API: half the price, answers within a day, no latency."""
 
     @model_validator(mode="after")
     def _no_secrets(self) -> Self:
@@ -51,7 +70,14 @@ class _Asked(Section):
             api_key_env=self.api_key_env,
             price=Price(**self.price.model_dump()) if self.price else None,
             stream=self.stream,
+            batch=self._terms,
         )
+
+    @property
+    def _terms(self) -> BatchTerms | None:
+        if isinstance(self.batch, BatchSection):
+            return BatchTerms(**self.batch.model_dump())
+        return BatchTerms() if self.batch else None
 
 
 class Model(_Asked):

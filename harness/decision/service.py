@@ -35,8 +35,14 @@ def length(scope: Scope) -> Estimate:
 
 
 def latency_of(arm: ArmColumns, column: str) -> Floats:
-    """An arm's times: infinite where it failed, whatever was recorded there, and unknown where it was not asked."""
-    return np.where(arm.failed, np.inf, np.where(arm.completed, positive(getattr(arm, column)), np.nan))
+    """An arm's times: infinite where it failed, whatever was recorded there, and unknown where it was not asked.
+
+    An arm that was asked in batches has no times at all, and its failures say nothing about them.
+    """
+    times = np.where(arm.completed, positive(getattr(arm, column)), np.nan)
+    if np.any(arm.completed) and np.all(np.isnan(times)):
+        return times
+    return np.where(arm.failed, np.inf, times)
 
 
 def positive(latency: Floats) -> Floats:

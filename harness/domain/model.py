@@ -20,6 +20,24 @@ class Price:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BatchTerms:
+    """How a model's requests are handed to its vendor's batch API."""
+
+    max_requests: int = 10_000
+    """A batch is submitted when it holds so many."""
+    max_mb: float = 100.0
+    """A batch is submitted before it is larger, in megabytes."""
+    linger_s: float = 5.0
+    """A batch that is not full is submitted when nothing was added for so long."""
+    poll_s: float = 30.0
+    """Time between two looks at a batch."""
+    settle_s: float = 60.0
+    """How long a batch whose submission was not answered may take to show up at the vendor."""
+    price_factor: float = 0.5
+    """Price of a request in a batch as a share of the list price."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
     """One model as litellm names it, with everything that changes what it answers or costs."""
 
@@ -36,6 +54,8 @@ class ModelSpec:
     """Overrides the price map; needed when a budget is set and the map does not know the model."""
     stream: bool = True
     """Whether to stream, which is what measures the time to first token."""
+    batch: BatchTerms | None = None
+    """Ask through the vendor's batch API; ``None`` asks live."""
 
     @property
     def provider(self) -> str:
@@ -61,8 +81,8 @@ class ModelReply:
     completion: Completion
     usage: Usage = field(default_factory=Usage)
     cost_usd: float | None = None
-    latency_ms: float = 0.0
-    """The successful provider call alone."""
+    latency_ms: float | None = 0.0
+    """The successful provider call alone; ``None`` when it was part of a batch."""
     ttft_ms: float | None = None
     queue_ms: float = 0.0
     retry_ms: float = 0.0
@@ -108,6 +128,10 @@ class BudgetExhausted(HarnessError):  # noqa: N818  reads as the state it report
         self.purse = purse
 
 
+class StillAtVendor(HarnessError):  # noqa: N818  reads as the state it reports
+    """Nobody waits for this answer any more: the run was told to end; the same command picks it up, paid once."""
+
+
 class ModelClient(Protocol):
     """The one seam through which models are asked."""
 
@@ -119,5 +143,6 @@ class ModelClient(Protocol):
         Raises:
             ModelError: the call failed.
             BudgetExhausted: the call was not made, because its purse is empty.
+            StillAtVendor: the run was told to end while the request was in a batch.
         """
         ...

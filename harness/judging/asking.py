@@ -131,7 +131,7 @@ class Bill:
     tokens_in: int | None = 0
     tokens_out: int | None = 0
     cost_usd: float | None = 0.0
-    latency_ms: float = 0.0
+    latency_ms: float | None = 0.0
     attempts: int = 0
     calls: int = 0
 
@@ -140,7 +140,7 @@ class Bill:
         self.tokens_in = plus(self.tokens_in, reply.usage.tokens_in)
         self.tokens_out = plus(self.tokens_out, reply.usage.tokens_out)
         self.cost_usd = plus(self.cost_usd, reply.cost_usd)
-        self.latency_ms += reply.latency_ms
+        self.latency_ms = plus(self.latency_ms, reply.latency_ms)
         self.attempts += reply.attempts
         self.calls += 1
 
@@ -149,14 +149,14 @@ class Bill:
         self.tokens_in = plus(self.tokens_in, other.tokens_in)
         self.tokens_out = plus(self.tokens_out, other.tokens_out)
         self.cost_usd = plus(self.cost_usd, other.cost_usd)
-        self.latency_ms += other.latency_ms
+        self.latency_ms = plus(self.latency_ms, other.latency_ms)
         self.attempts += other.attempts
         self.calls += other.calls
 
     def add_failure(self, error: ModelError) -> None:
         """A call that failed; providers do not charge for a refusal, so no figure means no cost."""
         self.cost_usd = plus(self.cost_usd, error.cost_usd or 0.0)
-        self.latency_ms += error.latency_ms or 0.0
+        self.latency_ms = plus(self.latency_ms, error.latency_ms or 0.0)
         self.attempts += error.attempts
         self.calls += 1
 

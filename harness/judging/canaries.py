@@ -91,6 +91,7 @@ async def read_canaries(
     write: Callable[[Sequence[Judgment]], None],
     *,
     concurrency: int = 8,
+    pair_deadline_s: float | None = None,
     stop: StopSignal | None = None,
     on_progress: Callable[[PanelResult], None] | None = None,
 ) -> PanelResult:
@@ -100,7 +101,16 @@ async def read_canaries(
         Exception: whatever :func:`harness.judging.panel.run_judge` raises.
     """
     pairs = [canary.pair for canary in wanted]
-    return await run_judge(judge, ctx, pairs, write, concurrency=concurrency, stop=stop, on_progress=on_progress)
+    return await run_judge(
+        judge,
+        ctx,
+        pairs,
+        write,
+        concurrency=concurrency,
+        stop=stop,
+        on_progress=on_progress,
+        pair_deadline_s=pair_deadline_s,
+    )
 
 
 def _read() -> dict[Kind, list[dict[str, Any]]]:

@@ -10,8 +10,9 @@ from itertools import islice
 from time import monotonic
 from typing import cast
 
+from harness.domain.batch import asking_for
 from harness.domain.judgment import Judgment, JudgmentState, Order, UnscoredReason
-from harness.domain.model import BudgetExhausted
+from harness.domain.model import BudgetExhausted, StillAtVendor
 from harness.domain.pair import Pair
 from harness.domain.stop import StopSignal
 from harness.errors import ConfigurationError, InfrastructureError, InputError, root_cause
@@ -181,6 +182,9 @@ class _Panel:
             except BudgetExhausted:
                 self._stop_reason = self._stop_reason or "budget"
                 return
+            except StillAtVendor:
+                self._stop_reason = self._stop_reason or self._stop.reason or "interrupted"
+                return
             self._waiting += judgments
             self._waiting_pairs += len(pairs)
             if monotonic() - self._committed_at >= _COMMIT_S or len(self._waiting) >= _COMMIT_ROWS:
@@ -246,8 +250,9 @@ class _Panel:
 
     async def _of_one(self, pair: Pair) -> list[Judgment]:
         try:
-            async with asyncio.timeout(self._deadline_s):
-                found = await self._judge.judge(pair, self._ctx)
+            with asking_for("judge", self._ctx.fingerprint, pair.arm, pair.candidate.fingerprint, pair.exchange_id):
+                async with asyncio.timeout(self._deadline_s):
+                    found = await self._judge.judge(pair, self._ctx)
             return self._checked(pair, found)
         except TimeoutError:
             return self._failed(pair, UnscoredReason.TIMEOUT, f"no judgment within {self._deadline_s:g} s")
@@ -318,7 +323,7 @@ def _finite(judgment: Judgment) -> Judgment:
     )
 
 
-_ENDS_THE_RUN = (BudgetExhausted, ConfigurationError, InputError, InfrastructureError)
+_ENDS_THE_RUN = (BudgetExhausted, StillAtVendor, ConfigurationError, InputError, InfrastructureError)
 """Faults of the set-up: every other pair would meet them too."""
 
 

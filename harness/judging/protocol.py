@@ -141,4 +141,7 @@ def fingerprint(judge: Judge, embedder: Embedder | None = None) -> str:
 
 def _asked(value: Any) -> Any:
     """A model without what changes neither its question nor its answer."""
-    return replace(value, price=None, api_key_env=None) if isinstance(value, ModelSpec) else value
+    if not isinstance(value, ModelSpec):
+        return value
+    plain = replace(value, price=None, api_key_env=None)
+    return {item.name: getattr(plain, item.name) for item in fields(plain) if item.name != "batch"}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from harness.config import Replay
 from harness.domain.exchange import ChatRequest
 from harness.domain.model import ModelReply, ModelSpec, Price
+from harness.errors import ConfigurationError
+from harness.models.batch.client import BatchClient, BatchRoom
 from harness.models.budget import BudgetedClient, Purse, TokenPrice, unpriced_error
 from harness.models.limiter import LimitedClient, Limits, ProviderGate
 from harness.models.litellm_client import LitellmClient, check, list_price
@@ -28,13 +30,20 @@ class ClientStack:
     """The whole stack as one ModelClient; close it when done."""
 
     def __init__(
-        self, *, replay: Replay, purse: Purse | None, seed: int, allow_unpriced: bool, shadow: ShadowCalls | None
+        self,
+        *,
+        replay: Replay,
+        purse: Purse | None,
+        seed: int,
+        allow_unpriced: bool,
+        shadow: ShadowCalls | None,
+        batches: BatchRoom | None,
     ) -> None:
         self._adapter = LitellmClient(
             max_response_bytes=None if shadow is None else shadow.max_response_bytes,
             headers={} if shadow is None else shadow.headers,
         )
-        self._prices: dict[tuple[str, str | None, Price | None], TokenPrice | None] = {}
+        self._prices: dict[tuple[str, str | None, Price | None, float | None], TokenPrice | None] = {}
         self._limited = LimitedClient(
             BudgetedClient(
                 self._adapter,
@@ -55,9 +64,20 @@ class ClientStack:
         )
         policy = RetryPolicy(max_attempts=replay.max_attempts, max_retry_wait_s=replay.max_retry_wait_s)
         self._outer = RetryingClient(self._limited, policy, rng=random.Random(seed))
+        self._batches = None if batches is None else BatchClient(self._adapter, batches)
+        self._batched: RetryingClient | None = None
+        if self._batches is not None:
+            # No limiter: a batch is one call, and the vendor's own queue is what it waits in.
+            paid = (
+                BudgetedClient(self._batches, purse, self._price_of, allow_unpriced=allow_unpriced)
+                if purse
+                else self._batches
+            )
+            self._batched = RetryingClient(paid, policy, rng=random.Random(seed))
 
     def _price_of(self, model: ModelSpec) -> TokenPrice | None:
-        identity = (model.model, model.api_base, model.price)
+        factor = None if model.batch is None else model.batch.price_factor
+        identity = (model.model, model.api_base, model.price, factor)
         if identity not in self._prices:
             self._prices[identity] = list_price(model)
         return self._prices[identity]
@@ -75,10 +95,28 @@ class ClientStack:
             BudgetExhausted: the purse cannot cover the call or its next attempt.
             ConfigurationError: the model cannot be asked, or has no price while the purse has a limit.
         """
-        return await self._outer.complete(request, model, deadline_s=deadline_s)
+        if model.batch is None:
+            return await self._outer.complete(request, model, deadline_s=deadline_s)
+        if self._batched is None:
+            raise _no_batches(model)
+        return await self._batched.complete(request, model, deadline_s=deadline_s)
+
+    async def check_batches(self, specs: Iterable[ModelSpec]) -> None:
+        """See that every model which is to be asked in batches can be; sends nothing.
+
+        Raises:
+            ConfigurationError: one cannot.
+        """
+        for spec in specs:
+            if spec.batch is not None:
+                if self._batches is None:
+                    raise _no_batches(spec)
+                await self._batches.check(spec)
 
     async def aclose(self) -> None:
         """Close the sessions."""
+        if self._batches is not None:
+            await self._batches.aclose()
         await self._adapter.aclose()
 
 
@@ -89,6 +127,7 @@ def build_client(
     seed: int = 0,
     allow_unpriced: bool = False,
     shadow: ShadowCalls | None = None,
+    batches: BatchRoom | None = None,
 ) -> ClientStack:
     """The client to use everywhere; candidates and judges get one each, with their own purse.
 
@@ -97,7 +136,23 @@ def build_client(
 
     The budget sits inside the limiter and the retries: each attempt is reserved for itself, and only once it may start.
     """
-    return ClientStack(replay=replay, purse=purse, seed=seed, allow_unpriced=allow_unpriced, shadow=shadow)
+    return ClientStack(
+        replay=replay, purse=purse, seed=seed, allow_unpriced=allow_unpriced, shadow=shadow, batches=batches
+    )
+
+
+def refuse_batches(specs: Iterable[ModelSpec]) -> None:
+    """Raise ConfigurationError when a model beside live traffic is to be asked in batches."""
+    for spec in specs:
+        if spec.batch is not None:
+            raise _no_batches(spec)
+
+
+def _no_batches(model: ModelSpec) -> ConfigurationError:
+    return ConfigurationError(
+        f"model {model.model!r} is to be asked in batches, which take up to a day; that works in `harness run`, "
+        "`replay` and `judge`, and not beside live traffic: take `batch` out"
+    )
 
 
 def preflight(specs: Iterable[ModelSpec], *, purse: Purse | None = None, allow_unpriced: bool = False) -> None:

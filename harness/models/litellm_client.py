@@ -398,13 +398,16 @@ def check(model: ModelSpec) -> None:
 def list_price(model: ModelSpec) -> tuple[float, float] | None:
     """US dollars per input and per output token: the configured price, else litellm's; ``None`` when unknown.
 
-    A model on this machine costs nothing we could name, so it has no price unless it is given one.
+    A model on this machine costs nothing we could name, so it has no price unless it is given one. In batches it is
+    the share of it that batches cost.
     """
     if model.price is not None:
-        return model.price.input_per_mtok / 1e6, model.price.output_per_mtok / 1e6
-    if _is_loopback(model.api_base):
-        return None
-    return _map_price(*_provider(model))
+        found: tuple[float, float] | None = model.price.input_per_mtok / 1e6, model.price.output_per_mtok / 1e6
+    else:
+        found = None if _is_loopback(model.api_base) else _map_price(*_provider(model))
+    if found is None or model.batch is None:
+        return found
+    return found[0] * model.batch.price_factor, found[1] * model.batch.price_factor
 
 
 def _provider(model: ModelSpec) -> tuple[str, str]:

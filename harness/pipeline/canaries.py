@@ -78,7 +78,10 @@ class CanaryGate:
         return result.state is HealthState.PASS
 
     async def _read(self, seat: SeatedJudge, wanted: Sequence[canaries.Canary], *, task: str) -> PanelResult:
-        """Read the first one alone: it tells whether the judge can be asked at all, and in which form."""
+        """Read the first one alone: it tells whether the judge can be asked at all, and in which form.
+
+        In batches all are read together, since one alone may take as long.
+        """
         session = self._session
         watch = SetupWatch(self._client, who=f"judge {seat.name}")
         replay = session.experiment.replay
@@ -87,13 +90,15 @@ class CanaryGate:
         def on_progress(progress: PanelResult) -> None:
             session.reporter.update(task, done=read.pairs + progress.pairs, total=len(wanted))
 
-        for part in (wanted[:1], wanted[1:]):
+        batched = any(model.batch is not None for model in seat.models)
+        for part in (wanted,) if batched else (wanted[:1], wanted[1:]):
             now = await canaries.read_canaries(
                 seat.judge,
                 seat.context(watch, self._embedder, deadline_s=replay.deadline_s),
                 part,
                 lambda judgments: session.store.put_judgments(session.run_id, judgments),
-                concurrency=replay.concurrency,
+                concurrency=seat.concurrency(replay.concurrency),
+                pair_deadline_s=seat.pair_deadline_s,
                 stop=self._stop,
                 on_progress=on_progress,
             )

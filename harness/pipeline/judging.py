@@ -54,7 +54,8 @@ async def _judge_arms(
     counts: dict[str, Mapping[str, int]] = {}
     stop_reason: str | None = None
     errors = 0
-    async with opened_client(experiment, purse, [model for seat in judges for model in seat.models]) as client:
+    models = [model for seat in judges for model in seat.models]
+    async with opened_client(session, purse, models, stop=stop) as client:
         gate = CanaryGate(session, client=client, embedder=embedder, stop=stop)
         for arm in arms_of(experiment):
             for seat in judges:
@@ -126,7 +127,8 @@ async def _judge_arm(session: Session, arm: Arm, seat: SeatedJudge, room: _Room)
             retry_errors=room.portion.retry_errors,
         ),
         lambda judgments: store.put_judgments(run_id, judgments),
-        concurrency=session.experiment.replay.concurrency,
+        concurrency=seat.concurrency(session.experiment.replay.concurrency),
+        pair_deadline_s=seat.pair_deadline_s,
         stop=room.stop,
         on_progress=lambda progress: reporter.update(task, done=progress.pairs, total=total),
     )

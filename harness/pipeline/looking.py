@@ -40,13 +40,16 @@ class _Seen:
 def looks_of(session: Session, judges: Sequence[SeatedJudge]) -> tuple[int, ...]:
     """Numbers of requests after which to look; one look at the end when looking can save nothing.
 
-    Asking failed requests again has one pass too: what failed in one part would be asked again in each.
+    Asking failed requests again has one pass too: what failed in one part would be asked again in each. So have
+    batches: every part would take as long as a vendor may take for all.
     """
     total = session.store.count_exchanges(session.run_id)
     rules, budget = session.experiment.decision, session.experiment.budget
     costs = any(arm.spec is not None for arm in arms_of(session.experiment)) or any(seat.models for seat in judges)
     may_stop = budget.stop_when_settled or budget.stop_when_out_of_reach
-    if rules.looks == "one" or not costs or not may_stop or session.retry_errors:
+    models = [*(arm.spec for arm in arms_of(session.experiment)), *(model for seat in judges for model in seat.models)]
+    in_batches = any(model is not None and model.batch is not None for model in models)
+    if rules.looks == "one" or not costs or not may_stop or session.retry_errors or in_batches:
         return (total,)
     if rules.looks == "planned":
         horizon = min(rules.horizon, total)

@@ -58,7 +58,7 @@ async def _ask(
     for arm, spec in asked:
         by_provider[spec.provider].append((arm, spec))
 
-    async with opened_client(session.experiment, candidates_purse(session), [spec for _, spec in asked]) as client:
+    async with opened_client(session, candidates_purse(session), [spec for _, spec in asked], stop=stop) as client:
 
         async def one_provider(group: Sequence[tuple[Arm, ModelSpec]]) -> None:
             for arm, spec in group:
@@ -102,7 +102,7 @@ async def _replay_arm(
         arm=arm.name,
         fingerprint=arm.fingerprint,
         write=lambda observations: session.store.put_observations(session.run_id, observations),
-        concurrency=settings.concurrency,
+        concurrency=settings.concurrency if spec.batch is None else spec.batch.max_requests,
         deadline_s=settings.deadline_s,
         stop=stop,
         on_progress=on_progress,

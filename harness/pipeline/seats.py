@@ -7,6 +7,8 @@ from harness.domain.model import ModelClient, ModelSpec
 from harness.judging.protocol import Embedder, Judge, JudgeContext, fingerprint, models_of
 from harness.registry import build_judge
 
+_WEEK_S = 7 * 86_400.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeatedJudge:
@@ -26,6 +28,15 @@ class SeatedJudge:
     def model(self) -> ModelSpec | None:
         """The model it asks first."""
         return next(iter(self.models), None)
+
+    def concurrency(self, live: int) -> int:
+        """How many pairs are read at once: as many as a batch holds when it asks in batches, else ``live``."""
+        return max((model.batch.max_requests for model in self.models if model.batch is not None), default=live)
+
+    @property
+    def pair_deadline_s(self) -> float | None:
+        """How long one pair may take; a week when it takes several batches, the panel's own default otherwise."""
+        return _WEEK_S if any(model.batch is not None for model in self.models) else None
 
     def context(self, models: ModelClient, embedder: Embedder, *, deadline_s: float) -> JudgeContext:
         """What the judge is given."""

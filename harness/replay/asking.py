@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime
 
+from harness.domain.batch import asking_for
 from harness.domain.exchange import Exchange
 from harness.domain.model import ModelClient, ModelError, ModelReply, ModelSpec
 from harness.domain.observation import CallError, ErrorKind, Observation, Status
@@ -23,7 +24,8 @@ async def ask(
     started_at, begin = datetime.now(UTC), time.perf_counter()
     request = request_for(exchange, spec)
     try:
-        reply = await client.complete(request, spec, deadline_s=deadline_s)
+        with asking_for("replay", arm, fingerprint, exchange.id):
+            reply = await client.complete(request, spec, deadline_s=deadline_s)
     except ModelError as error:
         return _failed(exchange, error, arm, fingerprint, started_at)
     except HarnessError:

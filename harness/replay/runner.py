@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from harness.domain.exchange import Exchange
-from harness.domain.model import BudgetExhausted, ModelClient, ModelSpec
+from harness.domain.model import BudgetExhausted, ModelClient, ModelSpec, StillAtVendor
 from harness.domain.observation import CallError, Observation
 from harness.domain.stop import StopSignal
 from harness.errors import root_cause
@@ -122,7 +122,8 @@ class _Run:
             beside = [group.create_task(feed.pump()), group.create_task(writer.keep())]
             async with asyncio.TaskGroup() as workers:
                 for place in range(concurrency):
-                    workers.create_task(self.work(feed, writer, ahead=place == 0))
+                    # A first call that goes ahead would be a batch of its own.
+                    workers.create_task(self.work(feed, writer, ahead=place == 0 or self.spec.batch is not None))
             for task in beside:
                 task.cancel()
 
@@ -159,9 +160,15 @@ class _Run:
                 self.stop.request("budget")
                 self.left = self.stop.reason
                 return
+            except StillAtVendor:
+                self.left = self._why_left()
+                return
             self.warm.set()
             await writer.write(observation)
             self.check_setup()
+
+    def _why_left(self) -> str:
+        return self.stop.reason or "interrupted"
 
     def committed(self, batch: Sequence[Observation]) -> None:
         """Count what has become durable and tell the caller."""

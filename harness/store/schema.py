@@ -8,9 +8,9 @@ from harness.errors import InfrastructureError
 from harness.store import partitions, tables
 from harness.store.connection import Database
 
-HEAD = "0007"
+HEAD = "0008"
 """Revision of the newest migration, which is what ``tables`` describes."""
-KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", HEAD)
+KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", HEAD)
 """Every revision this version can open, oldest first."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -13,7 +13,20 @@ from harness.domain.label import HumanLabel, PlannedLabel
 from harness.domain.observation import Observation
 from harness.domain.pair import Pair
 from harness.domain.run import IngestReport, Run
-from harness.store import attempts, exchanges, judgments, labels, observations, paging, pairs, retention, runs, schema, texts
+from harness.store import (
+    attempts,
+    exchanges,
+    judgments,
+    labels,
+    observations,
+    paging,
+    pairs,
+    retention,
+    runs,
+    schema,
+    texts,
+)
+from harness.store.batch_store import BatchStore
 from harness.store.connection import Database
 from harness.store.counts import JudgmentCounts, ObservationCounts
 from harness.store.maintained import MaintainedStore
@@ -25,7 +38,7 @@ if TYPE_CHECKING:
     from harness.stats.evidence import Evidence
 
 
-class Store(RolloutStore, WatchedStore, MaintainedStore):
+class Store(RolloutStore, WatchedStore, BatchStore, MaintainedStore):
     """Everything a run knows, on SQLite or PostgreSQL.
 
     Synchronous and safe to share between threads. Every write is one transaction and idempotent on its natural key:

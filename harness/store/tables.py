@@ -441,3 +441,34 @@ rollout_actions = Table(
     _text("outcome"),
     **_NARROW,
 )
+
+batches = Table(
+    "batches",
+    metadata,
+    _key("run_id"),
+    _key("batch_id"),
+    _text("vendor", nullable=False),
+    _text("vendor_id"),
+    _text("model", nullable=False),
+    _text("base_url", nullable=False),
+    _text("api_base"),
+    _text("api_key_env"),
+    _text("state", nullable=False),
+    _count("n_requests", nullable=False),
+    _count("n_done", nullable=False),
+    _count("n_failed", nullable=False),
+    _time("created_at", nullable=False),
+    _time("updated_at"),
+    **_NARROW,
+)
+
+batch_items = Table(
+    "batch_items",
+    metadata,
+    _key("run_id"),
+    _key("batch_id"),
+    _key("custom_id"),
+    _text("item_key", nullable=False),
+    _flag("taken"),
+    **_NARROW,
+)

@@ -193,12 +193,13 @@ def test_migrating_says_what_it_would_do(run_id, tmp_path, capsys):
     assert told(capsys, "db", "migrate", "--check")["pending"] == []
     url = f"sqlite:///{tmp_path}/runs/harness.db"
     with Store.open(url) as store, store.database.write() as connection:
-        connection.exec_driver_sql("DROP TABLE reductions")
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0005'")
+        connection.exec_driver_sql("DROP TABLE batch_items")
+        connection.exec_driver_sql("DROP TABLE batches")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0007'")
     assert main(["db", "migrate", "--check"]) == 1
-    assert "to do: 0006" in capsys.readouterr().out
+    assert "to do: 0008" in capsys.readouterr().out
     assert main(["db", "migrate"]) == 0
-    assert "migrated from 0005 to 0006" in capsys.readouterr().out
+    assert "migrated from 0007 to 0008" in capsys.readouterr().out
     with Store.open(url) as store, store.database.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     assert main(["db", "migrate", "--check"]) == 4

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 SECTIONS = (
     config.Experiment, config.Traffic, config.Mapping_, config.Redaction, config.Sampling, config.Candidate,
     config.Replica, config.JudgeSection, config.Replay, config.Budget, config.DecisionSection, config.CriterionSection,
-    config.ReportSection, config.PriceSection, config.RetentionSection,
+    config.ReportSection, config.PriceSection, config.RetentionSection, config.BatchSection,
 )  # fmt: skip
 
 LIVE_SECTIONS = (

@@ -17,7 +17,7 @@ from harness.errors import ConfigurationError, root_cause
 from harness.judging.protocol import Embedder
 from harness.models.breaker import Breaker
 from harness.models.budget import Purse
-from harness.models.factory import ClientStack, ShadowCalls, build_client, preflight
+from harness.models.factory import ClientStack, ShadowCalls, build_client, preflight, refuse_batches
 from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.checks import check_settings
 from harness.pipeline.judging import judges_purse
@@ -154,6 +154,7 @@ class LiveWorker:
         worker, allow = self.live.worker, experiment.budget.allow_unpriced
         limits = [limit for limit in (worker.daily_usd, experiment.budget.candidates_usd) if limit is not None]
         specs = [arm.spec for arm in arms_of(experiment) if arm.spec is not None]
+        refuse_batches([*specs, *(model for judge in self._judges for model in judge.models)])
         preflight(specs, purse=Purse("candidates", min(limits, default=None)), allow_unpriced=allow)
         if worker.judges_daily_usd is not None:
             models = [model for judge in self._judges for model in judge.models]

@@ -12,6 +12,7 @@ from harness.config import Experiment, Settings, parse_experiment
 from harness.domain.exchange import ChatRequest
 from harness.domain.model import ModelClient, ModelSpec
 from harness.domain.run import IngestReport, Stage
+from harness.domain.stop import StopSignal
 from harness.models.budget import BudgetedClient, Purse
 from harness.pipeline import judging
 from harness.pipeline.arms import arms_of
@@ -92,7 +93,7 @@ class Bench:
 
         @asynccontextmanager
         async def opened(
-            experiment: Experiment, purse: Purse, specs: Sequence[ModelSpec]
+            _: Session, purse: Purse, specs: Sequence[ModelSpec], **_more: StopSignal
         ) -> AsyncIterator[ModelClient]:
             self.specs = tuple(specs)
             provider = ScriptedModelClient(self._answer, calls=self.calls)

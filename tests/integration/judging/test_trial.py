@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.config import Experiment, JudgeSection, Replay, Settings
+from harness.config import JudgeSection, Replay, Settings
 from harness.domain.exchange import ChatRequest
 from harness.domain.judgment import JudgmentState
 from harness.domain.model import ModelClient, ModelSpec
+from harness.domain.stop import StopSignal
 from harness.ingest.labelled import Columns, LabelledSet, Words, read_labelled
 from harness.judging.scorecard import Unscored
 from harness.models.budget import BudgetedClient, Purse
 from harness.pipeline import judging
-from harness.pipeline.session import open_session
+from harness.pipeline.session import Session, open_session
 from harness.pipeline.trial import Judged, judge_pairs, scorecards, trial_experiment, trial_run_id
 from harness.store import Store
 from harness.testing import ScriptedModelClient, reply
@@ -36,7 +37,9 @@ class Trials:
         self.answer: Callable[[ChatRequest, ModelSpec], str] = lambda request, model: "A"
 
         @asynccontextmanager
-        async def opened(_: Experiment, purse: Purse, specs: Sequence[ModelSpec]) -> AsyncIterator[ModelClient]:
+        async def opened(
+            _: Session, purse: Purse, specs: Sequence[ModelSpec], **_more: StopSignal
+        ) -> AsyncIterator[ModelClient]:
             provider = ScriptedModelClient(
                 lambda request, model: reply(self.answer(request, model), cost_usd=PRICE_OF_A_CALL), calls=self.calls
             )

@@ -1,0 +1,1 @@
+"""Asking through the vendors' batch APIs."""
