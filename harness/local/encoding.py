@@ -73,7 +73,8 @@ class OnnxBackend:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                Whole().eval(), (ids, mask), graph, dynamo=False, opset_version=17, dynamic_axes=axes,
+                Whole().eval(), (ids, mask), graph,  # type: ignore[arg-type]  # a stream is taken too
+                dynamo=False, opset_version=17, dynamic_axes=axes,
                 input_names=["ids", "mask"], output_names=["vectors"],
             )  # fmt: skip
         options = onnxruntime.SessionOptions()
