@@ -139,13 +139,18 @@ class Encoder:
         try:
             other = OnnxBackend(self._model)
             apart = float(np.abs(unit(other.run(*example)) - unit(self.backend.run(*example))).max())
-            if apart > _TOLERANCE:
-                raise ValueError(f"its vectors differ from torch's by {apart:.1g}")
-        except Exception as error:  # noqa: BLE001  whatever the exporter cannot do, torch still can
+        except Exception as error:  # whatever the exporter cannot do, torch still can
             if self._wanted == "onnx":
                 raise ConfigurationError(
                     f"the embedding model does not run in ONNX Runtime: {error}; set {BACKEND_ENV}=auto"
                 ) from error
+            return
+        if apart > _TOLERANCE:
+            if self._wanted == "onnx":
+                raise ConfigurationError(
+                    f"the embedding model's vectors in ONNX Runtime differ from torch's by {apart:.1g}; "
+                    f"set {BACKEND_ENV}=auto"
+                )
             return
         if self._wanted == "onnx" or _seconds(other, example) < _seconds(self.backend, example):
             self.backend = other

@@ -17,11 +17,11 @@ import numpy as np
 
 from harness.local.embedder import MiniLMEmbedder
 
-_WORDS = (
+_WORDS = (  # noqa: SIM905  words read better than a list of them
     "the order your parcel was sent on and will arrive within days please check refund card we can help with that "
     "account settings open menu choose then select because of however model returns value function list error first "
     "second note example water temperature history city river between people often means change delivery warranty"
-).split()  # noqa: SIM905  words read better than a list of them
+).split()
 
 
 def answer(rng: random.Random, median: int) -> str:
