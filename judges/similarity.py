@@ -25,7 +25,8 @@ class SimilarityJudge:
     version: ClassVar[str] = "1"
     metric: ClassVar[Metric] = SIMILARITY
     embeds: ClassVar[bool] = True
-    batch_size: ClassVar[int] = 64
+    batch_size: ClassVar[int] = 256
+    """Enough to sort by length; a few seconds on two cores, so that Ctrl-C is heard between batches."""
 
     async def judge(self, pair: Pair, ctx: JudgeContext) -> Sequence[Judgment]:
         """One Judgment."""

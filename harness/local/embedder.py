@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.errors import ConfigurationError
 from harness.local import weights
-
-Vectors = NDArray[np.float32]
+from harness.local.encoding import Encoder, Vectors, unit
+from harness.local.vector_cache import VectorCache
 
 _OVERLAP = 32
 """Tokens that neighbouring windows share, so that a sentence on the border is read whole once."""
 _SLACK = 8
 """Tokens kept free in a window: text cut out of a longer one may split into slightly more word pieces."""
+_SLICE = 2048
+"""Different texts that are tokenised, sorted by length and embedded together: bounds memory."""
 _METHOD = "windows-1"
 """Part of every embedder's name: raise the number when the same texts would get other vectors."""
 
@@ -30,11 +31,13 @@ class SentenceTransformerEmbedder:
     direction: it is equal to another empty text (1.0) and unlike any other (0.0).
     """
 
-    def __init__(self, model: str | Path, *, batch_size: int = 32) -> None:
+    def __init__(self, model: str | Path, *, cache_file: Path | None = None) -> None:
         self._source = str(model)
-        self._batch_size = batch_size
+        self._cache_file = cache_file
+        self._cache: VectorCache | None = None
         self._lock = threading.Lock()
         self._model: Any = None
+        self._encoder: Encoder | None = None
         self._name: str | None = None
 
     @property
@@ -71,28 +74,65 @@ class SentenceTransformerEmbedder:
         """
         if not texts:
             return np.zeros((0, 0), dtype=np.float32)
-        # One text at a time in the tokenizer and one batch at a time in the model: neither is safe to share.
-        with self._lock:
-            model = self._loaded()
-            read = [_windows(model.tokenizer, _valid(text), model.max_seq_length)[:windows] for text in texts]
-            flat = [window for group in read for window, _ in group]
-            # encode() sorts by length before it batches, so that short answers are not padded to long ones.
-            encoded = model.encode(
-                flat,
-                batch_size=self._batch_size,
-                normalize_embeddings=True,
-                convert_to_numpy=True,
-                show_progress_bar=False,
-            )
-            dimension = int(model.get_embedding_dimension())
-        vectors = np.zeros((len(texts), dimension), dtype=np.float32)
-        owners = np.repeat(np.arange(len(texts)), [len(group) for group in read])
-        lengths = np.array([length for group in read for _, length in group], dtype=np.float32)
-        if flat:
-            np.add.at(vectors, owners, np.asarray(encoded, dtype=np.float32) * lengths[:, None])
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit: Vectors = np.divide(vectors, norms, out=vectors, where=norms > 0)
-        return unit
+        rows: dict[str, list[int]] = {}
+        for row, text in enumerate(texts):
+            rows.setdefault(text, []).append(row)
+        distinct = list(rows)
+        vectors: Vectors | None = None
+        for start in range(0, len(distinct), _SLICE):
+            part = distinct[start : start + _SLICE]
+            # One slice at a time: neither tokenizer nor model is safe to share.
+            with self._lock:
+                known = self._known(part, windows)
+            for text in part:
+                vector = known[text]
+                if vectors is None:
+                    vectors = np.zeros((len(texts), len(vector)), dtype=np.float32)
+                vectors[rows[text]] = vector
+        assert vectors is not None  # noqa: S101  there was a text
+        return vectors
+
+    def _known(self, texts: Sequence[str], windows: int | None) -> dict[str, Vectors]:
+        """Vectors by text, from the cache or the model; the caller holds the lock."""
+        if windows is not None:
+            return dict(zip(texts, self._computed(texts, windows), strict=True))
+        if self._cache is None:
+            self._cache = VectorCache(self.name, file=self._cache_file)
+        known = self._cache.get(texts)
+        missing = [text for text in texts if text not in known]
+        if missing:
+            fresh = dict(zip(missing, self._computed(missing, None), strict=True))
+            self._cache.put(fresh)
+            known |= fresh
+        return known
+
+    def _computed(self, texts: Sequence[str], windows: int | None) -> Vectors:
+        """One vector per text; the caller holds the lock."""
+        model = self._loaded()
+        read = self._read([_valid(text) for text in texts], windows)
+        flat = [tokens for group in read for tokens, _ in group]
+        vectors = np.zeros((len(texts), int(model.get_embedding_dimension())), dtype=np.float32)
+        if flat and self._encoder is not None:
+            owners = np.repeat(np.arange(len(texts)), [len(group) for group in read])
+            lengths = np.array([length for group in read for _, length in group], dtype=np.float32)
+            np.add.at(vectors, owners, self._encoder.encode(flat) * lengths[:, None])
+        return unit(vectors)
+
+    def _read(self, texts: Sequence[str], windows: int | None) -> list[list[tuple[Sequence[int], int]]]:
+        """The windows of each text as tokens, with their weights; the caller holds the lock."""
+        tokenizer, most = self._model.tokenizer, self._model.max_seq_length
+        whole = _tokens(tokenizer, texts)
+        read: list[list[tuple[Sequence[int], int]]] = []
+        for text, tokens in zip(texts, whole, strict=True):
+            if not text.strip():
+                read.append([])
+            elif most is None or len(tokens) <= most:
+                read.append([(tokens, 1)])
+            else:
+                parts = _windows(tokenizer, text, most)[:windows]
+                again = _tokens(tokenizer, [part for part, _ in parts], most=most)
+                read.append([(ids, weight) for ids, (_, weight) in zip(again, parts, strict=True)])
+        return read
 
     def _loaded(self) -> Any:
         """The model; the caller holds the lock."""
@@ -105,6 +145,8 @@ class SentenceTransformerEmbedder:
                 self._model = SentenceTransformer(self._source, local_files_only=Path(self._source).is_dir())
             except (OSError, ValueError) as error:
                 raise ConfigurationError(f"the embedding model {self._source} cannot be loaded: {error}") from error
+            self._model.eval()
+            self._encoder = Encoder(self._model, pad=self._model.tokenizer.pad_token_id or 0)
         return self._model
 
 
@@ -115,14 +157,23 @@ class MiniLMEmbedder(SentenceTransformerEmbedder):
         ConfigurationError: the package is not installed; the message says how to install it.
     """
 
-    def __init__(self, *, batch_size: int = 32) -> None:
-        super().__init__(weights.MINILM.require(), batch_size=batch_size)
+    def __init__(self, *, cache_file: Path | None = None) -> None:
+        super().__init__(weights.MINILM.require(), cache_file=cache_file)
         self._name = f"{weights.MINILM.name}/{_METHOD}"
 
 
 def _valid(text: str) -> str:
     """Tokenizers refuse lone surrogates, which half an emoji cut off by a length limit leaves behind."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _tokens(tokenizer: Any, texts: Sequence[str], *, most: int | None = None) -> list[list[int]]:
+    """Token numbers with the special ones, cut at ``most``."""
+    found: list[list[int]] = tokenizer(
+        list(texts), truncation=most is not None, max_length=most, return_attention_mask=False,
+        return_token_type_ids=False, verbose=False,
+    )["input_ids"]  # fmt: skip
+    return found
 
 
 def _windows(tokenizer: Any, text: str, max_tokens: int | None) -> list[tuple[str, int]]:

@@ -1,13 +1,18 @@
 """The judges of an experiment, as they sit in it."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.config import Experiment
 from harness.domain.model import ModelClient, ModelSpec
+from harness.errors import ConfigurationError
 from harness.judging.protocol import Embedder, Judge, JudgeContext, fingerprint, models_of
 from harness.registry import build_judge
 
 _WEEK_S = 7 * 86_400.0
+CACHE_ENV = "HARNESS_EMBEDDING_CACHE"
+"""``off`` keeps no vectors on disk: they are derived from answers, which may be personal data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +65,15 @@ def seat_judges(experiment: Experiment, embedder: Embedder) -> tuple[SeatedJudge
     return tuple(seated)
 
 
-def default_embedder() -> Embedder:
-    """The bundled all-MiniLM-L6-v2; its weights are loaded on first use."""
+def default_embedder(runs_dir: Path | None = None) -> Embedder:
+    """The bundled all-MiniLM-L6-v2; its weights are loaded on first use.
+
+    With ``runs_dir`` vectors are kept in its ``embeddings.db``, so that a further candidate does not have production's
+    answers embedded again; ``HARNESS_EMBEDDING_CACHE=off`` keeps them in memory alone.
+    """
     from harness.local.embedder import MiniLMEmbedder
 
-    return MiniLMEmbedder()
+    wanted = os.environ.get(CACHE_ENV, "on").strip().lower()
+    if wanted not in {"on", "off"}:
+        raise ConfigurationError(f"{CACHE_ENV} is {wanted!r}; it may be on or off")
+    return MiniLMEmbedder(cache_file=runs_dir / "embeddings.db" if runs_dir is not None and wanted == "on" else None)
