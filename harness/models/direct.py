@@ -1,4 +1,4 @@
-"""The short way through litellm for OpenAI-shaped servers: the same request and the same answer for a third of the work.
+"""The short way through litellm for OpenAI-shaped servers: same request, same answer, a third of the work.
 
 litellm spends most of a call on what nobody here reads: log records, a price, a thread per request, models built out of
 the answer only to be taken apart again. Its own steps stay (what a parameter is called, which error is which, what an
@@ -125,8 +125,8 @@ def install(litellm: Any) -> None:
     async def make_openai_chat_completion_request(
         openai_aclient: Any,
         data: dict[str, Any],
-        timeout: Any,
-        logging_obj: Any,  # noqa: ASYNC109  litellm's names
+        timeout: Any,  # noqa: ASYNC109  litellm's name
+        logging_obj: Any,
     ) -> Any:
         return await send(handler, Sender.of(openai_aclient), data, timeout, logging_obj)
 
