@@ -139,7 +139,8 @@ def _ours(processes: int) -> Callable[[Path, str, int, int], tuple[list[str], di
         experiment = {
             "name": "bench",
             "traffic": {"source": str(folder / "export.jsonl"), "dialect": "openai_chat"},
-            "candidates": [{"name": "candidate", "model": "openai/instant-1", "api_base": base}],
+            # The others take whole answers, too.
+            "candidates": [{"name": "candidate", "model": "openai/instant-1", "api_base": base, "stream": False}],
             "judges": ["exact"],
             "replay": {"concurrency": concurrency},
             # Everything is asked, whatever is known after a part.
