@@ -1,6 +1,7 @@
 """One attempt at asking a model through litellm, which is imported here and in `surfaces`, only when a call is made."""
 
 import asyncio
+import gc
 import logging
 import math
 import os
@@ -468,6 +469,8 @@ def library() -> Any:
     direct.install(litellm)
 
     litellm.completion(model="openai/warm-up", messages=[{"role": "user", "content": "-"}], mock_response="-")
+    # Hundreds of thousands of objects that stay for good: no pass for garbage need look at them again.
+    gc.freeze()
     return litellm
 
 
