@@ -278,30 +278,33 @@ class Watch:
 def compare(port: int, chosen: dict[str, Tool], *, requests: int, rounds: int, concurrency: int) -> None:
     """Let the tools take turns and print the table."""
     usable = {key: tool for key, tool in chosen.items() if tool.missing is None}
-    few: dict[str, Figures] = {}
+    few: dict[str, list[Figures]] = {key: [] for key in usable}
     found: dict[str, list[Figures]] = {key: [] for key in usable}
-    for key, tool in usable.items():
+    for tool in usable.values():
         # The first start compiles and fills the page cache.
         measure(tool, port, FEW, concurrency)
-        few[key] = measure(tool, port, FEW, concurrency)
     for number in range(rounds):
         # Whoever goes first changes, so that a slow drift of the machine hits all.
         keys = list(usable) if number % 2 == 0 else list(reversed(usable))
         for key in keys:
+            few[key].append(measure(usable[key], port, FEW, concurrency))
             found[key].append(measure(usable[key], port, requests, concurrency))
             print(f"round {number + 1}: {usable[key].name} {found[key][-1].seconds:.1f} s", file=sys.stderr)
     _print(chosen, few, found, requests)
 
 
-def _print(chosen: dict[str, Tool], few: dict[str, Figures], found: dict[str, list[Figures]], requests: int) -> None:
+def _print(
+    chosen: dict[str, Tool], few: dict[str, list[Figures]], found: dict[str, list[Figures]], requests: int
+) -> None:
     rows: dict[str, dict[str, float]] = {}
     for key, figures in found.items():
         seconds, cpu = median(item.seconds for item in figures), median(item.cpu_s for item in figures)
+        started, start_cpu = median(item.seconds for item in few[key]), median(item.cpu_s for item in few[key])
         more = requests - FEW
         rows[key] = {
             "command s": seconds,
-            "requests/s": more / max(seconds - few[key].seconds, 1e-9),
-            "CPU ms": max(0.0, cpu - few[key].cpu_s) / more * 1000,
+            "requests/s": more / max(seconds - started, 1e-9),
+            "CPU ms": max(0.0, cpu - start_cpu) / more * 1000,
             "CPU s": cpu,
             "peak MB": max(item.peak_mb for item in figures),
         }
