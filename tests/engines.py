@@ -113,8 +113,9 @@ def write_experiment(folder: Path, base: str, *, n: int, **sections: Any) -> Pat
     raw = {
         "name": "engines",
         "traffic": {"source": ["export.jsonl"]},
-        "candidates": [{"name": "new", "model": model}],
+        "candidates": [{"name": "new"} | model],
         "judges": [{"use": "exact"}],
+        "budget": {"stop_when_settled": False, "stop_when_out_of_reach": False},
         "decision": {"criteria": [{"metric": "coverage", "above": 1}]},
     } | sections
     path = folder / "experiment.yaml"
@@ -131,7 +132,7 @@ def command(*arguments: str | Path, runs_dir: Path) -> subprocess.Popen[str]:
     )
 
 
-def until(true: Callable[[], Any], what: str, *, within_s: float = 120.0) -> None:
+def until(true: Callable[[], Any], what: str, *, within_s: float = 60.0) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + within_s
     while not true():

@@ -4,9 +4,10 @@ Only they run on the cluster; the driver keeps limits, budget, progress and the 
 """
 
 import asyncio
+import contextlib
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,8 @@ import numpy as np
 from harness.domain.exchange import ChatRequest
 from harness.domain.model import ModelReply, ModelSpec
 from harness.engine.frames import error_fields, error_of
-from harness.engine.protocol import Tell
+from harness.engine.protocol import Tell, TextEmbedder
 from harness.errors import ConfigurationError, InfrastructureError
-from harness.judging.protocol import Embedder
 from harness.local.embedder import MiniLMEmbedder, Vectors
 from harness.models.factory import AttemptClient
 from harness.models.failover import AttemptLost
@@ -94,7 +94,7 @@ class RayEngine:
             self._actors = _Actors(self._processes)
         return _ClusterClient(self._actors, tell)
 
-    def embedder(self) -> Embedder:
+    def embedder(self) -> TextEmbedder:
         """On the cluster, connected to when the first text is embedded."""
         if self._embedder is None:
             self._embedder = _ClusterEmbedder(self._connect)
@@ -157,8 +157,6 @@ class _Actors:
     def __init__(self, per_node: int | None) -> None:
         self._per_node = per_node
         self.actors: list[_Actor] = []
-        self.lost = 0
-        self._looked = itertools.count()
         self.look()
 
     def look(self) -> None:
@@ -254,10 +252,14 @@ class _ClusterClient:
 
     async def _tend(self) -> None:
         """Take in actors that have started, nodes that have joined, and what replaces the lost."""
+        import ray
+
         while True:
             await self._actors.greet()
             await asyncio.sleep(1.0)
-            await asyncio.to_thread(self._actors.look)
+            # The cluster's own head may be away for a moment; whether it comes back shows when nothing is ready.
+            with contextlib.suppress(ray.exceptions.RayError, ConnectionError):
+                await asyncio.to_thread(self._actors.look)
 
     def _lost(self, actor: _Actor, error: Exception) -> None:
         import ray
@@ -271,24 +273,14 @@ class _ClusterClient:
         ray.kill(actor.handle)
 
 
-class _ClusterEmbedder:
+class _ClusterEmbedder(MiniLMEmbedder):
     """The default embedder, computed by actors: one per GPU, or one per node when the cluster has none."""
 
-    def __init__(self, connect: Any) -> None:
+    def __init__(self, connect: Callable[[], None]) -> None:
+        super().__init__()
         self._connect = connect
-        self._local = MiniLMEmbedder()
         self._actors: list[Any] = []
         self._next = itertools.count()
-
-    @property
-    def name(self) -> str:
-        return self._local.name
-
-    def similarity(self, left: Sequence[str], right: Sequence[str]) -> list[float]:
-        pairs = list(zip(left, right, strict=True))
-        row = {text: i for i, text in enumerate(dict.fromkeys(t for a, b in pairs if a != b for t in (a, b)))}
-        vectors = self.embed(list(row))
-        return [1.0 if a == b else float(np.clip(vectors[row[a]] @ vectors[row[b]], -1.0, 1.0)) for a, b in pairs]
 
     def embed(self, texts: Sequence[str], *, windows: int | None = None) -> Vectors:
         """As the local embedder's; a batch whose actor is lost is computed by another.
@@ -297,7 +289,7 @@ class _ClusterEmbedder:
             InfrastructureError: three actors were lost over one batch.
         """
         if not texts:
-            return self._local.embed(texts)
+            return super().embed(texts)
         batches = [list(texts[at : at + _TEXTS_PER_CALL]) for at in range(0, len(texts), _TEXTS_PER_CALL)]
         found: dict[int, Vectors] = {}
         for _ in range(_LOSSES):

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 from harness.domain.exchange import ChatRequest
 from harness.domain.model import ModelReply, ModelSpec
-from harness.engine.protocol import Tell
+from harness.engine.protocol import Tell, TextEmbedder
 from harness.engine.workers import Pool
-from harness.judging.protocol import Embedder
 from harness.local.embedder import MiniLMEmbedder
 from harness.models.factory import AttemptClient
 from harness.models.litellm_client import LitellmClient
@@ -21,10 +20,7 @@ _BUSY = 0.7
 
 def cores() -> int:
     """Cores this process may use: those of its affinity, within the quota of its control group."""
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:  # noqa: PTH123  read at every start
             quota, period = file.read().split()
@@ -74,7 +70,7 @@ class LocalEngine:
         """A client for one stage."""
         return LitellmClient() if self._size <= 1 else _HandedOver(self, tell)
 
-    def embedder(self) -> Embedder:
+    def embedder(self) -> TextEmbedder:
         """In this process: the model uses all cores by itself."""
         return MiniLMEmbedder()
 
@@ -91,7 +87,7 @@ class LocalEngine:
         """Start the workers and wait for all of them."""
         self._pool = pool = self._pool or Pool(self._size)
         pool.attach(tell)
-        while not all(worker.ready for worker in pool.workers):
+        while not all(worker.ready for worker in pool.workers):  # noqa: ASYNC110  what died meanwhile is another
             await asyncio.sleep(0.02)
         return pool
 

@@ -9,7 +9,7 @@ from harness.domain.observation import CallError, ErrorKind
 _MOST_LOSSES = 3
 
 
-class AttemptLost(ModelError):
+class AttemptLost(ModelError):  # noqa: N818  reads as the state it reports
     """The process that made an attempt ended before it answered; the provider may have done the work."""
 
     def __init__(self, where: str) -> None:
