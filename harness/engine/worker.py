@@ -31,7 +31,7 @@ class _Serving:
     async def _call(self, number: int, request: Any, model: Any, deadline_s: float) -> None:
         try:
             reply = await self._client.complete(request, model, deadline_s=deadline_s)
-            answer = (REPLY, number, reply)
+            answer: tuple[int, int, Any] = (REPLY, number, reply)
         except Exception as error:  # noqa: BLE001  whatever it is, whoever asked has to hear of it
             answer = (ERROR, number, error_fields(error))
         finally:

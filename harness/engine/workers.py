@@ -61,7 +61,7 @@ class Worker:
         ours = self._sock.dup()
         ours.setblocking(False)
         # Kept here: the loop keeps only a weak reference to its tasks.
-        self._attaching = loop.create_task(loop.create_connection(lambda: link, sock=ours))  # type: ignore[arg-type]
+        self._attaching = loop.create_task(loop.create_connection(lambda: link, sock=ours))
 
     def ask(self, number: int, frame: bytes) -> Answer:
         """Send a call; the future ends with its reply, its error or the worker."""
