@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
@@ -47,14 +47,19 @@ def opened_session(
     quiet: bool = False,
     retry_errors: bool = False,
     reporter: TerminalReporter | LogReporter | None = None,
+    engine: str = "local",
+    processes: int | None = 1,
+    address: str | None = None,
 ) -> Iterator["Session"]:
-    """A session with progress on stderr, or wherever ``reporter`` puts it."""
+    """A session with progress on stderr, or wherever ``reporter`` puts it, on an engine that ends with it."""
+    from harness.engine import build_engine
     from harness.pipeline.session import check_run_id, open_session
 
     settings = settings_for(store, runs_dir)
     run_id = experiment.default_run_id if run_id is None else run_id
     check_run_id(run_id)
     with (
+        closing(build_engine(engine, processes=processes, address=address)) as chosen,
         opened_store(settings) as opened,
         _alone(settings.runs_dir / run_id, run_id),
         reporter or TerminalReporter(quiet=quiet) as told,
@@ -68,6 +73,7 @@ def opened_session(
                 run_id=run_id,
                 reporter=told,
                 retry_errors=retry_errors,
+                engine=chosen,
             )
         except HarnessError:
             # A command that was refused leaves no empty run behind.

@@ -3,11 +3,13 @@
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from harness.config import Replay
 from harness.domain.exchange import ChatRequest
-from harness.domain.model import ModelReply, ModelSpec, Price
+from harness.domain.model import ModelClient, ModelReply, ModelSpec, Price
 from harness.models.budget import BudgetedClient, Purse, TokenPrice, unpriced_error
+from harness.models.failover import FailoverClient
 from harness.models.limiter import LimitedClient, Limits, ProviderGate
 from harness.models.litellm_client import LitellmClient, check, list_price
 from harness.models.retry import RetryingClient, RetryPolicy
@@ -24,27 +26,43 @@ class ShadowCalls:
     """Sent with every call, so that a gateway the call comes by knows it for ours."""
 
 
+class AttemptClient(ModelClient, Protocol):
+    """Asks once, in this process or in another."""
+
+    async def aclose(self) -> None:
+        """Give up what it holds."""
+        ...
+
+
 class ClientStack:
     """The whole stack as one ModelClient; close it when done."""
 
     def __init__(
-        self, *, replay: Replay, purse: Purse | None, seed: int, allow_unpriced: bool, shadow: ShadowCalls | None
+        self,
+        *,
+        replay: Replay,
+        purse: Purse | None,
+        seed: int,
+        allow_unpriced: bool,
+        shadow: ShadowCalls | None,
+        attempts: AttemptClient | None,
     ) -> None:
-        self._adapter = LitellmClient(
+        self._adapter: AttemptClient = attempts or LitellmClient(
             max_response_bytes=None if shadow is None else shadow.max_response_bytes,
             headers={} if shadow is None else shadow.headers,
         )
         self._prices: dict[tuple[str, str | None, Price | None], TokenPrice | None] = {}
-        self._limited = LimitedClient(
-            BudgetedClient(
+        paid: ModelClient = self._adapter
+        if purse is not None:
+            paid = BudgetedClient(
                 self._adapter,
                 purse,
                 self._price_of,
                 allow_unpriced=allow_unpriced,
                 queue_within_deadline=shadow is not None,
             )
-            if purse
-            else self._adapter,
+        self._limited = LimitedClient(
+            paid if attempts is None else FailoverClient(paid),
             Limits(
                 start=min(_START_CONCURRENCY, replay.concurrency),
                 maximum=replay.concurrency,
@@ -89,15 +107,20 @@ def build_client(
     seed: int = 0,
     allow_unpriced: bool = False,
     shadow: ShadowCalls | None = None,
+    attempts: AttemptClient | None = None,
 ) -> ClientStack:
     """The client to use everywhere; candidates and judges get one each, with their own purse.
 
     Beside live traffic (``shadow``) the deadline begins with the wait for a slot or for money, a 429 halves the calls
     in flight, and an answer may be only so large.
 
+    Attempts are made in this process, or by ``attempts``, which is closed with the stack.
+
     The budget sits inside the limiter and the retries: each attempt is reserved for itself, and only once it may start.
     """
-    return ClientStack(replay=replay, purse=purse, seed=seed, allow_unpriced=allow_unpriced, shadow=shadow)
+    return ClientStack(
+        replay=replay, purse=purse, seed=seed, allow_unpriced=allow_unpriced, shadow=shadow, attempts=attempts
+    )
 
 
 def preflight(specs: Iterable[ModelSpec], *, purse: Purse | None = None, allow_unpriced: bool = False) -> None:

@@ -54,7 +54,7 @@ async def _judge_arms(
     counts: dict[str, Mapping[str, int]] = {}
     stop_reason: str | None = None
     errors = 0
-    async with opened_client(experiment, purse, [model for seat in judges for model in seat.models]) as client:
+    async with opened_client(session, purse, [model for seat in judges for model in seat.models]) as client:
         gate = CanaryGate(session, client=client, embedder=embedder, stop=stop)
         for arm in arms_of(experiment):
             for seat in judges:

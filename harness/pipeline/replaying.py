@@ -58,7 +58,7 @@ async def _ask(
     for arm, spec in asked:
         by_provider[spec.provider].append((arm, spec))
 
-    async with opened_client(session.experiment, candidates_purse(session), [spec for _, spec in asked]) as client:
+    async with opened_client(session, candidates_purse(session), [spec for _, spec in asked]) as client:
 
         async def one_provider(group: Sequence[tuple[Arm, ModelSpec]]) -> None:
             for arm, spec in group:

@@ -59,7 +59,7 @@ async def run_all(session: Session, *, command: str = "") -> Result:
         ConfigurationError: something a later stage needs is wrong; found before anything is read or asked.
         Interrupted: somebody asked for the end; they want the prompt, not a report.
     """
-    embedder = default_embedder()
+    embedder = session.engine.embedder()
     judges = seat_judges(session.experiment, embedder)
     check_settings(session.experiment, judges)
     await ingest_stage(session)
@@ -154,7 +154,7 @@ async def judge_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
         ConfigurationError: nothing has been replayed, or a judge is not installed.
     """
     _require(session, Stage.REPLAYED, "harness replay")
-    embedder = default_embedder()
+    embedder = session.engine.embedder()
     before = session.run.stop_reason
     judges = seat_judges(session.experiment, embedder)
     _show(session, await asyncio.to_thread(estimates.of_judges, session, judges))
