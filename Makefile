@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 PROXY := .bench/venv/.proxy-installed
+INSPECT := .bench/inspect/.installed
+PROMPTFOO := .bench/promptfoo/.installed
 REQUIREMENTS := pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -c constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
@@ -60,9 +62,11 @@ format: $(DEV)  ## Rewrite the sources the way `make check` wants them
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(DEV)  ## Run the quick benchmarks; each prints a table
+bench: $(DEV) $(INSPECT) $(PROMPTFOO)  ## Compare the cost of a request with other tools, then run the quick benchmarks
+	@$(OFFLINE) $(BIN)/python -m tests.benchmarks.bench_compare $(BENCH_ARGS)
+	@echo
 	@set -e; for file in tests/benchmarks/bench_*.py; do \
-		case "$$file" in */bench_decisions.py | */bench_gateway.py | */bench_rollout.py) continue ;; esac; \
+		case "$$file" in */bench_compare.py | */bench_decisions.py | */bench_gateway.py | */bench_rollout.py) continue ;; esac; \
 		echo "== $$file"; $(OFFLINE) $(BIN)/python "$$file"; echo; \
 	done
 
@@ -116,6 +120,20 @@ $(PROXY): constraints.txt | $(BIN)/python
 	@.bench/venv/bin/python -m pip install -qq --disable-pip-version-check -c .bench/constraints.txt \
 		'litellm[proxy]' httptools
 	@touch $@
+
+# What `make bench` compares with. One that cannot be installed here has a row that says so.
+$(INSPECT): | $(BIN)/python
+	@echo "Installing Inspect AI, to compare with, into .bench/inspect ..." >&2
+	@$(BIN)/python -m venv .bench/inspect
+	@.bench/inspect/bin/python -m pip install -qq --disable-pip-version-check inspect-ai==0.3.285 openai && touch $@ || \
+		{ rm -f .bench/inspect/bin/inspect; echo "Inspect AI could not be installed" >&2; }
+
+# promptfoo wants a newer Node than many machines have; the package `node` carries one.
+$(PROMPTFOO):
+	@echo "Installing promptfoo, to compare with, into .bench/promptfoo ..." >&2
+	@mkdir -p .bench/promptfoo
+	@npm install --no-audit --no-fund --loglevel=error --prefix .bench/promptfoo promptfoo@0.123.1 node@22.22.0 \
+		>&2 && touch $@ || { rm -rf .bench/promptfoo; echo "promptfoo could not be installed (needs npm)" >&2; }
 
 $(DEV): $(RUNTIME)
 	@echo "Installing the development tools ..." >&2

@@ -11,6 +11,8 @@
     ├── Interrupted            somebody asked for the end; exit code 130
     └── ModelError             one model call failed; becomes a failed Observation, never ends a run
         (defined in harness.domain.model, where its CallError lives)
+        └── AttemptLost        the process that made the call ended; made again elsewhere
+            (defined in harness.models.failover)
 
 A failing exchange is data, a broken set-up is an exception. Messages name the next step.
 """

@@ -1,6 +1,6 @@
 """`harness calibrate`: production against production, before anything is compared with it."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,9 @@ def calibrate(
     run_id: options.RunId = None,
     store: options.StoreUrl = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
+    engine: options.EngineName = "local",
+    processes: options.Processes = None,
+    address: options.Address = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> int:
@@ -41,7 +44,8 @@ def calibrate(
     from harness.pipeline import calibration, stages
 
     prepared = calibration.calibration_of(load_experiment(experiment), requests=requests)
-    with opened_session(prepared, run_id=run_id, store=store, runs_dir=runs_dir, quiet=quiet) as session:
+    on: dict[str, Any] = {"engine": engine, "processes": processes, "address": address}
+    with opened_session(prepared, run_id=run_id, store=store, runs_dir=runs_dir, quiet=quiet, **on) as session:
         command = f"harness calibrate {experiment}"
         result = run_until_stopped(lambda: stages.run_all(session, command=command), session.stop)
         judges, evaluations = stages.evaluated(session)

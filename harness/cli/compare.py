@@ -60,6 +60,9 @@ def compare(
     run_id: options.RunId = None,
     store: options.StoreUrl = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
+    engine: options.EngineName = "local",
+    processes: options.Processes = None,
+    address: options.Address = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what it would cost, ask no model.", envvar="HARNESS_DRY_RUN")
     ] = False,
@@ -94,6 +97,9 @@ def compare(
         dry_run=dry_run,
         as_json=as_json,
         quiet=quiet,
+        engine=engine,
+        processes=processes,
+        address=address,
         command="harness compare " + " ".join([export, *(f"--model {item}" for item in model)]),
     )
 

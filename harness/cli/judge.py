@@ -1,5 +1,7 @@
 """`harness judge`: judge the pairs that have not been judged yet."""
 
+from typing import Any
+
 import typer
 
 from harness.cli import options
@@ -16,12 +18,16 @@ def judge(
     run_id: options.RunId = None,
     store: options.StoreUrl = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
+    engine: options.EngineName = "local",
+    processes: options.Processes = None,
+    address: options.Address = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> int:
     """Judge and print what every judge concluded, by count."""
     from harness.pipeline import stages
 
-    where = {"run_id": run_id, "store": store, "runs_dir": runs_dir, "quiet": quiet}
+    where: dict[str, Any] = {"run_id": run_id, "store": store, "runs_dir": runs_dir, "quiet": quiet}
+    where |= {"engine": engine, "processes": processes, "address": address}
     print_counts(*run_stage(experiment, stages.judge_stage, as_json=as_json, **where), as_json=as_json)
     return 0

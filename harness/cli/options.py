@@ -48,4 +48,28 @@ Arm: TypeAlias = Annotated[
     str | None,
     typer.Option("--arm", help="Candidate, or replica; by default the only candidate.", envvar="HARNESS_ARM"),
 ]
+EngineName: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--engine", help="Where calls are made: local (this machine) or ray (a cluster).", envvar="HARNESS_ENGINE"
+    ),
+]
+Processes: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        help="Processes that make the calls, on each node with Ray; 1 with the local engine: this one alone. By "
+        "default one per core, started when calls keep this one's core busy.",
+        min=1,
+        envvar="HARNESS_PROCESSES",
+    ),
+]
+Address: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="Address of the Ray cluster (HOST:PORT, ray://HOST:PORT or auto); without it one on this machine.",
+        envvar="HARNESS_ADDRESS",
+    ),
+]
 RUNS_DIR = Path("runs")

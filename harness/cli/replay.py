@@ -1,5 +1,7 @@
 """`harness replay`: send the sampled requests to the candidates."""
 
+from typing import Any
+
 import typer
 
 from harness.cli import options
@@ -18,6 +20,9 @@ def replay(
     run_id: options.RunId = None,
     store: options.StoreUrl = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
+    engine: options.EngineName = "local",
+    processes: options.Processes = None,
+    address: options.Address = None,
     retry_errors: options.RetryErrors = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -25,6 +30,13 @@ def replay(
     """Replay and print the endings by arm."""
     from harness.pipeline import stages
 
-    where = {"run_id": run_id, "store": store, "runs_dir": runs_dir, "retry_errors": retry_errors, "quiet": quiet}
+    where: dict[str, Any] = {
+        "run_id": run_id,
+        "store": store,
+        "runs_dir": runs_dir,
+        "retry_errors": retry_errors,
+        "quiet": quiet,
+    }
+    where |= {"engine": engine, "processes": processes, "address": address}
     print_counts(*run_stage(experiment, stages.replay_stage, as_json=as_json, **where), as_json=as_json)
     return 0

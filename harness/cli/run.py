@@ -28,6 +28,9 @@ def run(
     run_id: options.RunId = None,
     store: options.StoreUrl = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
+    engine: options.EngineName = "local",
+    processes: options.Processes = None,
+    address: options.Address = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -51,6 +54,9 @@ def run(
         retry_errors=retry_errors,
         as_json=as_json,
         quiet=quiet,
+        engine=engine,
+        processes=processes,
+        address=address,
         command=f"harness run {experiment}",
     )
 

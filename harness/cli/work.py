@@ -4,7 +4,7 @@ import asyncio
 import math
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
@@ -49,14 +49,22 @@ def opened_session(
     retry_errors: bool = False,
     reporter: TerminalReporter | LogReporter | None = None,
     most_patience_s: float = math.inf,
+    engine: str = "local",
+    processes: int | None = 1,
+    address: str | None = None,
 ) -> Iterator["Session"]:
-    """A session with progress on stderr, or wherever ``reporter`` puts it; its store waits out a restart."""
+    """A session with progress on stderr, or wherever ``reporter`` puts it, on an engine that ends with it.
+
+    Its store waits out a restart.
+    """
+    from harness.engine import build_engine
     from harness.pipeline.session import check_run_id, open_session
 
     settings = settings_for(store, runs_dir)
     run_id = experiment.default_run_id if run_id is None else run_id
     check_run_id(run_id)
     with (
+        closing(build_engine(engine, processes=processes, address=address)) as chosen,
         opened_store(settings, patience_s=min(settings.store_patience_s, most_patience_s)) as opened,
         _alone(settings.runs_dir / run_id, run_id),
         reporter or TerminalReporter(quiet=quiet) as told,
@@ -70,6 +78,7 @@ def opened_session(
                 run_id=run_id,
                 reporter=told,
                 retry_errors=retry_errors,
+                engine=chosen,
             )
             session.stop.when_abandoned(opened.give_up)
             yield session

@@ -3,13 +3,15 @@
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from harness.config import Replay
 from harness.domain.exchange import ChatRequest
-from harness.domain.model import ModelReply, ModelSpec, Price
+from harness.domain.model import ModelClient, ModelReply, ModelSpec, Price
 from harness.errors import ConfigurationError
 from harness.models.batch.client import BatchClient, BatchRoom
 from harness.models.budget import BudgetedClient, Purse, TokenPrice, unpriced_error
+from harness.models.failover import FailoverClient
 from harness.models.limiter import LimitedClient, Limits, ProviderGate
 from harness.models.litellm_client import LitellmClient, check, list_price
 from harness.models.retry import RetryingClient, RetryPolicy
@@ -26,6 +28,14 @@ class ShadowCalls:
     """Sent with every call, so that a gateway the call comes by knows it for ours."""
 
 
+class AttemptClient(ModelClient, Protocol):
+    """Asks once, in this process or in another."""
+
+    async def aclose(self) -> None:
+        """Give up what it holds."""
+        ...
+
+
 class ClientStack:
     """The whole stack as one ModelClient; close it when done."""
 
@@ -38,22 +48,24 @@ class ClientStack:
         allow_unpriced: bool,
         shadow: ShadowCalls | None,
         batches: BatchRoom | None,
+        attempts: AttemptClient | None,
     ) -> None:
-        self._adapter = LitellmClient(
+        self._adapter: AttemptClient = attempts or LitellmClient(
             max_response_bytes=None if shadow is None else shadow.max_response_bytes,
             headers={} if shadow is None else shadow.headers,
         )
         self._prices: dict[tuple[str, str | None, Price | None, float | None], TokenPrice | None] = {}
-        self._limited = LimitedClient(
-            BudgetedClient(
+        paid: ModelClient = self._adapter
+        if purse is not None:
+            paid = BudgetedClient(
                 self._adapter,
                 purse,
                 self._price_of,
                 allow_unpriced=allow_unpriced,
                 queue_within_deadline=shadow is not None,
             )
-            if purse
-            else self._adapter,
+        self._limited = LimitedClient(
+            paid if attempts is None else FailoverClient(paid),
             Limits(
                 start=min(_START_CONCURRENCY, replay.concurrency),
                 maximum=replay.concurrency,
@@ -64,7 +76,9 @@ class ClientStack:
         )
         policy = RetryPolicy(max_attempts=replay.max_attempts, max_retry_wait_s=replay.max_retry_wait_s)
         self._outer = RetryingClient(self._limited, policy, rng=random.Random(seed))
-        self._batches = None if batches is None else BatchClient(self._adapter, batches)
+        # A batch is one call of this process, whoever makes the attempts.
+        self._own = LitellmClient() if batches is not None else None
+        self._batches = None if batches is None or self._own is None else BatchClient(self._own, batches)
         self._batched: RetryingClient | None = None
         if self._batches is not None:
             # No limiter: a batch is one call, and the vendor's own queue is what it waits in.
@@ -117,6 +131,8 @@ class ClientStack:
         """Close the sessions."""
         if self._batches is not None:
             await self._batches.aclose()
+        if self._own is not None:
+            await self._own.aclose()
         await self._adapter.aclose()
 
 
@@ -128,16 +144,25 @@ def build_client(
     allow_unpriced: bool = False,
     shadow: ShadowCalls | None = None,
     batches: BatchRoom | None = None,
+    attempts: AttemptClient | None = None,
 ) -> ClientStack:
     """The client to use everywhere; candidates and judges get one each, with their own purse.
 
     Beside live traffic (``shadow``) the deadline begins with the wait for a slot or for money, a 429 halves the calls
     in flight, and an answer may be only so large.
 
+    Attempts are made in this process, or by ``attempts``, which is closed with the stack.
+
     The budget sits inside the limiter and the retries: each attempt is reserved for itself, and only once it may start.
     """
     return ClientStack(
-        replay=replay, purse=purse, seed=seed, allow_unpriced=allow_unpriced, shadow=shadow, batches=batches
+        replay=replay,
+        purse=purse,
+        seed=seed,
+        allow_unpriced=allow_unpriced,
+        shadow=shadow,
+        batches=batches,
+        attempts=attempts,
     )
 
 

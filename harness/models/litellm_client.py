@@ -1,6 +1,7 @@
 """One attempt at asking a model through litellm, which is imported here and in `surfaces`, only when a call is made."""
 
 import asyncio
+import gc
 import logging
 import math
 import os
@@ -19,6 +20,7 @@ from harness.domain.json import Json
 from harness.domain.model import ModelError, ModelReply, ModelSpec
 from harness.domain.observation import CallError, Completion, ErrorKind, Usage
 from harness.errors import ConfigurationError
+from harness.models import direct
 from harness.models.faults import describe
 from harness.models.guard import CURRENT, ResponseGuard, install
 from harness.models.replies import Fold, messages_with_system, plain
@@ -58,6 +60,7 @@ class Route:
     is_local: bool
     priced: bool
     key: str | None
+    direct: bool
     refused: set[str] = field(default_factory=set)
     """Names litellm refused for this very model although its provider takes them."""
 
@@ -178,7 +181,10 @@ async def _ask(
     answer: Any = None
     while answer is None:
         try:
-            answer = await litellm.acompletion(**arguments)
+            if route.direct and not direct.needs_care(arguments["messages"]):
+                answer = await direct.ask(litellm, route.provider, arguments)
+            else:
+                answer = await litellm.acompletion(**arguments)
         except litellm.UnsupportedParamsError as error:
             names = refused_names(error, arguments, route)
             if not names:
@@ -328,6 +334,7 @@ def find_route(model: ModelSpec) -> Route:
         is_local=is_local,
         priced=not is_local and _map_price(name, provider) is not None,
         key=key,
+        direct=direct.is_direct(litellm, provider, name),
     )
 
 
@@ -462,8 +469,11 @@ def library() -> Any:
     from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 
     install(LiteLLMAiohttpTransport)
+    direct.install(litellm)
 
     litellm.completion(model="openai/warm-up", messages=[{"role": "user", "content": "-"}], mock_response="-")
+    # Hundreds of thousands of objects that stay for good: no pass for garbage need look at them again.
+    gc.freeze()
     return litellm
 
 

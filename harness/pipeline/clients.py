@@ -20,7 +20,7 @@ _TASK = "batches"
 async def opened_client(
     session: Session, purse: Purse, specs: Sequence[ModelSpec], *, stop: StopSignal
 ) -> AsyncIterator[ModelClient]:
-    """The client stack with its purse; closed again whatever happens.
+    """The client stack with its purse, on the session's engine; closed again whatever happens.
 
     Raises:
         ConfigurationError: a key is missing, a provider unknown, a budget is set for a model without a price, or a
@@ -59,6 +59,7 @@ async def _opened(
         seed=experiment.traffic.sample.seed,
         allow_unpriced=experiment.budget.allow_unpriced,
         batches=room,
+        attempts=session.engine.attempts(session.warn_once),
     )
     try:
         await client.check_batches(specs)

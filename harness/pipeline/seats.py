@@ -11,6 +11,7 @@ from harness.judging.protocol import Embedder, Judge, JudgeContext, fingerprint,
 from harness.registry import build_judge
 
 _WEEK_S = 7 * 86_400.0
+CACHE_NAME = "embeddings.db"
 CACHE_ENV = "HARNESS_EMBEDDING_CACHE"
 """``off`` keeps no vectors on disk: they are derived from answers, which may be personal data."""
 
@@ -65,15 +66,22 @@ def seat_judges(experiment: Experiment, embedder: Embedder) -> tuple[SeatedJudge
     return tuple(seated)
 
 
-def default_embedder(runs_dir: Path | None = None) -> Embedder:
-    """The bundled all-MiniLM-L6-v2; its weights are loaded on first use.
-
-    With ``runs_dir`` vectors are kept in its ``embeddings.db``, so that a further candidate does not have production's
-    answers embedded again; ``HARNESS_EMBEDDING_CACHE=off`` keeps them in memory alone.
-    """
+def default_embedder() -> Embedder:
+    """The bundled all-MiniLM-L6-v2; its weights are loaded on first use."""
     from harness.local.embedder import MiniLMEmbedder
 
+    return MiniLMEmbedder()
+
+
+def vector_cache(runs_dir: Path) -> Path | None:
+    """Where vectors are kept, so that a further candidate does not have production's answers embedded again.
+
+    ``None`` where ``HARNESS_EMBEDDING_CACHE=off`` keeps them in memory alone.
+
+    Raises:
+        ConfigurationError: the variable is neither on nor off.
+    """
     wanted = os.environ.get(CACHE_ENV, "on").strip().lower()
     if wanted not in {"on", "off"}:
         raise ConfigurationError(f"{CACHE_ENV} is {wanted!r}; it may be on or off")
-    return MiniLMEmbedder(cache_file=runs_dir / "embeddings.db" if runs_dir is not None and wanted == "on" else None)
+    return runs_dir / CACHE_NAME if wanted == "on" else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import monotonic
@@ -15,6 +16,7 @@ import harness
 from harness.config import Experiment, Settings
 from harness.domain.run import Run, Stage
 from harness.domain.stop import StopSignal
+from harness.engine import Engine, build_engine
 from harness.errors import ConfigurationError
 from harness.store import Store
 
@@ -97,6 +99,8 @@ class Session:
     runs_dir: Path
     reporter: Reporter = field(default_factory=SilentReporter)
     stop: StopSignal = field(default_factory=StopSignal)
+    engine: Engine = field(default_factory=partial(build_engine, processes=1))
+    """Where attempts are made and texts embedded; closed by whoever chose it."""
     retry_errors: bool = False
     """Whether failed observations are asked again."""
     said: set[str] = field(default_factory=set)
@@ -173,6 +177,7 @@ def open_session(
     reporter: Reporter | None = None,
     stop: StopSignal | None = None,
     retry_errors: bool = False,
+    engine: Engine | None = None,
 ) -> Session:
     """Continue the experiment's run, or begin it.
 
@@ -213,6 +218,7 @@ def open_session(
         reporter=reporter or SilentReporter(),
         stop=stop or StopSignal(),
         retry_errors=retry_errors,
+        engine=engine or build_engine(processes=1),
     )
 
 

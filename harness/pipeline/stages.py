@@ -19,7 +19,7 @@ from harness.pipeline.checks import check_settings
 from harness.pipeline.judging import judge_arms
 from harness.pipeline.pair_texts import Texts, writing
 from harness.pipeline.replaying import replay_arms
-from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges
+from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges, vector_cache
 from harness.pipeline.session import Reporter, Session, reached
 from harness.pipeline.table import write_table
 from harness.pipeline.topics import find_topics
@@ -59,7 +59,7 @@ async def run_all(session: Session, *, command: str = "") -> Result:
         ConfigurationError: something a later stage needs is wrong; found before anything is read or asked.
         Interrupted: somebody asked for the end; they want the prompt, not a report.
     """
-    embedder = default_embedder(session.runs_dir)
+    embedder = session.engine.embedder(vector_cache(session.runs_dir))
     judges = seat_judges(session.experiment, embedder)
     check_settings(session.experiment, judges)
     await ingest_stage(session)
@@ -156,7 +156,7 @@ async def judge_stage(session: Session) -> Mapping[str, Mapping[str, int]]:
     """
     _require(session, Stage.REPLAYED, "harness replay")
     _say_reductions(session)
-    embedder = default_embedder(session.runs_dir)
+    embedder = session.engine.embedder(vector_cache(session.runs_dir))
     before = session.run.stop_reason
     judges = seat_judges(session.experiment, embedder)
     _show(session, await asyncio.to_thread(estimates.of_judges, session, judges))

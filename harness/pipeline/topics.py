@@ -62,9 +62,7 @@ def _find(session: Session) -> None:
 
 def _embedded(session: Session, texts: Sequence[str]) -> tuple[topic_model.Vectors, Path]:
     """The texts' vectors, and the folder in which each batch is kept until all of them have led to topics."""
-    from harness.local.embedder import MiniLMEmbedder
-
-    embedder = MiniLMEmbedder()
+    embedder = session.engine.embedder()
     digest = hashlib.sha256("\0".join([embedder.name, str(_BATCH), *texts]).encode()).hexdigest()[:16]
     folder = session.folder / f"{_FOLDER}{digest}"
     for other in session.folder.glob(f"{_FOLDER}*"):

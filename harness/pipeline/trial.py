@@ -29,7 +29,7 @@ from harness.judging.scorecard import LabelledColumns, Scorecard, Unscored, scor
 from harness.pipeline import estimates
 from harness.pipeline.arms import Arm, arms_of
 from harness.pipeline.judging import judge_arms
-from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges
+from harness.pipeline.seats import SeatedJudge, seat_judges
 from harness.pipeline.session import Session
 from harness.registry import build_judge
 
@@ -110,7 +110,7 @@ def trial_run_id(experiment: Experiment, labelled: LabelledSet) -> str:
 async def judge_pairs(session: Session, pairs: Sequence[LabelledPair]) -> Judged:
     """Let the experiment's judges read the pairs they have not read yet, and return all they said about them."""
     [arm] = arms_of(session.experiment)
-    embedder = default_embedder()
+    embedder = session.engine.embedder()
     seats = seat_judges(session.experiment, embedder)
     await asyncio.to_thread(_store, session, arm, pairs)
     for item in await asyncio.to_thread(estimates.of_judges, session, seats):

@@ -1,0 +1,58 @@
+"""The Ray engine on a real cluster of three nodes on this machine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines import CountingUpstream, command, observations, until, write_experiment
+
+CALLS = 5_000
+CONCURRENCY = 24
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # The nodes run this very program.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    from ray.cluster_utils import Cluster
+
+    options = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
+    made = Cluster(initialize_head=True, head_node_args=options | {"include_dashboard": False})
+    try:
+        for _ in range(2):
+            made.add_node(wait=False, **options)
+        made.wait_for_nodes(timeout=120)
+        yield made
+    finally:
+        made.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_killed_node_changes_nothing_and_pays_for_nothing_beyond_what_was_in_flight(
+    tmp_path: Path, cluster: Any
+) -> None:
+    with CountingUpstream().serving() as upstream:
+        path = write_experiment(tmp_path, upstream.base, n=CALLS, replay={"concurrency": CONCURRENCY})
+        process = command(
+            "run", path, "--engine", "ray", "--address", cluster.address, "--json", runs_dir=tmp_path / "ray"
+        )
+        until(lambda: upstream.calls > CALLS // 3 or process.poll() is not None, "a third is done", within_s=150)
+        cluster.remove_node(cluster.worker_nodes[0], allow_graceful=False)
+        at_the_kill = upstream.calls
+        _, err = process.communicate(timeout=200)
+        assert process.returncode in {0, 1, 3}, err
+        assert at_the_kill < CALLS
+        assert len(upstream.asked) == CALLS
+        assert CALLS <= upstream.calls <= CALLS + CONCURRENCY
+        assert upstream.most <= 2 * CONCURRENCY
+        again = upstream.calls
+        local = command("run", path, "--json", runs_dir=tmp_path / "local")
+        _, err = local.communicate(timeout=200)
+        assert local.returncode == process.returncode, err
+        assert upstream.calls == again + CALLS
+    stored = observations(tmp_path / "ray", path)
+    assert len(stored) == CALLS
+    assert stored == observations(tmp_path / "local", path)
