@@ -15,6 +15,8 @@ CONCURRENCY = 24
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray would put this machine's outer address in place of the loopback one.
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     # The nodes run this very program.
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     from ray.cluster_utils import Cluster
