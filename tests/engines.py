@@ -56,7 +56,7 @@ class CountingUpstream:
                     self.in_flight -= 1
                 body = json.dumps(_answer(question)).encode()
                 writer.write(_HEAD % len(body) + body)
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
             writer.close()
@@ -75,6 +75,11 @@ class CountingUpstream:
             asyncio.set_event_loop(loop)
             loop.run_until_complete(run())
             loop.run_forever()
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            loop.close()
 
         thread = threading.Thread(target=forever, daemon=True)
         thread.start()
@@ -125,7 +130,7 @@ def write_experiment(folder: Path, base: str, *, n: int, **sections: Any) -> Pat
 
 def command(*arguments: str | Path, runs_dir: Path) -> subprocess.Popen[str]:
     """``harness`` in a process of its own."""
-    env = os.environ | {"PYTHONPATH": str(ROOT), "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     line = [sys.executable, "-m", "harness", *map(str, arguments), "--runs-dir", str(runs_dir), "--quiet"]
     return subprocess.Popen(
         line, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
