@@ -18,7 +18,8 @@ from harness.domain.model import ModelReply, ModelSpec
 from harness.engine.frames import error_fields, error_of
 from harness.engine.protocol import Tell, TextEmbedder
 from harness.errors import ConfigurationError, InfrastructureError
-from harness.local.embedder import MiniLMEmbedder, Vectors
+from harness.local.embedder import MiniLMEmbedder
+from harness.local.encoding import Vectors
 from harness.models.factory import AttemptClient
 from harness.models.failover import AttemptLost
 
@@ -95,7 +96,7 @@ class RayEngine:
             self._actors = _Actors(self._processes)
         return _ClusterClient(self._actors, tell)
 
-    def embedder(self, cache_file: Path | None = None) -> TextEmbedder:  # noqa: ARG002  actors keep theirs in memory
+    def embedder(self, cache_file: Path | None = None) -> TextEmbedder:
         """On the cluster, connected to when the first text is embedded."""
         if self._embedder is None:
             self._embedder = _ClusterEmbedder(self._connect)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.judging.protocol import Embedder
-from harness.local.embedder import Vectors
+from harness.local.encoding import Vectors
 from harness.models.factory import AttemptClient
 
 Tell = Callable[[str], None]

@@ -57,7 +57,7 @@ def is_direct(litellm: Any, provider: str, name: str) -> bool:
         return False
     main = litellm.main
     found, _ = main.responses_api_bridge_check(model=name, custom_llm_provider=provider)
-    return found.get("mode") != "responses"
+    return bool(found.get("mode") != "responses")
 
 
 def needs_care(messages: list[dict[str, Any]]) -> bool:
@@ -98,7 +98,7 @@ def _blank(litellm: Any) -> dict[str, Any]:
 
 
 def _log(litellm: Any, arguments: Mapping[str, Any]) -> Any:
-    kind = _quiet(litellm)
+    kind: Any = _quiet(litellm)
     log = kind.__new__(kind)
     model, messages = arguments["model"], arguments["messages"]
     vars(log).update(
@@ -256,7 +256,7 @@ def _is_plain(client: Any) -> bool:
         type(client) is openai.AsyncOpenAI
         and client.max_retries == 0
         and client.custom_auth is None
-        and isinstance(client.api_key, str)
+        and bool(client.api_key)
         and getattr(client, "_api_key_provider", None) is None
         and getattr(client, "_workload_identity_auth", None) is None
         and not client.default_query
