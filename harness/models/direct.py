@@ -57,7 +57,7 @@ def is_direct(litellm: Any, provider: str, name: str) -> bool:
         return False
     main = litellm.main
     found, _ = main.responses_api_bridge_check(model=name, custom_llm_provider=provider)
-    return found.get("mode") != "responses"
+    return bool(found.get("mode") != "responses")
 
 
 def needs_care(messages: list[dict[str, Any]]) -> bool:
@@ -99,7 +99,7 @@ def _blank(litellm: Any) -> dict[str, Any]:
 
 def _log(litellm: Any, arguments: Mapping[str, Any]) -> Any:
     kind = _quiet(litellm)
-    log = kind.__new__(kind)
+    log: Any = object.__new__(kind)
     model, messages = arguments["model"], arguments["messages"]
     vars(log).update(
         _blank(litellm),
@@ -252,8 +252,9 @@ def _is_plain(client: Any) -> bool:
     """Whether nothing of the client's own is to be done to a request before it is sent."""
     import openai
 
+    kind: Any = openai.AsyncOpenAI
     return (
-        type(client) is openai.AsyncOpenAI
+        type(client) is kind
         and client.max_retries == 0
         and client.custom_auth is None
         and isinstance(client.api_key, str)
