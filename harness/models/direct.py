@@ -98,8 +98,8 @@ def _blank(litellm: Any) -> dict[str, Any]:
 
 
 def _log(litellm: Any, arguments: Mapping[str, Any]) -> Any:
-    kind: Any = _quiet(litellm)
-    log = kind.__new__(kind)
+    kind = _quiet(litellm)
+    log: Any = object.__new__(kind)
     model, messages = arguments["model"], arguments["messages"]
     vars(log).update(
         _blank(litellm),
@@ -252,11 +252,12 @@ def _is_plain(client: Any) -> bool:
     """Whether nothing of the client's own is to be done to a request before it is sent."""
     import openai
 
+    kind: Any = openai.AsyncOpenAI
     return (
-        type(client) is openai.AsyncOpenAI
+        type(client) is kind
         and client.max_retries == 0
         and client.custom_auth is None
-        and bool(client.api_key)
+        and isinstance(client.api_key, str)
         and getattr(client, "_api_key_provider", None) is None
         and getattr(client, "_workload_identity_auth", None) is None
         and not client.default_query
