@@ -1,6 +1,7 @@
 """Rows of the store as columns of numbers, beside each other by exchange."""
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from itertools import chain, repeat
 from typing import Any
 
@@ -12,6 +13,9 @@ from harness.store import raw
 
 _CHUNK = 2_000
 """Rows that are fetched before they become columns: few enough to stay near the processor meanwhile."""
+_FEW = 1_000
+_WIDEST = 64
+"""Bytes; beyond, the ids of a million rows would take more memory than they save time."""
 
 
 class Rows:
@@ -21,11 +25,33 @@ class Rows:
         # In the order of ids, in which every table is read: what is looked up next lies beside what was looked up last.
         self._places = dict(zip(ids, places.tolist(), strict=True))
         self._ids, self._in_order = ids, places
+        self._keys: Any = None
+        """The ids as bytes, once they are needed."""
         self._next = 0
         """Where the ids of the next call begin, if they go on where those of the last one ended."""
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def again(self) -> "Rows":
+        """The same for another thread: each remembers where it is."""
+        rows = copy(self)
+        rows._next = 0
+        return rows
+
+    def places_apart(self, ids: Sequence[str]) -> Ints:
+        """As :meth:`places`, for ids in ascending order that are some of those here, such as those of one value."""
+        if len(ids) < _FEW or ids == self._ids:
+            return self.places(ids)
+        if self._keys is None:
+            self._keys = _as_bytes(self._ids)
+        wanted = None if self._keys is None else _as_bytes(ids)
+        if self._keys is None or wanted is None or not len(self._keys):
+            return self.places(ids)
+        # Neighbours are looked up after each other, which stays near the processor; a table from id to row does not.
+        found = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        at: Ints = np.where(self._keys[found] == wanted, self._in_order[found], -1)
+        return at
 
     def places(self, ids: Sequence[str]) -> Ints:
         """The row of every id, -1 where it is not sampled."""
@@ -39,6 +65,15 @@ class Rows:
     def get(self, exchange_id: str) -> int | None:
         """The row of one id; ``None`` when it is not sampled."""
         return self._places.get(exchange_id)
+
+
+def _as_bytes(ids: Sequence[str]) -> Any:
+    """Ids as NumPy compares them, in the databases' order; ``None`` where that would be another order, or very wide."""
+    try:
+        found = np.array(ids, dtype=bytes)
+    except UnicodeEncodeError:
+        return None
+    return found if found.itemsize <= _WIDEST else None
 
 
 def chunks(connection: sa.Connection, statement: sa.Select[Any]) -> Iterator[list[list[Any]]]:

@@ -21,6 +21,8 @@ AGAIN = "harness_again"
 """Option of a connection: whether an earlier try of this transaction may have been committed unnoticed."""
 _BUSY_TIMEOUT_MS = 30_000
 _FIRST_ANALYZE = 500
+_SAME_STATE_TRIES = 20
+_TOUCH = "SELECT count(*) FROM sqlite_master"
 _DATA_STATES = ("22", "54")
 """Classes of SQLSTATE that blame the rows: data exceptions, and limits such as that of a row of an index."""
 
@@ -61,6 +63,47 @@ class Database:
                 return work(connection, *args, **kwargs)
 
         return self._patiently(once)
+
+    def reading_twice(
+        self, work: Callable[Concatenate[sa.Connection, sa.Connection | None, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As :meth:`reading`, with a second connection that sees the same rows, for another thread.
+
+        It is ``None`` where others write so fast that no two transactions on SQLite begin at the same state.
+        """
+
+        def once(_again: bool) -> T:
+            with self._transaction(write=False) as first:
+                if self.is_sqlite:
+                    return self._beside(first, work, *args, **kwargs)
+                snapshot = first.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
+                with self._transaction(write=False) as second:
+                    # The server's own word, of hexadecimal digits and hyphens.
+                    second.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+                    return work(first, second, *args, **kwargs)
+
+        return self._patiently(once)
+
+    def _beside(
+        self,
+        first: sa.Connection,
+        work: Callable[Concatenate[sa.Connection, sa.Connection | None, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        with self.engine.connect() as watch:
+            # A transaction sees what is there when it first reads. Nobody committed between two equal versions.
+            state: Any = watch.connection.cursor()
+            for _ in range(_SAME_STATE_TRIES):
+                version = state.execute("PRAGMA data_version").fetchone()
+                first.exec_driver_sql("COMMIT")
+                first.exec_driver_sql("BEGIN")
+                first.exec_driver_sql(_TOUCH)
+                with self._transaction(write=False) as second:
+                    second.exec_driver_sql(_TOUCH)
+                    if state.execute("PRAGMA data_version").fetchone() == version:
+                        return work(first, second, *args, **kwargs)
+        return work(first, None, *args, **kwargs)
 
     def writing(self, work: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What ``work`` gives, done in one :meth:`write` transaction; it is run again while the database is away.

@@ -1,6 +1,7 @@
 """The numbers of one arm against production, as the estimators read them; no body is touched."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ _NUMBERS = ("latency_ms", "ttft_ms", "tokens_in", "tokens_out", "cost_usd", "ans
 
 def load(
     connection: sa.Connection,
+    beside: sa.Connection | None,
     run_id: str,
     arm: str,
     fingerprint: str,
@@ -28,25 +30,35 @@ def load(
     attributes: Sequence[str],
     cluster_by: str | None,
 ) -> tuple[Evidence, dict[str, JudgmentCounts]]:
-    """One row per exchange, in ascending position; and what every judge made of them, by its name."""
+    """One row per exchange, in ascending position; and what every judge made of them, by its name.
+
+    ``beside`` sees the same rows: attributes, which the database gathers by itself, are read there meanwhile.
+    """
     sampled = _Sampled.load(connection, run_id)
     rows = sampled.rows
-    judged = {
-        name: scores.load(connection, run_id, arm, fingerprint, judge_fingerprint, metric=metric, rows=rows)
-        for name, (judge_fingerprint, metric) in judges.items()
-    }
-    found = Evidence(
-        arm=arm,
-        exchange_ids=sampled.ids,
-        clusters=_clusters(connection, run_id, sampled, cluster_by),
-        timestamps=sampled.timestamps,
-        production=_arm(connection, run_id, PRODUCTION, "", rows),
-        candidate=_arm(connection, run_id, arm, fingerprint, rows),
-        scores={name: column for name, (column, _) in judged.items()},
-        attributes={name: _attribute(connection, run_id, name, rows) for name in attributes},
-        labels=_labels(connection, run_id, arm, fingerprint, rows),
-    )
-    return found, {name: counts for name, (_, counts) in judged.items()}
+
+    def attributes_of(connection: sa.Connection) -> dict[str, Strings]:
+        own = rows.again()
+        return {name: _attribute(connection, run_id, name, own) for name in attributes}
+
+    with ThreadPoolExecutor(1, thread_name_prefix="attributes") as thread:
+        gathered = None if beside is None else thread.submit(attributes_of, beside)
+        judged = {
+            name: scores.load(connection, run_id, arm, fingerprint, judge_fingerprint, metric=metric, rows=rows)
+            for name, (judge_fingerprint, metric) in judges.items()
+        }
+        found = Evidence(
+            arm=arm,
+            exchange_ids=sampled.ids,
+            clusters=_clusters(connection, run_id, sampled, cluster_by),
+            timestamps=sampled.timestamps,
+            production=_arm(connection, run_id, PRODUCTION, "", rows),
+            candidate=_arm(connection, run_id, arm, fingerprint, rows),
+            scores={name: column for name, (column, _) in judged.items()},
+            attributes=attributes_of(connection) if gathered is None else gathered.result(),
+            labels=_labels(connection, run_id, arm, fingerprint, rows),
+        )
+        return found, {name: counts for name, (_, counts) in judged.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +170,7 @@ def _attribute(connection: sa.Connection, run_id: str, name: str, rows: Rows) ->
     )
     column = np.full(len(rows), "", dtype=object)
     for value, ids in connection.execute(statement):
-        at = rows.places(bodies.loads(ids) if isinstance(ids, str) else ids)
+        at = rows.places_apart(bodies.loads(ids) if isinstance(ids, str) else ids)
         at = at[at >= 0]
         several = column[at] != ""
         column[at[~several]] = value

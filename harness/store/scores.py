@@ -11,11 +11,11 @@ from harness.domain.judgment import JudgmentState, Label, Order, UnscoredReason
 from harness.stats.evidence import ScoreColumn
 from harness.store.columns import Rows, chunks
 from harness.store.counts import JudgmentCounts
+from harness.store.tables import exchanges as e
 from harness.store.tables import judgments as j
 
 _ORDERS = tuple(sorted(Order))
 _PLACE = {order: place for place, order in enumerate(_ORDERS)}
-_BETWEEN = "|"
 _SIGN = {Label.WIN.value: 1, Label.TIE.value: 0, Label.LOSS.value: -1}
 
 
@@ -34,6 +34,29 @@ class _Ending(NamedTuple):
 _Endings = Sequence[tuple[Mapping[Order, _Ending], int]]
 """How pairs ended, by order, with the number of pairs that ended so."""
 
+_STATES = tuple(state.value for state in JudgmentState)
+_LABELS = ("", *(label.value for label in Label))
+_REASONS = ("", *(reason.value for reason in UnscoredReason))
+_ENDINGS = [_Ending(state, reason, label) for reason in _REASONS for label in _LABELS for state in _STATES]
+"""Every ending there can be; its place here is its number in :func:`_number`."""
+
+
+def _number() -> sa.ColumnElement[int]:
+    """Order and ending of a judgment as one number: what is fetched is most of what a million pairs cost here.
+
+    The frequent ones are small numbers, which Python need not make anew for every row.
+    """
+
+    def place(column: sa.ColumnElement[Any], words: Sequence[str]) -> sa.ColumnElement[int]:
+        by_word = {word: number for number, word in enumerate(words) if word}
+        return sa.case(by_word, value=column, else_=0)
+
+    state = place(j.c.state, _STATES)
+    label = sa.case((j.c.label.is_(None), 0), else_=place(j.c.label, _LABELS))
+    reason = sa.case((j.c.reason.is_(None), 0), else_=place(j.c.reason, _REASONS))
+    ending = state + len(_STATES) * (label + len(_LABELS) * reason)
+    return place(j.c.answer_order, [order.value for order in _ORDERS]) + len(_ORDERS) * ending
+
 
 def load(
     connection: sa.Connection,
@@ -46,44 +69,30 @@ def load(
     rows: Rows,
 ) -> tuple[ScoreColumn, JudgmentCounts]:
     """The scores, row by row, and the counts of one judge."""
-    statement = (
-        sa.select(
-            j.c.exchange_id,
-            sa.case({order.value: place for order, place in _PLACE.items()}, value=j.c.answer_order),
-            j.c.value,
-            # One text for three: what is fetched and what is looked at is most of what a million pairs cost here.
-            j.c.state + _BETWEEN + sa.func.coalesce(j.c.reason, "") + _BETWEEN + sa.func.coalesce(j.c.label, ""),
-            j.c.tokens_in,
-            j.c.tokens_out,
-            j.c.cost_usd,
-            j.c.superseded_usd,
-            j.c.attempts,
-        )
-        .where(
-            j.c.run_id == run_id,
-            j.c.arm == arm,
-            j.c.observation_fingerprint == fingerprint,
-            j.c.judge_fingerprint == judge_fingerprint,
-            j.c.reason.is_distinct_from(UnscoredReason.NOT_DRAWN.value),
-        )
-        .order_by(j.c.exchange_id)
-    )
+    made = [
+        j.c.run_id == run_id,
+        j.c.arm == arm,
+        j.c.observation_fingerprint == fingerprint,
+        j.c.judge_fingerprint == judge_fingerprint,
+        j.c.reason.is_distinct_from(UnscoredReason.NOT_DRAWN.value),
+    ]
+    statement = sa.select(j.c.exchange_id, _number(), j.c.value).where(*made).order_by(j.c.exchange_id)
     values = np.full((len(_ORDERS), len(rows)), np.nan)
     codes = np.full((len(_ORDERS), len(rows)), -1, dtype=np.int16)
-    known: dict[str, int] = {}
-    spent = _Spent()
-    for ids, order, value, ending, *spending in chunks(connection, statement):
+    is_sampled = True
+    for ids, number, value in chunks(connection, statement):
         at = rows.places(ids)
         here = at >= 0
-        code = np.array([known.setdefault(words, len(known)) for words in ending], dtype=np.int16)
-        where = np.array(order)[here], at[here]
-        codes[where] = code[here]
+        ending, order = np.divmod(np.array(number, dtype=np.int32), len(_ORDERS))
+        where = order[here], at[here]
+        codes[where] = ending[here]
         values[where] = np.array(value, dtype=float)[here]
-        spent.add(np.array(spending, dtype=float)[:, here])
-    endings = [_Ending(*words.split(_BETWEEN)) for words in known]
+        is_sampled = is_sampled and bool(here.all())
     # A judgment in error may hold a value from before.
-    values[~_of_each(codes, [ending.is_scored for ending in endings])] = np.nan
-    return _column(metric, values, codes, endings), _counts(_tally(codes, endings), spent)
+    values[~_of_each(codes, [ending.is_scored for ending in _ENDINGS])] = np.nan
+    if not is_sampled:
+        made.append(j.c.exchange_id.in_(sa.select(e.c.exchange_id).where(e.c.run_id == run_id)))
+    return _column(metric, values, codes), _counts(_tally(codes), _Spent.load(connection, made))
 
 
 def _of_each(codes: Any, flags: Sequence[bool]) -> Any:
@@ -91,12 +100,12 @@ def _of_each(codes: Any, flags: Sequence[bool]) -> Any:
     return np.array([*flags, False])[codes]
 
 
-def _column(metric: str, values: Any, codes: Any, endings: Sequence[_Ending]) -> ScoreColumn:
+def _column(metric: str, values: Any, codes: Any) -> ScoreColumn:
     n_scored = np.isfinite(values).sum(axis=0)
     asked = (codes >= 0).sum(axis=0)
     tied = None
-    if any(ending.is_scored and ending.label for ending in endings):
-        is_tie = [ending.is_scored and ending.label == Label.TIE for ending in endings]
+    if _of_each(codes, [ending.is_scored and ending.label != "" for ending in _ENDINGS]).any():
+        is_tie = [ending.is_scored and ending.label == Label.TIE for ending in _ENDINGS]
         ties = _of_each(codes, is_tie).sum(axis=0)
         tied = (ties > 0) & (ties == n_scored)
     return ScoreColumn(
@@ -109,8 +118,8 @@ def _column(metric: str, values: Any, codes: Any, endings: Sequence[_Ending]) ->
     )
 
 
-def _tally(codes: Any, endings: Sequence[_Ending]) -> _Endings:
-    base = len(endings) + 1
+def _tally(codes: Any) -> _Endings:
+    base = len(_ENDINGS) + 1
     together = np.zeros(codes.shape[1], dtype=np.int64)
     for row in codes:
         together = together * base + row + 1
@@ -120,30 +129,43 @@ def _tally(codes: Any, endings: Sequence[_Ending]) -> _Endings:
         for order in reversed(_ORDERS):
             rest, code = divmod(rest, base)
             if code:
-                by_order[order] = endings[code - 1]
+                by_order[order] = _ENDINGS[code - 1]
         if by_order:
             found.append(({order: by_order[order] for order in _ORDERS if order in by_order}, int(n)))
     return found
 
 
-class _Spent:
-    """What the judgments have cost."""
+class _Spent(NamedTuple):
+    """What judgments have cost."""
 
-    def __init__(self) -> None:
-        self.tokens_in = self.tokens_out = 0
-        self.usd = 0.0
-        self.priced = self.unpriced = 0
+    tokens_in: int
+    tokens_out: int
+    usd: float
+    priced: int
+    unpriced: int
 
-    def add(self, numbers: Any) -> None:
-        """Take in rows of tokens in and out, dollars, dollars of judgments that were replaced, and attempts."""
-        _, tokens_out, cost, _, attempts = numbers
-        sums = np.nansum(numbers, axis=1)
-        self.tokens_in += int(sums[0])
-        self.tokens_out += int(sums[1])
-        self.usd += float(sums[2] + sums[3])
-        has_price = np.isfinite(cost)
-        self.priced += int(has_price.sum())
-        self.unpriced += int((~has_price & (attempts > 0) & np.isfinite(tokens_out)).sum())
+    @classmethod
+    def load(cls, connection: sa.Connection, made: Sequence[sa.ColumnElement[bool]]) -> "_Spent":
+        """Added up by the database, which need not hand over a million costs for one sum."""
+        is_unpriced = j.c.cost_usd.is_(None) & (j.c.attempts > 0) & j.c.tokens_out.is_not(None)
+        tokens_in, tokens_out, cost, superseded, priced, unpriced = connection.execute(
+            sa.select(
+                sa.func.sum(j.c.tokens_in),
+                sa.func.sum(j.c.tokens_out),
+                sa.func.sum(j.c.cost_usd),
+                sa.func.sum(j.c.superseded_usd),
+                sa.func.count(j.c.cost_usd),
+                sa.func.sum(sa.case((is_unpriced, 1), else_=0)),
+            ).where(*made)
+        ).one()
+        return cls(
+            tokens_in=int(tokens_in or 0),
+            tokens_out=int(tokens_out or 0),
+            # Several processes of a server may add in another order the next time.
+            usd=round(float(cost or 0.0) + float(superseded or 0.0), 9),
+            priced=int(priced),
+            unpriced=int(unpriced or 0),
+        )
 
 
 def _counts(endings: _Endings, spent: _Spent) -> JudgmentCounts:

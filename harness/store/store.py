@@ -450,7 +450,7 @@ class Store(RolloutStore, WatchedStore, BatchStore, MaintainedStore):
         """
         from harness.store import evidence
 
-        return self._database.reading(
+        return self._database.reading_twice(
             evidence.load,
             run_id,
             arm,

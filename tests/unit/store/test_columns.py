@@ -55,3 +55,20 @@ def test_without_rows_nothing_is_found():
     nothing = Rows([], np.array([], dtype=np.int64))
     assert nothing.places(["a", "b"]).tolist() == [-1, -1]
     assert nothing.get("a") is None
+
+
+PLAIN = sorted(f"id-{number:x}" for number in range(0, 40_000, 3))
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [PLAIN, PLAIN[::2], PLAIN[1::7], sorted(2 * PLAIN[::5]), sorted([*PLAIN[::3], "id-", "idx", ""]), PLAIN[:3], IDS],
+)
+@pytest.mark.parametrize("known", [PLAIN, IDS, [*PLAIN, "z" * 100]])
+def test_ids_of_one_value_are_found_as_any_others(wanted, known):
+    places = np.arange(len(known))[::-1].copy()
+    apart, together = Rows(known, places), Rows(known, places)
+    assert apart.places_apart(wanted).tolist() == [
+        -1 if together.get(each) is None else together.get(each) for each in wanted
+    ]
+    assert apart.again().places(known).tolist() == places.tolist()
