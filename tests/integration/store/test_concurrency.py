@@ -126,3 +126,36 @@ for _ in range(30):
     ]
     assert [writer.communicate(timeout=120)[1] for writer in writers] == [""] * 3
     assert [writer.returncode for writer in writers] == [0] * 3
+
+
+def test_two_connections_of_one_read_see_the_same_rows_while_another_writes(store_url: str) -> None:
+    with Store.open(store_url) as store:
+        store.put_exchanges("r1", [(exchange(id=f"e{i}"), float(i)) for i in range(10)])
+    stop = threading.Event()
+
+    def write() -> None:
+        with Store.open(store_url) as store:
+            n = 0
+            while not stop.is_set():
+                store.put_observations("r1", [observation("x", arm="a", exchange_id=f"n{n}")])
+                n += 1
+
+    def count(connection: sa.Connection) -> int:
+        return connection.scalar(sa.select(sa.func.count()).select_from(tables.observations)) or 0
+
+    def both(first: sa.Connection, second: sa.Connection | None) -> tuple[int, int | None]:
+        before = count(first)
+        return before, None if second is None else count(second)
+
+    database = Database(store_url)
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        seen = [database.reading_twice(both) for _ in range(60)]
+    finally:
+        stop.set()
+        thread.join()
+        database.close()
+    assert all(second is None or first == second for first, second in seen)
+    assert any(second is not None for _, second in seen)
+    assert seen[-1][0] > seen[0][0]
