@@ -12,6 +12,7 @@ from harness.config import Experiment, Redaction, RetentionSection
 from harness.domain.reduction import Reduced, Why
 from harness.domain.run import Run, Stage
 from harness.ingest.redaction import Redactor
+from harness.pipeline.seats import CACHE_NAME
 from harness.pipeline.session import reached
 from harness.store import Store
 from harness.store.retention import Selection, Wanted
@@ -137,7 +138,8 @@ def _planned(store: Store, selection: Selection, runs_dir: Path) -> Planned | No
         selection=selection,
         exchanges=n,
         request_bytes=size,
-        files=tuple(files_with_texts(runs_dir / selection.run_id)),
+        # Vectors tell what a text was about, and are of all runs.
+        files=(*files_with_texts(runs_dir / selection.run_id), *sorted(runs_dir.glob(f"{CACHE_NAME}*"))),
     )
 
 

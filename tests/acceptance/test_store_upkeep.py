@@ -74,7 +74,10 @@ def test_a_user_is_forgotten_in_the_store_and_in_every_file(run_id, tmp_path, ca
     }  # fmt: skip
     assert (folder / "report.html").exists()
 
+    vectors = tmp_path / "runs" / "embeddings.db"
+    vectors.touch()
     assert main(["db", "delete", "--user-id", MAIL, "--yes"]) == 0
+    assert not vectors.exists()
     said = capsys.readouterr()
     assert "redaction replaced this user id" in said.err
     assert not (folder / "report.html").exists()
