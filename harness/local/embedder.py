@@ -145,6 +145,12 @@ class SentenceTransformerEmbedder:
                 self._model = SentenceTransformer(self._source, local_files_only=Path(self._source).is_dir())
             except (OSError, ValueError) as error:
                 raise ConfigurationError(f"the embedding model {self._source} cannot be loaded: {error}") from error
+            if self._model.default_prompt_name is not None:
+                name, self._model = self._model.default_prompt_name, None
+                raise ConfigurationError(
+                    f"the embedding model {self._source} puts a prompt ({name!r}) before every text, which is not done "
+                    "here: answers are compared with answers; name a model without a default prompt"
+                )
             self._model.eval()
             self._encoder = Encoder(self._model, pad=self._model.tokenizer.pad_token_id or 0)
         return self._model

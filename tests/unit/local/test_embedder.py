@@ -1,5 +1,6 @@
 """The default embedder, with the real model: it is installed, small, and what users get."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -127,3 +128,16 @@ def test_an_own_model_folder_works_like_the_bundled_one(embedder):
 def test_a_folder_that_is_no_model_is_a_configuration_error(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be loaded"):
         SentenceTransformerEmbedder(tmp_path).similarity(["a"], ["b"])
+
+
+def test_a_model_that_puts_a_prompt_before_every_text_is_refused(tmp_path):
+    source = weights.MINILM.require()
+    for file in source.iterdir():
+        if file.name != "config_sentence_transformers.json":
+            (tmp_path / file.name).symlink_to(file)
+    settings = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    embedder = SentenceTransformerEmbedder(tmp_path)
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="a prompt \\('query'\\) before every text"):
+            embedder.embed(["Paris."])
