@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 LITELLM_LOCAL_MODEL_COST_MAP=True TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo screenshots test check format bench bench-chaos bench-decisions bench-early-stop bench-gateway bench-rollout bench-soak install pin clean
+.PHONY: help demo screenshots test check format bench bench-chaos bench-decisions bench-early-stop bench-gateway bench-rollout bench-scale bench-soak install pin clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -66,8 +66,17 @@ bench: $(DEV) $(INSPECT) $(PROMPTFOO)  ## Compare the cost of a request with oth
 	@$(OFFLINE) $(BIN)/python -m tests.benchmarks.bench_compare $(BENCH_ARGS)
 	@echo
 	@set -e; for file in tests/benchmarks/bench_*.py; do \
-		case "$$file" in */bench_compare.py | */bench_decisions.py | */bench_gateway.py | */bench_rollout.py) continue ;; esac; \
+		case "$$file" in \
+			*/bench_compare.py | */bench_decisions.py | */bench_gateway.py | */bench_rollout.py) continue ;; \
+			*/bench_decide.py | */bench_embedding.py | */bench_report.py | */bench_store.py) continue ;; \
+		esac; \
 		echo "== $$file"; $(OFFLINE) $(BIN)/python "$$file"; echo; \
+	done
+
+bench-scale: $(DEV)  ## Decide on and report a million pairs, fill a PostgreSQL, embed 20,000 answers (about half an hour)
+	@tools/install_debian.sh "The benchmark of the report" chromium
+	@set -e; for name in decide report store embedding; do \
+		echo "== $$name"; $(OFFLINE) $(BIN)/python tests/benchmarks/bench_$$name.py; echo; \
 	done
 
 # One thread per process: all cores are already in use by separate simulations.
