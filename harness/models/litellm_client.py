@@ -60,7 +60,8 @@ class Route:
     is_local: bool
     priced: bool
     key: str | None
-    direct: bool
+    direct: bool = False
+    """Whether the short way through litellm may be gone."""
     refused: set[str] = field(default_factory=set)
     """Names litellm refused for this very model although its provider takes them."""
 

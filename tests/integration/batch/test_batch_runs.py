@@ -14,6 +14,7 @@ import yaml
 
 from harness.cli.app import main
 from harness.domain.batch import BatchState
+from harness.domain.judgment import JudgmentState
 from harness.domain.observation import Status
 from harness.store import Store
 from tests.batch_server import ANTHROPIC_KEY, OPENAI_KEY, BatchServer, anthropic_answer, batch_server, openai_answer
@@ -163,7 +164,7 @@ def test_observations_and_judgments_are_those_of_live_calls(server, tmp_path, ve
     def openai(body: dict) -> dict:
         answer = openai_answer(body)
         if len(body["messages"]) > 1 or "Question" not in str(body["messages"][-1]["content"])[:9]:
-            answer["choices"][0]["message"]["content"] = json.dumps({"reasoning": "so", "verdict": "TIE", "score": 4})
+            answer["choices"][0]["message"]["content"] = json.dumps({"reason": "so", "verdict": "A"})
         return answer
 
     server.answers = {"openai": openai, "anthropic": anthropic_answer}
@@ -172,7 +173,8 @@ def test_observations_and_judgments_are_those_of_live_calls(server, tmp_path, ve
         judge = model(server, "openai", batch=batch)
         # A judge sets these itself.
         del judge["params"]
-        judges = ["exact", {"use": "pairwise", "options": {"model": judge}}]
+        # In one form: how many are asked in another before the first answer is there is a matter of time.
+        judges = ["exact", {"use": "pairwise", "options": {"model": judge, "mode": "structured"}}]
         file = write_files(tmp_path / name, model(server, vendor, batch=batch), judges)
         result = finish(file)
         with store_of(file) as store:
@@ -183,6 +185,7 @@ def test_observations_and_judgments_are_those_of_live_calls(server, tmp_path, ve
     assert batched == live
     assert judged == judged_live
     assert len(judged) == 3 * N
+    assert {row[3] for row in judged} == {JudgmentState.SCORED}
     assert server.batches
     assert len(server.live) >= N
 
