@@ -17,7 +17,7 @@ def family_of(session: Session, arm: Arm) -> str:
 def begin_all(session: Session) -> None:
     """Enter every candidate that has been heard of into the ledger, unless it is there."""
     for arm in arms_of(session.experiment):
-        if arm.role is ArmRole.CANDIDATE and _heard(session, arm):
+        if arm.role is ArmRole.CANDIDATE and session.store.was_asked(session.run_id, arm.name, arm.fingerprint):
             session.store.begin_attempt(
                 family=family_of(session, arm),
                 fingerprint=arm.fingerprint,
@@ -26,11 +26,6 @@ def begin_all(session: Session) -> None:
                 run_id=session.run_id,
                 alpha_of=lambda number: _alpha(session, number),
             )
-
-
-def _heard(session: Session, arm: Arm) -> bool:
-    counts = session.store.observation_counts(session.run_id, arm.name, arm.fingerprint)
-    return counts.completed + sum(counts.failed.values()) > 0
 
 
 def of(session: Session, arm: Arm) -> Attempt:

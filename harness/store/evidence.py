@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from harness.domain.observation import PRODUCTION
-from harness.stats.evidence import ArmColumns, Evidence, Floats, Ints, LabelColumn, Strings
+from harness.stats.evidence import ArmColumns, Evidence, Floats, Ints, LabelColumn, ScoreColumn, Strings
 from harness.store import bodies, labels, scores, tables
 from harness.store.columns import Rows, chunks, strings
 from harness.store.counts import JudgmentCounts
@@ -32,7 +32,9 @@ def load(
 ) -> tuple[Evidence, dict[str, JudgmentCounts]]:
     """One row per exchange, in ascending position; and what every judge made of them, by its name.
 
-    ``beside`` sees the same rows: attributes, which the database gathers by itself, are read there meanwhile.
+    ``beside`` sees the same rows: attributes, which the database gathers by itself, are read there meanwhile. So are
+    the scores where the database is another process; SQLite works in the thread that asks, and two would wait for
+    Python.
     """
     sampled = _Sampled.load(connection, run_id)
     rows = sampled.rows
@@ -41,19 +43,29 @@ def load(
         own = rows.again()
         return {name: _attribute(connection, run_id, name, own) for name in attributes}
 
-    with ThreadPoolExecutor(1, thread_name_prefix="attributes") as thread:
-        gathered = None if beside is None else thread.submit(attributes_of, beside)
-        judged = {
-            name: scores.load(connection, run_id, arm, fingerprint, judge_fingerprint, metric=metric, rows=rows)
+    def judged_on(connection: sa.Connection) -> dict[str, tuple[ScoreColumn, JudgmentCounts]]:
+        own = rows.again()
+        return {
+            name: scores.load(connection, run_id, arm, fingerprint, judge_fingerprint, metric=metric, rows=own)
             for name, (judge_fingerprint, metric) in judges.items()
         }
+
+    with ThreadPoolExecutor(1, thread_name_prefix="evidence") as thread:
+        gathered = None if beside is None else thread.submit(attributes_of, beside)
+        apart = None
+        if beside is not None and connection.dialect.name != "sqlite":
+            apart = thread.submit(judged_on, beside)
+        production, candidate = (
+            _arm(connection, run_id, *whose, rows) for whose in ((PRODUCTION, ""), (arm, fingerprint))
+        )
+        judged = judged_on(connection) if apart is None else apart.result()
         found = Evidence(
             arm=arm,
             exchange_ids=sampled.ids,
             clusters=_clusters(connection, run_id, sampled, cluster_by),
             timestamps=sampled.timestamps,
-            production=_arm(connection, run_id, PRODUCTION, "", rows),
-            candidate=_arm(connection, run_id, arm, fingerprint, rows),
+            production=production,
+            candidate=candidate,
             scores={name: column for name, (column, _) in judged.items()},
             attributes=attributes_of(connection) if gathered is None else gathered.result(),
             labels=_labels(connection, run_id, arm, fingerprint, rows),

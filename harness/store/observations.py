@@ -79,6 +79,15 @@ def read(database: Database, run_id: str, arm: str, fingerprint: str) -> Iterato
                 yield found[exchange_id]
 
 
+def is_any(connection: sa.Connection, run_id: str, arm: str, fingerprint: str) -> bool:
+    """Whether the arm was asked one of the run's exchanges: it answered, or failed."""
+    ended = [Status.COMPLETED.value, Status.FAILED.value]
+    found = sa.select(sa.literal(1)).select_from(o).join(e, of_exchange(o, arm, fingerprint))
+    return (
+        connection.scalar(found.where(e.c.run_id == run_id, o.c.run_id == run_id, o.c.status.in_(ended)).limit(1)) == 1
+    )
+
+
 def count(
     connection: sa.Connection, run_id: str, arm: str, fingerprint: str, *, since: datetime | None = None
 ) -> ObservationCounts:

@@ -259,6 +259,10 @@ class Store(RolloutStore, WatchedStore, BatchStore, MaintainedStore):
         statement = statement.where(exchanges.among_first(self._database, run_id, share=share, first=first))
         return paging.count(self._database, statement)
 
+    def was_asked(self, run_id: str, arm: str, fingerprint: str) -> bool:
+        """Whether any sampled request was asked of this arm: answered, or failed."""
+        return self._database.reading(observations.is_any, run_id, arm, fingerprint)
+
     def observation_counts(
         self, run_id: str, arm: str, fingerprint: str, *, since: datetime | None = None
     ) -> ObservationCounts:

@@ -337,6 +337,21 @@ def test_observation_counts_are_the_funnel(store: Store) -> None:
     assert (production.completed, production.failed) == (7, {"bad_request": 1})
 
 
+def test_an_arm_was_asked_when_it_answered_or_failed_on_a_sampled_request(store: Store) -> None:
+    fill(store, 3)
+    assert not store.was_asked("r1", "small", "f1")
+    store.put_observations("r1", [
+        ended("e00000", Status.SKIPPED, reason="budget"),
+        ended("e00001", Status.DROPPED, reason="queue_full"),
+        ended("gone", Status.FAILED, ErrorKind.TIMEOUT),
+    ])  # fmt: skip
+    assert not store.was_asked("r1", "small", "f1")
+    store.put_observations("r1", [ended("e00002", Status.FAILED, ErrorKind.TIMEOUT)])
+    assert store.was_asked("r1", "small", "f1")
+    assert not store.was_asked("r1", "small", "f2")
+    assert not store.was_asked("r2", "small", "f1")
+
+
 def test_nothing_known_is_counted_as_unknown(store: Store) -> None:
     counts = store.observation_counts("r1", "small", "f1")
     assert (counts.sampled, counts.asked, counts.cost_usd) == (0, 0, None)
