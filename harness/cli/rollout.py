@@ -28,6 +28,8 @@ By = Annotated[str, typer.Option("--by", help="Who does it; recorded.", envvar="
 Reason = Annotated[str, typer.Option("--reason", help="Why; recorded.", envvar="HARNESS_REASON")]
 _ENDS = {"rolled_back": 1, "stopped": 1, "expired": 3}
 """Exit codes of `status`; 0 while it goes on and when it is completed."""
+_PATIENCE_S = 5.0
+"""How long a step of the controller waits for a store that is away; a step that failed is taken again."""
 
 
 def register(app: typer.Typer) -> None:
@@ -91,7 +93,7 @@ def control(
     admin = policy.admin
     with (
         bind(admin.host, admin.port, "controller's admin port", "admin") as sock,
-        opened_store(settings) as opened,
+        opened_store(settings, patience_s=_PATIENCE_S) as opened,
     ):
         report = ReportHook(opened, settings.runs_dir, run_id or live.name)
         acts = Acting.of(policy, live, opened, more=[Subscribed(hook=report)])

@@ -48,6 +48,20 @@ def kill_everybody(one: Fleet, line: Line) -> int:
     return 2 + len(victims)
 
 
+def test_a_controller_that_starts_while_the_store_is_away_waits_for_it(tmp_path, postgres):
+    with (
+        line_to(postgres) as (line, over, direct),
+        fleet(tmp_path, store_url=over, direct_url=direct, phases=PHASES) as one,
+    ):
+        line.cut()
+        one.control()
+        # It has asked by now, and was refused.
+        one.until(lambda: "is away" in one.said())
+        line.mend()
+        one.until(lambda: "controlling the rollouts" in one.said())
+        assert one.processes["control"].poll() is None
+
+
 def test_killed_at_every_step_of_the_way_up_and_down(tmp_path, postgres):
     quick = [{**phase, "min_bake_s": 1} for phase in PHASES]
     quick[-1] = {**quick[-1], "min_pairs": 1_000_000}  # until it is taken away
