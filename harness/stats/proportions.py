@@ -120,12 +120,10 @@ def tango(only_candidate: float, only_production: float, n: float, *, level: flo
 @lru_cache(maxsize=256)
 def mcnemar(only_candidate: int, only_production: int) -> tuple[float, float]:
     """Exact and mid-p two-sided p-values of McNemar's test that both shares are equal; independent pairs only."""
-    from scipy.stats import binom
-
     discordant, smaller = only_candidate + only_production, min(only_candidate, only_production)
     if discordant == 0:
         return 1.0, 1.0
-    tail, point = float(binom.cdf(smaller, discordant, 0.5)), float(binom.pmf(smaller, discordant, 0.5))
+    tail, point = critical.fair_tail(smaller, discordant)
     return min(1.0, 2 * tail), min(1.0, 2 * tail - point)
 
 

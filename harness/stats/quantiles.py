@@ -8,6 +8,7 @@ import numpy as np
 
 from harness.domain.estimate import Estimate
 from harness.stats import clusters as cl
+from harness.stats import critical
 from harness.stats.evidence import Floats, Ints
 from harness.stats.looks import ONE_LOOK, Looks, one_look_level
 
@@ -174,11 +175,9 @@ def _arm(values: Floats, codes: Ints, probability: float, level: float) -> _Arm:
 @lru_cache(maxsize=256)
 def _limits(n: int, probability: float, level: float) -> tuple[int, int]:
     """Ranks among ``n`` rows: the largest k with P(Bin < k) <= alpha/2, the smallest with P(Bin >= k) <= alpha/2."""
-    from scipy.stats import binom
-
     return (
-        int(binom.ppf((1 - level) / 2, n, probability)),
-        int(binom.ppf((1 + level) / 2, n, probability)) + 1,
+        critical.binomial_quantile((1 - level) / 2, n, probability),
+        critical.binomial_quantile((1 + level) / 2, n, probability) + 1,
     )
 
 
