@@ -14,7 +14,7 @@ from harness.domain.observation import CallError, ErrorKind
 from harness.domain.stop import StopSignal
 from harness.errors import InfrastructureError
 from harness.models.batch.calls import Account, Call, Pool
-from harness.models.batch.vendors import Answered, Result, Sight, Unclear, Vendor
+from harness.models.batch.vendors import Answered, Sight, Unanswered, Unclear, Vendor
 from harness.models.faults import Fault, describe
 
 T = TypeVar("T")
@@ -194,44 +194,37 @@ class Desk:
         """Read the results and answer; what they lack after several readings has failed."""
         vendor_id = watch.batch.vendor_id
         assert vendor_id is not None  # noqa: S101  it is at the vendor
-        wanted, taken = set(watch.calls), list[BatchItem]()
+        wanted, unanswered = set(watch.calls), dict[str, Exception]()
         for attempt in range(_DOWNLOADS):
             fault: Fault | None = None
             try:
                 async for name, result in _vendor_of(watch).results(vendor_id, sight):
                     # Names we do not know and second answers to one request are nobody's.
-                    call = watch.calls.pop(name, None) if name in wanted else None
-                    if call is not None and self._answered(call, result, watch, stop) and call.item is not None:
-                        taken.append(call.item)
+                    if name not in wanted or name not in watch.calls or name in unanswered:
+                        continue
+                    if isinstance(result, Answered):
+                        watch.calls.pop(name).answer(result)
+                    else:
+                        unanswered[name] = _why_not(result, watch)
             except Exception as error:  # noqa: BLE001  a file may break off anywhere and hold anything
                 fault = describe(error, secrets=(watch.secret,))
-            if not wanted & watch.calls.keys():
+            lost = (wanted & watch.calls.keys()) - unanswered.keys()
+            if not lost:
                 break
             if attempt + 1 < _DOWNLOADS:
                 await self._pause(attempt, fault, watch)
-        for name in wanted & watch.calls.keys():
-            call = watch.calls.pop(name)
+        for name in lost:
             message = f"batch {vendor_id} has ended and its results lack this request"
-            lost = CallError(kind=ErrorKind.MALFORMED_RESPONSE, message=message, code="batch_result_missing")
-            call.fail(ModelError(lost))
-            if call.item is not None:
-                taken.append(call.item)
-        if taken:
+            unanswered[name] = ModelError(
+                CallError(kind=ErrorKind.MALFORMED_RESPONSE, message=message, code="batch_result_missing")
+            )
+        # First noted, then told: whoever waits may end with its last answer, and the next command has to ask anew.
+        if taken := [item for name in unanswered if (item := watch.calls[name].item) is not None]:
             await self._kept(self._ledger.take, taken)
-
-    def _answered(self, call: Call, result: Result, watch: Watch, stop: StopSignal) -> bool:
-        """Hand a result on; true when the request has to be asked anew."""
-        if isinstance(result, Answered):
-            call.answer(result)
-            return False
-        if result.why == "expired":
-            message = f"batch {watch.batch.vendor_id} expired before this request was tried"
-            expired = CallError(kind=ErrorKind.TIMEOUT, message=message, code="batch_expired")
-            call.fail(ModelError(expired, cost_usd=0.0))
-        else:
+        if any(isinstance(why, StillAtVendor) for why in unanswered.values()):
             stop.request("interrupted")
-            call.fail(StillAtVendor(f"batch {watch.batch.vendor_id} was cancelled; the same command asks the rest"))
-        return True
+        for name, why in unanswered.items():
+            watch.calls.pop(name).fail(why)
 
     async def _refused(self, watch: Watch, sight: Sight, error: CallError) -> None:
         """The vendor did not begin the batch: those to blame fail, the others go into the next one."""
@@ -307,3 +300,11 @@ class Desk:
 def _vendor_of(watch: Watch) -> Vendor:
     assert watch.vendor is not None  # noqa: S101  set before a batch is followed
     return watch.vendor
+
+
+def _why_not(result: Unanswered, watch: Watch) -> Exception:
+    """What whoever waits for a request is told that the vendor did not try."""
+    if result.why == "expired":
+        message = f"batch {watch.batch.vendor_id} expired before this request was tried"
+        return ModelError(CallError(kind=ErrorKind.TIMEOUT, message=message, code="batch_expired"), cost_usd=0.0)
+    return StillAtVendor(f"batch {watch.batch.vendor_id} was cancelled; the same command asks the rest")
