@@ -5,16 +5,19 @@ the answer only to be taken apart again. Its own steps stay (what a parameter is
 answer means); around them
 
 * `ask` calls what ``acompletion`` calls, without the thread and without the log objects around it;
+* a `_Form` keeps what litellm made out of the parameters, for the next request that has the same ones;
 * `install` sends the request as the openai client would, without walking through every message by its type.
 
 Whatever looks out of the ordinary goes the long way.
 """
 
 import asyncio
+import copy
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +39,55 @@ _MESSAGE: dict[str, None] = dict.fromkeys(
 _CHOICE: dict[str, None] = dict.fromkeys(("finish_reason", "index", "logprobs", "message"))
 
 
+_PLAIN_ROLES = frozenset({"system", "developer", "user", "assistant"})
+_PLAIN_FIELDS = frozenset({"role", "content", "name"})
+
+
+@dataclass(slots=True)
+class _Form:
+    """What litellm makes out of all parameters of a request but its messages: the call of its OpenAI handler."""
+
+    handed: dict[str, Any] = field(default_factory=dict)
+    """Its arguments; empty until the first request is on its way."""
+
+    def fill(self, handed: dict[str, Any]) -> None:
+        """Keep what does not belong to the one request."""
+        # The handler works on a copy of its own, so the first request's are as litellm made them.
+        self.handed = {name: value for name, value in handed.items() if name not in _OF_ONE_REQUEST}
+
+    def pending(self, litellm: Any, arguments: Mapping[str, Any]) -> Any:
+        """The coroutine that asks."""
+        handed = dict(self.handed)
+        handed["optional_params"] = copy.deepcopy(handed["optional_params"])
+        for name in ("litellm_params", "headers"):
+            handed[name] = dict(handed[name] or {})
+        return litellm.main.openai_chat_completions.completion(
+            **handed,
+            messages=arguments["messages"],
+            logging_obj=_log(litellm, arguments),
+            model_response=litellm.ModelResponse(),
+        )
+
+
+_OF_ONE_REQUEST = frozenset({"messages", "logging_obj", "model_response"})
+_forms: dict[str, _Form] = {}
+_filled: ContextVar[tuple[_Form, list[dict[str, Any]]] | None] = ContextVar("harness_form", default=None)
+"""The form to be filled by the request on its way, and its messages."""
+
+
 async def ask(litellm: Any, provider: str, arguments: dict[str, Any]) -> Any:
     """What ``litellm.acompletion`` returns and raises, without what it does for its own log."""
+    form = _form_of(arguments)
     try:
-        pending = litellm.completion(**arguments, acompletion=True, litellm_logging_obj=_log(litellm, arguments))
+        if form is not None and form.handed:
+            pending = form.pending(litellm, arguments)
+        else:
+            given = _filled.set(None if form is None else (form, arguments["messages"]))
+            try:
+                log = _log(litellm, arguments)
+                pending = litellm.completion(**arguments, acompletion=True, litellm_logging_obj=log)
+            finally:
+                _filled.reset(given)
         return await pending if asyncio.iscoroutine(pending) else pending
     except Exception as error:
         raise litellm.exception_type(
@@ -63,6 +111,31 @@ def is_direct(litellm: Any, provider: str, name: str) -> bool:
 def needs_care(messages: list[dict[str, Any]]) -> bool:
     """Whether litellm would change a message on the long way: it takes a vendor's marks out of tool call ids."""
     return any("tool_calls" in message or "tool_call_id" in message for message in messages)
+
+
+def _form_of(arguments: Mapping[str, Any]) -> _Form | None:
+    """The form for requests of these parameters; ``None`` where litellm may look into the messages themselves."""
+    if not all(_is_plain_message(message) for message in arguments["messages"]):
+        return None
+    try:
+        # Which roles there are belongs to it: some models know no system message, and litellm renames it.
+        roles = sorted({message["role"] for message in arguments["messages"]})
+        key = _encode([roles, {name: value for name, value in arguments.items() if name != "messages"}])
+    except (TypeError, ValueError):
+        return None
+    if key not in _forms:
+        if len(_forms) >= _TEMPLATES:
+            _forms.clear()
+        _forms[key] = _Form()
+    return _forms[key]
+
+
+def _is_plain_message(message: Mapping[str, Any]) -> bool:
+    return (
+        message.keys() <= _PLAIN_FIELDS
+        and message.get("role") in _PLAIN_ROLES
+        and isinstance(message.get("content"), str)
+    )
 
 
 @lru_cache(maxsize=1)
@@ -130,6 +203,16 @@ def install(litellm: Any) -> None:
     ) -> Any:
         return await send(handler, Sender.of(openai_aclient), data, timeout, logging_obj)
 
+    complete = handler.completion
+
+    def completion(**handed: Any) -> Any:
+        given = _filled.get()
+        # A form is only for requests whose messages litellm leaves as they are.
+        if given is not None and handed["messages"] == given[1]:
+            given[0].fill(handed)
+        return complete(**handed)
+
+    handler.completion = completion
     handler.make_openai_chat_completion_request = make_openai_chat_completion_request
     setattr(handler, _MARK, True)
 

@@ -113,9 +113,12 @@ async def both():
         served.body = (
             body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
         )
-        model = ModelSpec(model="openai/m-1", api_base=f"http://127.0.0.1:{port}/v1", **{"stream": False} | spec)
+        given = {"model": "openai/m-1", "stream": False} | spec
+        model = ModelSpec(api_base=f"http://127.0.0.1:{port}/v1", **given)
         assert short._route(model).direct
         first = await outcome(short, model, request)
+        # The second time it need not be worked out what the parameters are called.
+        assert await outcome(short, model, request) == first
         long._route(model).direct = False
         del handler.make_openai_chat_completion_request
         try:
@@ -135,7 +138,8 @@ async def test_every_answer_is_read_as_on_the_long_way(both, name):
     short, long, asked = await both(200, {}, BODIES[name])
 
     assert short == long
-    assert asked[0] == asked[1]
+    assert len(asked) == 3
+    assert asked[0] == asked[1] == asked[2]
 
 
 @pytest.mark.parametrize("name", FAILURES)
@@ -146,7 +150,8 @@ async def test_every_failure_says_the_same(both, name, stream):
     short, long, asked = await both(status, headers, body, stream=stream)
 
     assert short == long
-    assert asked[0] == asked[1]
+    assert len(asked) == 3
+    assert asked[0] == asked[1] == asked[2]
 
 
 @pytest.mark.parametrize("end", ["data: [DONE]\n\n", "", 'data: {"error": {"message": "gone"}}\n\n', "data: {bro\n\n"])
@@ -156,7 +161,8 @@ async def test_a_stream_is_read_as_on_the_long_way(both, end):
     short, long, asked = await both(200, {"content-type": "text/event-stream"}, lines + end, stream=True)
 
     assert short == long
-    assert asked[0] == asked[1]
+    assert len(asked) == 3
+    assert asked[0] == asked[1] == asked[2]
 
 
 async def test_parameters_of_the_model_are_sent_as_on_the_long_way(both):
@@ -165,7 +171,38 @@ async def test_parameters_of_the_model_are_sent_as_on_the_long_way(both):
     short, long, asked = await both(200, {}, WHOLE, params=params)
 
     assert short == long
-    assert asked[0] == asked[1]
+    assert len(asked) == 3
+    assert asked[0] == asked[1] == asked[2]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        ({"role": "user", "content": "And of Spain?"},),
+        ({"role": "system", "content": "Be long."}, {"role": "user", "content": "Hm", "name": "Ada"}),
+        ({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": "data:,"}]},),
+        ({"role": "assistant", "content": None}, {"role": "user", "content": "x"}),
+        ({"role": "user", "content": "x", "cache_control": {"type": "ephemeral"}},),
+    ],
+)
+async def test_other_messages_with_the_same_parameters_are_sent_as_on_the_long_way(both, messages):
+    await both(200, {}, WHOLE)
+
+    short, long, asked = await both(200, {}, WHOLE, request=replace(REQUEST, messages=messages))
+
+    assert short == long
+    assert len(asked) == 6
+    assert asked[0] != asked[3] == asked[4] == asked[5]
+
+
+async def test_a_model_without_system_messages_gets_them_as_on_the_long_way(both):
+    for system in ("Be brief.", "Be long."):
+        messages = ({"role": "system", "content": system}, {"role": "user", "content": "Capital of France?"})
+        request = ChatRequest(model="gpt-4o", messages=messages)
+        short, long, asked = await both(200, {}, WHOLE, request=request, model="openai/o1-mini")
+        assert short == long
+        assert asked[-1] == asked[-2] == asked[-3]
+        assert system in str(asked[-1])
 
 
 def test_calls_of_tools_and_other_providers_take_the_long_way():
