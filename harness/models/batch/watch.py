@@ -195,6 +195,7 @@ class Desk:
         vendor_id = watch.batch.vendor_id
         assert vendor_id is not None  # noqa: S101  it is at the vendor
         wanted, unanswered = set(watch.calls), dict[str, Exception]()
+        lost = wanted
         for attempt in range(_DOWNLOADS):
             fault: Fault | None = None
             try:
