@@ -72,7 +72,7 @@ class _Form:
 _OF_ONE_REQUEST = frozenset({"messages", "logging_obj", "model_response"})
 _forms: dict[str, _Form] = {}
 _filled: ContextVar[tuple[_Form, list[dict[str, Any]]] | None] = ContextVar("harness_form", default=None)
-"""The form to be filled by the request on its way, and its messages."""
+"""The form to be filled by the request on its way, and its messages as they were given."""
 
 
 async def ask(litellm: Any, provider: str, arguments: dict[str, Any]) -> Any:
@@ -82,7 +82,9 @@ async def ask(litellm: Any, provider: str, arguments: dict[str, Any]) -> Any:
         if form is not None and form.handed:
             pending = form.pending(litellm, arguments)
         else:
-            given = _filled.set(None if form is None else (form, arguments["messages"]))
+            # A copy: litellm may change messages in place.
+            as_given = [dict(message) for message in arguments["messages"]]
+            given = _filled.set(None if form is None else (form, as_given))
             try:
                 log = _log(litellm, arguments)
                 pending = litellm.completion(**arguments, acompletion=True, litellm_logging_obj=log)
@@ -115,9 +117,9 @@ def needs_care(messages: list[dict[str, Any]]) -> bool:
 
 def _form_of(arguments: Mapping[str, Any]) -> _Form | None:
     """The form for requests of these parameters; ``None`` where litellm may look into the messages themselves."""
-    if not all(_is_plain_message(message) for message in arguments["messages"]):
-        return None
     try:
+        if not all(_is_plain_message(message) for message in arguments["messages"]):
+            return None
         # Which roles there are belongs to it: some models know no system message, and litellm renames it.
         roles = sorted({message["role"] for message in arguments["messages"]})
         key = _encode([roles, {name: value for name, value in arguments.items() if name != "messages"}])
