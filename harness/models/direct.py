@@ -71,7 +71,7 @@ class _Form:
 
 _OF_ONE_REQUEST = frozenset({"messages", "logging_obj", "model_response"})
 _forms: dict[str, _Form] = {}
-_filled: ContextVar[tuple[_Form, list[dict[str, Any]]] | None] = ContextVar("harness_form", default=None)
+_to_fill: ContextVar[tuple[_Form, list[dict[str, Any]]] | None] = ContextVar("harness_form", default=None)
 """The form to be filled by the request on its way, and its messages as they were given."""
 
 
@@ -84,12 +84,12 @@ async def ask(litellm: Any, provider: str, arguments: dict[str, Any]) -> Any:
         else:
             # A copy: litellm may change messages in place.
             as_given = [dict(message) for message in arguments["messages"]]
-            given = _filled.set(None if form is None else (form, as_given))
+            given = _to_fill.set(None if form is None else (form, as_given))
             try:
                 log = _log(litellm, arguments)
                 pending = litellm.completion(**arguments, acompletion=True, litellm_logging_obj=log)
             finally:
-                _filled.reset(given)
+                _to_fill.reset(given)
         return await pending if asyncio.iscoroutine(pending) else pending
     except Exception as error:
         raise litellm.exception_type(
@@ -208,7 +208,7 @@ def install(litellm: Any) -> None:
     complete = handler.completion
 
     def completion(**handed: Any) -> Any:
-        given = _filled.get()
+        given = _to_fill.get()
         # A form is only for requests whose messages litellm leaves as they are.
         if given is not None and handed["messages"] == given[1]:
             given[0].fill(handed)

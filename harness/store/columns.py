@@ -14,6 +14,7 @@ from harness.store import raw
 _CHUNK = 2_000
 """Rows that are fetched before they become columns: few enough to stay near the processor meanwhile."""
 _FEW = 1_000
+"""Ids; fewer are sooner found in the table than made comparable."""
 _WIDEST = 64
 """Bytes; beyond, the ids of a million rows would take more memory than they save time."""
 
