@@ -13,22 +13,23 @@ from harness.local import weights
 from harness.local.encoding import Encoder, Vectors, unit
 from harness.local.vector_cache import VectorCache
 
-_OVERLAP = 32
-"""Tokens that neighbouring windows share, so that a sentence on the border is read whole once."""
-_SLACK = 8
-"""Tokens kept free in a window: text cut out of a longer one may split into slightly more word pieces."""
+_SHORTEST = 0.75
+"""How full a window is at least: so far back a sentence's end is looked for to end the window with."""
+_SENTENCE_ENDS = ".!?"
+_WIDE_SENTENCE_ENDS = "\u3002\uff01\uff1f"
+"""Ends of sentences in scripts that put no space behind them."""
 _SLICE = 2048
 """Different texts that are tokenised, sorted by length and embedded together: bounds memory."""
-_METHOD = "windows-1"
+_METHOD = "windows-2"
 """Part of every embedder's name: raise the number when the same texts would get other vectors."""
 
 
 class SentenceTransformerEmbedder:
     """Cosine similarity from a sentence-transformers model; loads it on first use, safe in several threads.
 
-    A text longer than the model reads is split into overlapping windows. Its vector is the mean of the windows'
-    vectors, each weighted by its number of tokens, scaled to length one; nothing is cut off. An empty text has no
-    direction: it is equal to another empty text (1.0) and unlike any other (0.0).
+    A text longer than the model reads is split into windows, between sentences where it can. Its vector is the mean
+    of the windows' vectors, each weighted by its number of tokens, scaled to length one; nothing is cut off. An empty
+    text has no direction: it is equal to another empty text (1.0) and unlike any other (0.0).
     """
 
     def __init__(self, model: str | Path, *, cache_file: Path | None = None) -> None:
@@ -121,17 +122,20 @@ class SentenceTransformerEmbedder:
     def _read(self, texts: Sequence[str], windows: int | None) -> list[list[tuple[Sequence[int], int]]]:
         """The windows of each text as tokens, with their weights; the caller holds the lock."""
         tokenizer, most = self._model.tokenizer, self._model.max_seq_length
-        whole = _tokens(tokenizer, texts)
+        # The tokenizer's own file may turn truncation on, which is just what must not happen.
+        found = tokenizer(
+            list(texts), add_special_tokens=False, truncation=False, return_attention_mask=False,
+            return_token_type_ids=False, verbose=False,
+        )  # fmt: skip
+        before, after = _special(tokenizer)
         read: list[list[tuple[Sequence[int], int]]] = []
-        for text, tokens in zip(texts, whole, strict=True):
+        for number, (text, tokens) in enumerate(zip(texts, found["input_ids"], strict=True)):
+            cuts = [(0, len(tokens))]
             if not text.strip():
-                read.append([])
-            elif most is None or len(tokens) <= most:
-                read.append([(tokens, 1)])
-            else:
-                parts = _windows(tokenizer, text, most)[:windows]
-                again = _tokens(tokenizer, [part for part, _ in parts], most=most)
-                read.append([(ids, weight) for ids, (_, weight) in zip(again, parts, strict=True)])
+                cuts = []
+            elif most is not None and len(tokens) + len(before) + len(after) > most:
+                cuts = _windows(text, found[number].offsets, most - len(before) - len(after))[:windows]
+            read.append([([*before, *tokens[start:end], *after], max(1, end - start)) for start, end in cuts])
         return read
 
     def _loaded(self) -> Any:
@@ -173,34 +177,39 @@ def _valid(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _tokens(tokenizer: Any, texts: Sequence[str], *, most: int | None = None) -> list[list[int]]:
-    """Token numbers with the special ones, cut at ``most``."""
-    found: list[list[int]] = tokenizer(
-        list(texts), truncation=most is not None, max_length=most, return_attention_mask=False,
-        return_token_type_ids=False, verbose=False,
-    )["input_ids"]  # fmt: skip
+def _special(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The tokens that the model wants before and after every text."""
+    whole, text = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False))
+    at = next(i for i in range(len(whole)) if whole[i : i + len(text)] == text)
+    return whole[:at], whole[at + len(text) :]
+
+
+def _windows(text: str, offsets: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    """Where windows of at most ``size`` tokens begin and end; ``offsets`` say which characters a token stands for."""
+    found = []
+    start = 0
+    while start < len(offsets):
+        end = _end(text, offsets, start, start + max(1, size))
+        found.append((start, end))
+        start = end
     return found
 
 
-def _windows(tokenizer: Any, text: str, max_tokens: int | None) -> list[tuple[str, int]]:
-    """Parts of ``text`` that each fit the model, with their numbers of tokens; none for an empty text."""
-    if not text.strip():
-        return []
-    # The tokenizer's own file turns truncation on, which is just what must not happen.
-    encoding = tokenizer(
-        text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, return_attention_mask=False,
-        verbose=False,
-    )  # fmt: skip
-    offsets: list[tuple[int, int]] = encoding["offset_mapping"]
-    special: int = tokenizer.num_special_tokens_to_add()
-    if max_tokens is None or len(offsets) + special <= max_tokens:
-        return [(text, max(1, len(offsets)))]
-    size = max(1, max_tokens - special - _SLACK)
-    step = max(1, size - _OVERLAP)
-    starts = range(0, max(1, len(offsets) - _OVERLAP), step)
-    return [
-        (text[offsets[s][0] : offsets[min(s + size, len(offsets)) - 1][1]], len(offsets[s : s + size])) for s in starts
-    ]
+def _end(text: str, offsets: Sequence[tuple[int, int]], start: int, furthest: int) -> int:
+    """Where the window from token ``start`` ends: after a sentence, else after a word, else at ``furthest``."""
+    if furthest >= len(offsets):
+        return len(offsets)
+    word = None
+    for end in range(furthest, start + int((furthest - start) * _SHORTEST), -1):
+        last = text[offsets[end - 1][1] - 1]
+        # Some tokenizers leave spaces out, others make them part of the token behind.
+        space = text[offsets[end - 1][1] : offsets[end][0] + 1]
+        spaced = space[:1].isspace()
+        if "\n" in space or (last in _SENTENCE_ENDS and spaced) or last in _WIDE_SENTENCE_ENDS:
+            return end
+        if spaced and word is None:
+            word = end
+    return word or furthest
 
 
 def _digest(folder: Path) -> str:

@@ -1,9 +1,11 @@
 """Tokens to vectors in batches that waste little on padding, by torch or ONNX Runtime, whichever is faster here."""
 
+import contextlib
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -14,11 +16,15 @@ from harness.errors import ConfigurationError
 
 Vectors = NDArray[np.float32]
 Tokens = Sequence[int]
+Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Token numbers and mask, both rows x tokens, padded to the longest row."""
 
 BACKEND_ENV = "HARNESS_EMBEDDING_BACKEND"
 """``torch`` or ``onnx`` to fix what else is measured; ``auto`` measures."""
-_BUDGET = 4096
-"""Tokens of one batch, padding included: bounds memory, and is enough to keep two to sixteen cores busy."""
+_BUDGET = 512
+"""Tokens of one batch per core, padding included: what a layer makes of so many stays in the core's caches."""
+_GPU_BUDGET = 16_384
+"""Tokens of one batch for a graphics card, which is slow in small ones."""
 _WORTH_MEASURING = 512
 """Windows after which the second of building the ONNX model is soon won back."""
 _TOLERANCE = 2e-5
@@ -26,10 +32,14 @@ _TOLERANCE = 2e-5
 
 
 class Backend(Protocol):
-    """Runs the model over one padded batch."""
+    """Runs the model over padded batches."""
 
-    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Vectors:
-        """One vector per row, of any length."""
+    @property
+    def budget(self) -> int:
+        """Tokens of one batch, padding included."""
+
+    def run(self, parts: Iterable[Batch]) -> Iterator[Vectors]:
+        """For each batch, in order: one vector per row, of any length."""
 
 
 class TorchBackend:
@@ -38,20 +48,34 @@ class TorchBackend:
     def __init__(self, model: Any) -> None:
         self._model = model
 
-    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Vectors:
+    @property
+    def budget(self) -> int:
+        """Grows with the cores, which torch sets on one batch together."""
+        import torch
+
+        on_cpu = getattr(getattr(self._model, "device", None), "type", "cpu") == "cpu"
+        return _BUDGET * torch.get_num_threads() if on_cpu else _GPU_BUDGET
+
+    def run(self, parts: Iterable[Batch]) -> Iterator[Vectors]:
         """One vector per row."""
         import torch
 
-        features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
         device = self._model.device
-        with torch.inference_mode():
-            found = self._model({name: tensor.to(device) for name, tensor in features.items()})
-        vectors: Vectors = found["sentence_embedding"].float().cpu().numpy()
-        return vectors
+        for ids, mask in parts:
+            features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+            with torch.inference_mode():
+                found = self._model({name: tensor.to(device) for name, tensor in features.items()})
+            vectors: Vectors = found["sentence_embedding"].float().cpu().numpy()
+            yield vectors
 
 
 class OnnxBackend:
-    """The same modules as a graph, built in memory from the loaded model; nothing is written to disk."""
+    """The same modules as a graph, built in memory from the loaded model; nothing is written to disk.
+
+    Every core works on a batch of its own: cores that share one wait for each other in every layer.
+    """
+
+    budget = _BUDGET
 
     def __init__(self, model: Any) -> None:
         import onnxruntime
@@ -70,7 +94,7 @@ class OnnxBackend:
         ids, mask = torch.full((2, 16), 7), torch.ones((2, 16), dtype=torch.int64)
         mask[1, 9:] = 0
         axes = {name: {0: "rows", 1: "tokens"} for name in ("ids", "mask")} | {"vectors": {0: "rows"}}
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), _plain_attention(model):
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 Whole().eval(), (ids, mask), graph,  # type: ignore[arg-type]  # a stream is taken too
@@ -78,14 +102,18 @@ class OnnxBackend:
                 input_names=["ids", "mask"], output_names=["vectors"],
             )  # fmt: skip
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = 1
         options.log_severity_level = 3
-        # Threads that spin while they wait would take the cores from the tokenizer and the database.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(graph.getvalue(), options, providers=["CPUExecutionProvider"])
+        self._cores = torch.get_num_threads()
 
-    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Vectors:
+    def run(self, parts: Iterable[Batch]) -> Iterator[Vectors]:
         """One vector per row."""
+        with ThreadPoolExecutor(self._cores, thread_name_prefix="embedding") as pool:
+            yield from pool.map(self._vectors, parts)
+
+    def _vectors(self, batch: Batch) -> Vectors:
+        ids, mask = batch
         vectors: Vectors = self._session.run(["vectors"], {"ids": ids, "mask": mask})[0]
         return vectors
 
@@ -114,14 +142,19 @@ class Encoder:
             self._settled = True
             self._settle(sequences)
         found: Vectors | None = None
-        for rows in batches([len(tokens) for tokens in sequences]):
-            vectors = unit(self.backend.run(*self._padded([sequences[row] for row in rows])))
+        # Texts that differ in what the model does not see, as in white space, are the same to it.
+        place: dict[tuple[int, ...], int] = {}
+        places = [place.setdefault(tuple(tokens), len(place)) for tokens in sequences]
+        different = list(place)
+        grouped = list(batches([len(tokens) for tokens in different], budget=self.backend.budget))
+        parts = (self._padded([different[row] for row in rows]) for rows in grouped)
+        for rows, vectors in zip(grouped, self.backend.run(parts), strict=True):
             if found is None:
-                found = np.zeros((len(sequences), vectors.shape[1]), dtype=np.float32)
-            found[rows] = vectors
-        return np.zeros((0, 0), dtype=np.float32) if found is None else found
+                found = np.zeros((len(different), vectors.shape[1]), dtype=np.float32)
+            found[rows] = unit(vectors)
+        return np.zeros((0, 0), dtype=np.float32) if found is None else found[places]
 
-    def _padded(self, sequences: Sequence[Tokens]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _padded(self, sequences: Sequence[Tokens]) -> Batch:
         longest = max(map(len, sequences))
         ids = np.full((len(sequences), longest), self._pad, dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -138,7 +171,8 @@ class Encoder:
         example = self._padded([sequences[row] for row in lengths[:: max(1, len(lengths) // 8)][:8]])
         try:
             other = OnnxBackend(self._model)
-            apart = float(np.abs(unit(other.run(*example)) - unit(self.backend.run(*example))).max())
+            theirs, ours = (unit(next(backend.run([example]))) for backend in (other, self.backend))
+            apart = float(np.abs(theirs - ours).max())
         except Exception as error:  # whatever the exporter cannot do, torch still can
             if self._wanted == "onnx":
                 raise ConfigurationError(
@@ -156,7 +190,7 @@ class Encoder:
             self.backend = other
 
 
-def batches(lengths: Sequence[int], *, budget: int = _BUDGET) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], *, budget: int) -> Iterator[list[int]]:
     """Row numbers, longest first, in batches of at most ``budget`` tokens with padding; a longer row is alone."""
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     start = 0
@@ -173,11 +207,28 @@ def unit(vectors: Vectors) -> Vectors:
     return scaled
 
 
-def _seconds(backend: Backend, example: tuple[NDArray[np.int64], NDArray[np.int64]]) -> float:
-    """The best of three: on a busy machine the shortest time says most."""
+def _seconds(backend: Backend, example: Batch) -> float:
+    """The best of three, with work for all cores: on a busy machine the shortest time says most."""
+    work = [example] * 2 * (os.cpu_count() or 1)
     times = []
     for _ in range(3):
         began = perf_counter()
-        backend.run(*example)
+        for _ in backend.run(work):
+            pass
         times.append(perf_counter() - began)
     return min(times)
+
+
+@contextlib.contextmanager
+def _plain_attention(model: Any) -> Iterator[None]:
+    """Attention written out step by step, which ONNX Runtime runs quicker than the graph of torch's own function."""
+    inner: Any = getattr(model[0], "auto_model", None)
+    before = getattr(getattr(inner, "config", None), "_attn_implementation", None)
+    if before is None:
+        yield
+        return
+    inner.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        inner.set_attn_implementation(before)

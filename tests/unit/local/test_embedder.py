@@ -2,7 +2,6 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -90,21 +89,56 @@ def test_many_threads_share_one_model():
     assert len(set(results)) == 1
 
 
-def test_no_text_is_lost_between_windows(embedder):
-    from harness.local.embedder import _windows
-
+def windows_of(embedder, text):
+    """The texts of the windows in which a long one is read; what the model gets has to fit it."""
     embedder.embed(["load"])
     tokenizer = embedder._model.tokenizer
-    words = [f"item{number}" for number in range(900)]
-    text = " ".join(words)
-    windows = _windows(tokenizer, text, 256)
+    [read] = embedder._read([text], None)
+    whole = tokenizer(text, truncation=False, add_special_tokens=False, verbose=False)
+    assert [token for tokens, _ in read for token in tokens[1:-1]] == whole["input_ids"], "each token is read once"
+    assert all(weight == len(tokens) - 2 and len(tokens) <= 256 for tokens, weight in read)
+    assert {(tokens[0], tokens[-1]) for tokens, _ in read} == {(tokenizer.cls_token_id, tokenizer.sep_token_id)}
+    found, at = [], 0
+    for _, weight in read:
+        found.append(text[whole[0].offsets[at][0] : whole[0].offsets[at + weight - 1][1]])
+        at += weight
+    return found
+
+
+def test_no_text_is_lost_between_windows(embedder):
+    text = " ".join(f"item{number}" for number in range(900))
+    windows = windows_of(embedder, text)
     assert len(windows) > 5
-    assert {word for part, _ in windows for word in part.split()} >= set(words)
-    for part, _ in windows:
-        assert len(tokenizer(part, truncation=False, verbose=False)["input_ids"]) <= 256
-    # Neighbours overlap, and the last window reaches the end.
-    assert windows[-1][0].endswith("item899")
-    assert all(set(a.split()) & set(b.split()) for (a, _), (b, _) in pairwise(windows))
+    assert " ".join(windows) == text
+
+
+@pytest.mark.parametrize(
+    ("sentence", "end"),
+    [
+        ("Our boots carry a two-year warranty. ", "."),
+        ("保証は二年間です。", "。"),
+        ("one line after another\n", "another"),
+    ],
+)
+def test_a_window_ends_with_a_sentence(embedder, sentence, end):
+    windows = windows_of(embedder, sentence * 120)
+    assert len(windows) > 1
+    assert all(part.endswith(end) for part in windows)
+
+
+def test_a_text_without_any_space_is_read_whole(embedder):
+    text = "x7" * 2_000
+    assert "".join(windows_of(embedder, text)) == text
+
+
+def test_a_text_that_just_fits_is_read_as_plain_encode_reads_it(embedder):
+    embedder.embed(["load"])
+    model = embedder._model
+    for words in (253, 254):
+        text = "paris " * words
+        assert len(model.tokenizer(text, verbose=False)["input_ids"]) == words + 2
+        plain = model.encode([text], normalize_embeddings=True, show_progress_bar=False)
+        np.testing.assert_allclose(embedder.embed([text]), plain, atol=1e-5)
 
 
 def test_the_name_of_an_own_model_follows_its_files(tmp_path):

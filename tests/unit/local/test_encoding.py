@@ -51,10 +51,28 @@ def test_a_backend_with_other_numbers_is_not_taken(monkeypatch):
     monkeypatch.delenv(BACKEND_ENV, raising=False)
     monkeypatch.setattr(encoding, "_WORTH_MEASURING", 1)
     monkeypatch.setattr(OnnxBackend, "__init__", lambda self, model: None)
-    monkeypatch.setattr(OnnxBackend, "run", lambda self, ids, mask: np.ones((len(ids), 384), dtype=np.float32))
+    monkeypatch.setattr(
+        OnnxBackend, "run", lambda self, parts: iter([np.ones((len(ids), 384), dtype=np.float32) for ids, _ in parts])
+    )
     embedder = MiniLMEmbedder()
     embedder.embed(TEXTS[:3])
     assert isinstance(embedder._encoder.backend, TorchBackend)
+
+
+def test_texts_that_are_the_same_to_the_model_are_read_once(monkeypatch):
+    monkeypatch.setenv(BACKEND_ENV, "torch")
+    embedder = MiniLMEmbedder()
+    embedder.embed(["load"])
+    rows = []
+    run = embedder._encoder.backend.run
+    monkeypatch.setattr(
+        embedder._encoder.backend, "run", lambda parts: run([part for part in parts if not rows.append(len(part[0]))])
+    )
+    found = embedder.embed(["Paris is nice.", "paris  is nice.\n", "PARIS IS NICE.", "Rome is nice."])
+    assert sum(rows) == 2
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    assert not np.allclose(found[0], found[3])
 
 
 def test_an_unknown_backend_is_refused(monkeypatch):
