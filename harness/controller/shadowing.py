@@ -73,7 +73,7 @@ def look(
         )
     replica = next((one for one in arms_of(session.experiment) if one.role is ArmRole.REPLICA), None)
     asked = [arm] if replica is None or calibrating else [arm, replica]
-    own, *rest = evaluation.numbers_of_each(session, asked, judges)
+    own, *rest = evaluation.numbers_of(session, asked, judges)
     evidence = own.evidence
     if not evidence.n:
         return ShadowLook(at=at)

@@ -4,8 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from harness.config import Experiment
 from harness.decision import metrics
 from harness.decision.reaching import Reached, Rulebook, reach
@@ -56,7 +54,7 @@ def evaluate(session: Session, judges: Sequence[SeatedJudge], *, describe: bool 
     ``describe`` is whether figures that decide nothing are estimated too.
     """
     arms = arms_of(session.experiment)
-    numbers = numbers_of_each(session, arms, judges)
+    numbers = numbers_of(session, arms, judges)
     floor = next((own.evidence for arm, own in zip(arms, numbers, strict=True) if arm.role is ArmRole.REPLICA), None)
     with ThreadPoolExecutor(max_workers=1) as counter:
         # One statement each, which keeps the database busy and nobody else: beside the estimates it costs no time.
@@ -154,38 +152,30 @@ class ArmNumbers:
     counts: Mapping[str, JudgmentCounts]
 
 
-def numbers_of(session: Session, arm: Arm, judges: Sequence[SeatedJudge]) -> ArmNumbers:
-    """One arm's numbers."""
+def numbers_of(session: Session, arms: Sequence[Arm], judges: Sequence[SeatedJudge]) -> list[ArmNumbers]:
+    """The arms' numbers of one moment, their columns row beside row of the same exchanges."""
     experiment = session.experiment
-    evidence, counts = session.store.counted_evidence(
+    found = session.store.counted_evidence(
         session.run_id,
-        arm.name,
-        arm.fingerprint,
+        [(arm.name, arm.fingerprint) for arm in arms],
         judges={judge.name: (judge.fingerprint, judge.judge.metric.name) for judge in judges},
         attributes=tuple(experiment.report.slices),
         cluster_by=experiment.decision.cluster_by,
     )
     by_verdict = {judge.name for judge in judges if counts_verdicts(judge.judge)}
-    scores = {name: column.as_verdicts() if name in by_verdict else column for name, column in evidence.scores.items()}
-    return ArmNumbers(evidence=replace(evidence, scores=scores), counts=counts)
-
-
-def numbers_of_each(session: Session, arms: Sequence[Arm], judges: Sequence[SeatedJudge]) -> list[ArmNumbers]:
-    """Several arms' numbers, their columns row beside row of the same exchanges.
-
-    Each is read by itself, and while traffic comes in there are more exchanges at the next read than at the last one:
-    those that not all of them have are left for the next look.
-    """
-    found = [numbers_of(session, arm, judges) for arm in arms]
-    first, *further = (one.evidence.exchange_ids for one in found)
-    if all(np.array_equal(ids, first) for ids in further):
-        return found
-    common = set(first).intersection(*further)
-    return [replace(one, evidence=_of_those(one.evidence, common)) for one in found]
-
-
-def _of_those(evidence: Evidence, ids: Collection[str]) -> Evidence:
-    return evidence.take(np.array([name in ids for name in evidence.exchange_ids], dtype=np.bool_))
+    return [
+        ArmNumbers(
+            evidence=replace(
+                evidence,
+                scores={
+                    name: column.as_verdicts() if name in by_verdict else column
+                    for name, column in evidence.scores.items()
+                },
+            ),
+            counts=counts,
+        )
+        for evidence, counts in found
+    ]
 
 
 def rulebook_of(experiment: Experiment, judges: Sequence[SeatedJudge], attempt: Attempt | None) -> Rulebook:

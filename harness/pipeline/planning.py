@@ -19,6 +19,7 @@ from harness.pipeline.evaluation import estimates_of, numbers_of, rulebook_of
 from harness.pipeline.seats import SeatedJudge, default_embedder, seat_judges
 from harness.pipeline.session import Session
 from harness.pipeline.stages import ingest_stage
+from harness.stats.evidence import Evidence
 
 POWER = 0.8
 """Chance of a PASS that pairs and dollars are reckoned for."""
@@ -78,9 +79,12 @@ def _plan(session: Session, truths: Mapping[str, float]) -> Plan:
     criteria.check(rules, known)
     costs = [*estimates.of_arms(session), *estimates.of_judges(session, judges)]
     sampled = session.store.count_exchanges(session.run_id)
+    every = arms_of(session.experiment)
+    numbers = [found.evidence for found in numbers_of(session, every, judges)]
+    floor = next((own for arm, own in zip(every, numbers, strict=True) if arm.role is ArmRole.REPLICA), None)
     arms = tuple(
-        _arm(session, arm, judges, truths, costs)
-        for arm in arms_of(session.experiment)
+        _arm(session, arm, judges, truths, costs, evidence=own, floor=floor)
+        for arm, own in zip(every, numbers, strict=True)
         if arm.role is ArmRole.CANDIDATE
     )
     return Plan(run_id=session.run_id, sampled=sampled, arms=arms, notes=_notes(session, judges, arms, sampled))
@@ -92,17 +96,11 @@ def _arm(
     judges: Sequence[SeatedJudge],
     truths: Mapping[str, float],
     costs: Sequence[ExpectedCost],
+    *,
+    evidence: Evidence,
+    floor: Evidence | None,
 ) -> ArmPlan:
     attempt = attempts.of(session, arm)
-    evidence = numbers_of(session, arm, judges).evidence
-    floor = next(
-        (
-            numbers_of(session, item, judges).evidence
-            for item in arms_of(session.experiment)
-            if item.role is ArmRole.REPLICA
-        ),
-        None,
-    )
     pilot: dict[str, Estimate] = {}
     if evidence.candidate.completed.any():
         pilot = estimates_of(evidence, judges, level=session.experiment.decision.level, floor=floor)

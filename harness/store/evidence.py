@@ -1,4 +1,4 @@
-"""The numbers of one arm against production, as the estimators read them; no body is touched."""
+"""The numbers of arms against production, as the estimators read them; no body is touched."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,18 +23,17 @@ def load(
     connection: sa.Connection,
     beside: sa.Connection | None,
     run_id: str,
-    arm: str,
-    fingerprint: str,
+    arms: Sequence[tuple[str, str]],
     *,
     judges: Mapping[str, tuple[str, str]],
     attributes: Sequence[str],
     cluster_by: str | None,
-) -> tuple[Evidence, dict[str, JudgmentCounts]]:
-    """One row per exchange, in ascending position; and what every judge made of them, by its name.
+) -> list[tuple[Evidence, dict[str, JudgmentCounts]]]:
+    """Of every arm (name, fingerprint) one row per exchange, in ascending position, and what its judges made of them.
 
-    ``beside`` sees the same rows: attributes, which the database gathers by itself, are read there meanwhile. So are
-    the scores where the database is another process; SQLite works in the thread that asks, and two would wait for
-    Python.
+    What is not an arm's own is read once and is the same object in each. ``beside`` sees the same rows: attributes,
+    which the database gathers by itself, are read there meanwhile. So are the scores where the database is another
+    process; SQLite works in the thread that asks, and two would wait for Python.
     """
     sampled = _Sampled.load(connection, run_id)
     rows = sampled.rows
@@ -43,34 +42,43 @@ def load(
         own = rows.again()
         return {name: _attribute(connection, run_id, name, own) for name in attributes}
 
-    def judged_on(connection: sa.Connection) -> dict[str, tuple[ScoreColumn, JudgmentCounts]]:
+    def judged_on(connection: sa.Connection) -> list[dict[str, tuple[ScoreColumn, JudgmentCounts]]]:
         own = rows.again()
-        return {
-            name: scores.load(connection, run_id, arm, fingerprint, judge_fingerprint, metric=metric, rows=own)
-            for name, (judge_fingerprint, metric) in judges.items()
-        }
+        return [
+            {
+                name: scores.load(connection, run_id, *arm, judge_fingerprint, metric=metric, rows=own)
+                for name, (judge_fingerprint, metric) in judges.items()
+            }
+            for arm in arms
+        ]
 
     with ThreadPoolExecutor(1, thread_name_prefix="evidence") as thread:
         gathered = None if beside is None else thread.submit(attributes_of, beside)
         apart = None
         if beside is not None and connection.dialect.name != "sqlite":
             apart = thread.submit(judged_on, beside)
-        production, candidate = (
-            _arm(connection, run_id, *whose, rows) for whose in ((PRODUCTION, ""), (arm, fingerprint))
-        )
+        production, *asked = (_arm(connection, run_id, *arm, rows) for arm in ((PRODUCTION, ""), *arms))
         judged = judged_on(connection) if apart is None else apart.result()
-        found = Evidence(
-            arm=arm,
-            exchange_ids=sampled.ids,
-            clusters=_clusters(connection, run_id, sampled, cluster_by),
-            timestamps=sampled.timestamps,
-            production=production,
-            candidate=candidate,
-            scores={name: column for name, (column, _) in judged.items()},
-            attributes=attributes_of(connection) if gathered is None else gathered.result(),
-            labels=_labels(connection, run_id, arm, fingerprint, rows),
+        labelled = [_labels(connection, run_id, *arm, rows) for arm in arms]
+        clusters = _clusters(connection, run_id, sampled, cluster_by)
+        columns = attributes_of(connection) if gathered is None else gathered.result()
+    return [
+        (
+            Evidence(
+                arm=name,
+                exchange_ids=sampled.ids,
+                clusters=clusters,
+                timestamps=sampled.timestamps,
+                production=production,
+                candidate=candidate,
+                scores={judge: column for judge, (column, _) in own.items()},
+                attributes=columns,
+                labels=labels_of_arm,
+            ),
+            {judge: counts for judge, (_, counts) in own.items()},
         )
-        return found, {name: counts for name, (_, counts) in judged.items()}
+        for (name, _), candidate, own, labels_of_arm in zip(arms, asked, judged, labelled, strict=True)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -425,28 +425,28 @@ class Store(RolloutStore, WatchedStore, BatchStore, MaintainedStore):
 
         See :meth:`counted_evidence`.
         """
-        key = (run_id, arm, fingerprint)
-        return self.counted_evidence(*key, judges=judges, attributes=attributes, cluster_by=cluster_by)[0]
+        [(found, _)] = self.counted_evidence(
+            run_id, [(arm, fingerprint)], judges=judges, attributes=attributes, cluster_by=cluster_by
+        )
+        return found
 
     def counted_evidence(
         self,
         run_id: str,
-        arm: str,
-        fingerprint: str,
+        arms: Sequence[tuple[str, str]],
         *,
         judges: Mapping[str, tuple[str, str]],
         attributes: Sequence[str] = (),
         cluster_by: str | None = None,
-    ) -> "tuple[Evidence, dict[str, JudgmentCounts]]":
-        """The arm's evidence, and by judge name what it made of the arm's pairs, of the same moment.
+    ) -> "list[tuple[Evidence, dict[str, JudgmentCounts]]]":
+        """Every arm's evidence, and by judge name what it made of the arm's pairs, all of the same moment.
 
         The evidence has one row of numbers per sampled exchange, in ascending position; no text is read. Where the arm
         was not asked its status is ``""``. The counts are coverage, preferences, position bias and spend.
 
         Args:
             run_id: The run.
-            arm: Name of the candidate, or ``replica``.
-            fingerprint: Which of the arm's configurations.
+            arms: Name of the candidate, or ``replica``, and which of its configurations: (name, fingerprint).
             judges: Judge name to (judge fingerprint, metric name).
             attributes: Slice attributes to load; several tags of one exchange are joined with `` + ``.
             cluster_by: ``session``, ``user``, ``exchange`` or a slice attribute (``metadata.team``) to use as cluster
@@ -455,13 +455,7 @@ class Store(RolloutStore, WatchedStore, BatchStore, MaintainedStore):
         from harness.store import evidence
 
         return self._database.reading_twice(
-            evidence.load,
-            run_id,
-            arm,
-            fingerprint,
-            judges=judges,
-            attributes=attributes,
-            cluster_by=cluster_by,
+            evidence.load, run_id, arms, judges=judges, attributes=attributes, cluster_by=cluster_by
         )
 
     def spent(self, run_id: str) -> dict[str, float]:

@@ -39,7 +39,7 @@ def measure(bench):
                 for i in range(labels)
             ],
         )
-        own, floor = (numbers_of(session, arm, seats) for arm in (candidate, replica))
+        own, floor = numbers_of(session, [candidate, replica], seats)
         seat = seats[-1]
         further = canary_checks(session, seat)
         counts = own.counts[seat.name]

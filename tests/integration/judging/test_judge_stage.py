@@ -262,7 +262,7 @@ async def test_orders_left_out_by_the_draw_are_missing_nowhere(bench):
         assert row.cost_usd == (COST if drawn else None)
 
     judges = {"pairwise": (seat.fingerprint, "win_rate")}
-    evidence, counted = session.store.counted_evidence("r1", "small", small.fingerprint, judges=judges)
+    evidence, counted = session.store.counted_evidence("r1", [("small", small.fingerprint)], judges=judges)[0]
     counts = counted["pairwise"]
     assert (counts.pairs, counts.scored, counts.missing_order, counts.unscored) == (80, 80, 0, {})
     assert (counts.judgments, counts.states, counts.unpriced) == (n_read, {"scored": n_read}, 0)

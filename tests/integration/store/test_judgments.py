@@ -68,7 +68,7 @@ def pending(
 
 
 def counts(store: Store, judge: str = "j1") -> JudgmentCounts:
-    return store.counted_evidence("r1", "small", "f1", judges={"j": (judge, "m")})[1]["j"]
+    return store.counted_evidence("r1", [("small", "f1")], judges={"j": (judge, "m")})[0][1]["j"]
 
 
 def test_a_judgment_comes_back_as_it_was_and_twice_is_once(store: Store) -> None:

@@ -98,7 +98,7 @@ def test_an_order_that_was_not_drawn_is_not_missing(store):
     assert column.missing_order.tolist() == [False, True]
     np.testing.assert_array_equal(column.production_first, [1.0, 1.0])
     assert np.isnan(column.candidate_first).all()
-    counts = store.counted_evidence("r1", "candidate", "f1", judges={"j": ("jf", "win_rate")})[1]["j"]
+    counts = store.counted_evidence("r1", [("candidate", "f1")], judges={"j": ("jf", "win_rate")})[0][1]["j"]
     assert (counts.scored, counts.missing_order, counts.unscored) == (2, 1, {})
     orders = (Order.PRODUCTION_FIRST, Order.CANDIDATE_FIRST)
     assert store.count_pending_pairs("r1", "candidate", "f1", judge_fingerprint="jf", orders=orders) == 0

@@ -4,7 +4,7 @@ from harness.domain.decision import Decision, Verdict
 from harness.pipeline import attempts, evaluation
 from harness.pipeline.evaluation import overall
 from harness.pipeline.seats import default_embedder, seat_judges
-from harness.store import Store
+from harness.store import Store, evidence
 from tests.dashboards import Progress
 
 
@@ -27,7 +27,7 @@ def test_the_exit_code_is_go_only_when_every_candidate_is(verdicts, expected):
     assert overall([decision(verdict) for verdict in verdicts]) is expected
 
 
-def test_what_comes_in_between_two_reads_is_left_for_the_next_look(tmp_path):
+def test_what_comes_in_while_the_arms_are_read_is_left_for_the_next_look(tmp_path, monkeypatch):
     """Candidate and replica are read one after the other; rows of one without a counterpart would be no pair."""
     replica = {"model": "openai/big", "share": 1.0}
     with Store.open(f"sqlite:///{tmp_path}/harness.db") as store:
@@ -35,18 +35,21 @@ def test_what_comes_in_between_two_reads_is_left_for_the_next_look(tmp_path):
         progress.answer(12)
         judges = seat_judges(progress.session.experiment, default_embedder())
         attempts.begin_all(progress.session)
-        read = store.counted_evidence
-        sizes = []
+        read = evidence._arm
+        arms = []
 
-        def growing(*args, **options):
-            found = read(*args, **options)
-            sizes.append(found[0].n)
+        def growing(connection, run_id, arm, *rest):
+            found = read(connection, run_id, arm, *rest)
+            arms.append(arm)
             progress.answer(1)
             return found
 
-        store.counted_evidence = growing
+        monkeypatch.setattr(evidence, "_arm", growing)
         candidate, replicated = evaluation.evaluate(progress.session, judges)
-    assert sizes == [12, 13], "something did come in between"
+        assert store.count_exchanges(progress.session.run_id) == 15, "something did come in between"
+    assert arms == ["production", candidate.arm.name, replicated.arm.name], "production is read once for both"
     assert candidate.decision is not None
-    assert list(candidate.evidence.exchange_ids) == list(replicated.evidence.exchange_ids)
-    assert candidate.evidence.n == 12
+    for name in ("exchange_ids", "clusters", "timestamps", "production", "attributes"):
+        assert getattr(candidate.evidence, name) is getattr(replicated.evidence, name)
+    for found in (candidate.evidence, replicated.evidence):
+        assert found.n == found.candidate.completed.sum() == 12
