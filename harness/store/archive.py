@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from harness.errors import ConfigurationError, InfrastructureError
-from harness.store import bodies, schema, tables
+from harness.store import bodies, paging, schema, tables
 from harness.store.connection import Database
 from harness.store.tables import UtcTime
 
@@ -108,14 +108,9 @@ def _folder(to: str) -> tuple[Any, str]:
 def _state(database: Database, run_id: str) -> tuple[Any, ...] | None:
     """What changes when a run goes on."""
     r, o, j = tables.runs, tables.observations, tables.judgments
-    with database.read() as connection:
-        found = connection.execute(sa.select(r.c.stage, r.c.updated_at).where(r.c.run_id == run_id)).first()
-        if found is None:
-            return None
-        counts = [
-            connection.scalar(sa.select(sa.func.count()).select_from(t).where(t.c.run_id == run_id)) for t in (o, j)
-        ]
-    return (*found, *counts)
+    counts = [sa.select(sa.func.count()).where(t.c.run_id == run_id).scalar_subquery() for t in (o, j)]
+    found = database.reading(paging.fetch, sa.select(r.c.stage, r.c.updated_at, *counts).where(r.c.run_id == run_id))
+    return tuple(found[0]) if found else None
 
 
 class _Hashing(io.RawIOBase):
@@ -162,15 +157,14 @@ def _write(database: Database, table: sa.Table, run_id: str, file: Any) -> Expor
     )
 
 
-def _pages(database: Database, table: sa.Table, run_id: str) -> Iterator[list[Any]]:
+def _pages(database: Database, table: sa.Table, run_id: str) -> Iterator[Sequence[Any]]:
     """The run's rows by key, in transactions so short that nobody waits for them."""
     keys = list(table.primary_key.columns)
     limit = _BODY_ROWS if table.name.endswith(_BODIES) else _ROWS
     ordered = sa.select(table).where(table.c.run_id == run_id).order_by(*keys).limit(limit)
     statement, at = ordered, [table.columns.keys().index(column.name) for column in keys]
     while True:
-        with database.read() as connection:
-            page = list(connection.execute(statement).all())
+        page = database.reading(paging.fetch, statement)
         if page:
             yield page
         if len(page) < limit:

@@ -1,14 +1,14 @@
 """The part of the store that keeps requests which were handed to a vendor together."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
 from harness.domain.batch import BatchItem, BatchState, VendorBatch
+from harness.store import paging, rows
 from harness.store.connection import Database
 from harness.store.tables import batch_items as i
 from harness.store.tables import batches as b
@@ -23,16 +23,11 @@ class BatchStore:
 
     def batches(self, run_id: str | None = None) -> list[VendorBatch]:
         """The run's batches, or all runs', oldest first."""
-        with self._database.read() as connection:
-            return _load(connection, run_id)
+        return self._database.reading(_load, run_id)
 
     def update_batch(self, batch: VendorBatch) -> None:
         """Keep what is new about a batch."""
-        values = {key: value for key, value in _row(batch).items() if key not in {"run_id", "batch_id"}}
-        with self._database.write() as connection:
-            connection.execute(
-                sa.update(b).where(b.c.run_id == batch.run_id, b.c.batch_id == batch.id).values(**values)
-            )
+        self._database.writing(_update, batch)
 
     def batch_ledger(self, run_id: str) -> "RunLedger":
         """The batches of one run, for those who submit them."""
@@ -48,22 +43,7 @@ class RunLedger(BatchStore):
 
     def intend(self, batch: VendorBatch, items: Sequence[BatchItem]) -> None:
         """Record a batch and its items before it is submitted, in one transaction."""
-        with self._database.write() as connection:
-            connection.execute(sa.insert(b), [_row(replace(batch, run_id=self.run_id))])
-            for start in range(0, len(items), _CHUNK):
-                connection.execute(
-                    sa.insert(i),
-                    [
-                        {
-                            "run_id": self.run_id,
-                            "batch_id": item.batch_id,
-                            "custom_id": item.custom_id,
-                            "item_key": item.key,
-                            "taken": False,
-                        }
-                        for item in items[start : start + _CHUNK]
-                    ],
-                )
+        self._database.writing(_intend, replace(batch, run_id=self.run_id), items)
 
     def update(self, batch: VendorBatch) -> None:
         """Keep what is new about a batch."""
@@ -81,26 +61,39 @@ class RunLedger(BatchStore):
             .where(i.c.run_id == self.run_id, i.c.taken.is_(False), b.c.state != BatchState.ABANDONED.value)
             .order_by(b.c.created_at, i.c.batch_id, i.c.custom_id)
         )
-        with self._database.read() as connection:
-            found = connection.execute(statement).all()
+        found = self._database.reading(paging.fetch, statement)
         return [BatchItem(batch_id=row.batch_id, custom_id=row.custom_id, key=row.item_key) for row in found]
 
     def take(self, items: Iterable[BatchItem]) -> None:
         """Have these items answer nobody again."""
-        with self._database.write() as connection:
-            for chunk in _chunks(items):
-                connection.execute(
-                    sa.update(i)
-                    .where(i.c.run_id == self.run_id)
-                    .where(sa.tuple_(i.c.batch_id, i.c.custom_id).in_([(x.batch_id, x.custom_id) for x in chunk]))
-                    .values(taken=True)
-                )
+        self._database.writing(_take, self.run_id, list(items))
 
 
-def _chunks(items: Iterable[BatchItem]) -> Iterator[list[BatchItem]]:
-    rest = iter(items)
-    while chunk := list(islice(rest, _CHUNK)):
-        yield chunk
+def _intend(connection: sa.Connection, batch: VendorBatch, items: Sequence[BatchItem]) -> None:
+    rows.insert_new(connection, b, [_row(batch)])
+    new = [
+        {
+            "run_id": batch.run_id,
+            "batch_id": item.batch_id,
+            "custom_id": item.custom_id,
+            "item_key": item.key,
+            "taken": False,
+        }
+        for item in items
+    ]
+    rows.insert_new(connection, i, new)
+
+
+def _update(connection: sa.Connection, batch: VendorBatch) -> None:
+    values = {key: value for key, value in _row(batch).items() if key not in {"run_id", "batch_id"}}
+    connection.execute(sa.update(b).where(b.c.run_id == batch.run_id, b.c.batch_id == batch.id).values(**values))
+
+
+def _take(connection: sa.Connection, run_id: str, items: Sequence[BatchItem]) -> None:
+    for start in range(0, len(items), _CHUNK):
+        keys = [(item.batch_id, item.custom_id) for item in items[start : start + _CHUNK]]
+        mine = (i.c.run_id == run_id, sa.tuple_(i.c.batch_id, i.c.custom_id).in_(keys))
+        connection.execute(sa.update(i).where(*mine).values(taken=True))
 
 
 def _load(connection: sa.Connection, run_id: str | None) -> list[VendorBatch]:

@@ -52,7 +52,7 @@ class Database:
         self._partitioned: set[str] = set()
 
     def reading(self, work: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What ``work`` finds in one :meth:`read` transaction; it is run again while the database is away.
+        """What ``work`` finds in one transaction, in one consistent state; run again while the database is away.
 
         Raises:
             InfrastructureError: the database refused, or stayed away.
@@ -106,7 +106,7 @@ class Database:
         return work(first, None, *args, **kwargs)
 
     def writing(self, work: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What ``work`` gives, done in one :meth:`write` transaction; it is run again while the database is away.
+        """What ``work`` gives, done in one transaction as a whole or not at all; run again while the database is away.
 
         ``work`` has to be idempotent: a commit that was not answered may have taken place. Where it is not by its
         keys, the connection's option ``AGAIN`` tells a repetition from a first try.
@@ -128,36 +128,8 @@ class Database:
         except (SQLAlchemyError, OverflowError) as error:
             raise self.failure(error) from error
 
-    @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
-        """A short read transaction that sees one consistent state.
-
-        Raises:
-            InfrastructureError: the database refused or is gone.
-        """
-        with self._told(), self._transaction(write=False) as connection:
-            yield connection
-
-    @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """A write transaction: committed at the end, or nothing of it happened.
-
-        Raises:
-            DataRefusedError: the database cannot hold what was written.
-            InfrastructureError: the database refused or is gone.
-        """
-        with self._told(), self._locked(), self._transaction(write=True) as connection:
-            yield connection
-
     def _locked(self) -> AbstractContextManager[Any]:
         return nullcontext() if self._writer is None else self._writer
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (SQLAlchemyError, OverflowError) as error:
-            raise self.failure(error) from error
 
     @contextmanager
     def _transaction(self, *, write: bool, again: bool = False) -> Iterator[sa.Connection]:

@@ -11,7 +11,7 @@ from harness.domain.label import LabelSource
 from harness.domain.observation import PRODUCTION, Status
 from harness.domain.reduction import Reduced
 from harness.domain.run import Stage
-from harness.store import bodies, retention, tables
+from harness.store import bodies, paging, retention, tables
 from harness.store.connection import Database
 
 SAMPLE = 1_000
@@ -183,9 +183,9 @@ def check(
             return found
     for rule in rules():
         told(rule.message)
-        found += _broken(database, rule)
+        found += database.reading(_broken, rule)
     told("runs")
-    found += _runs(database)
+    found += database.reading(_runs)
     for table in (_eb, _ob, _jb):
         told(f"texts in {table.name}")
         found += _unreadable(database, table, None if every_body else SAMPLE)
@@ -193,24 +193,23 @@ def check(
 
 
 def _pages(database: Database, *, quick: bool) -> list[Finding]:
-    with database.read() as connection:
-        said = connection.exec_driver_sql(f"PRAGMA {'quick' if quick else 'integrity'}_check(20)").scalars().all()
+    statement = sa.text(f"PRAGMA {'quick' if quick else 'integrity'}_check(20)")
+    said = [row[0] for row in database.reading(paging.fetch, statement)]
     todo = "stop every writer, keep the file, and restore a backup (`harness db restore`); check the disk"
     return [Finding(check="file", message=str(line), todo=todo) for line in said if line != "ok"]
 
 
-def _broken(database: Database, rule: Rule) -> list[Finding]:
+def _broken(connection: sa.Connection, rule: Rule) -> list[Finding]:
     t = rule.table
-    with database.read() as connection:
-        counted = sa.select(t.c.run_id, sa.func.count()).where(rule.condition).group_by(t.c.run_id)
-        groups = connection.execute(counted.order_by(t.c.run_id)).all()
-        return [
-            Finding(
-                check=rule.check, run_id=run_id, n=n, message=rule.message, todo=rule.todo,
-                keys=_keys(connection, rule, run_id),
-            )
-            for run_id, n in groups
-        ]  # fmt: skip
+    counted = sa.select(t.c.run_id, sa.func.count()).where(rule.condition).group_by(t.c.run_id)
+    groups = connection.execute(counted.order_by(t.c.run_id)).all()
+    return [
+        Finding(
+            check=rule.check, run_id=run_id, n=n, message=rule.message, todo=rule.todo,
+            keys=_keys(connection, rule, run_id),
+        )
+        for run_id, n in groups
+    ]  # fmt: skip
 
 
 def _keys(connection: sa.Connection, rule: Rule, run_id: str) -> tuple[str, ...]:
@@ -225,13 +224,9 @@ def _named(columns: Sequence[sa.Column[Any]], row: Sequence[Any]) -> str:
     return " ".join(f"{column.name}={value}" for column, value in zip(columns, row, strict=True) if value != "")
 
 
-def _runs(database: Database) -> list[Finding]:
+def _runs(connection: sa.Connection) -> list[Finding]:
     """Stages against what is there."""
-    found: list[Finding] = []
-    with database.read() as connection:
-        for row in connection.execute(sa.select(tables.runs)).all():
-            found += _run(connection, row)
-    return found
+    return [found for row in connection.execute(sa.select(tables.runs)).all() for found in _run(connection, row)]
 
 
 def _run(connection: sa.Connection, row: Any) -> Iterator[Finding]:
@@ -300,18 +295,16 @@ def _sampled(
 ) -> Iterator[Sequence[Any]]:
     """All rows in pages, or about ``limit`` of them from everywhere in the table."""
     if limit is not None:
-        with database.read() as connection:
-            n = connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
-            if n > limit:
-                share = sa.cast(sa.func.random(), sa.Double)
-                # SQLite draws a 64 bit integer, PostgreSQL a share of 1.
-                drawn = sa.func.abs(sa.func.random() % n) < limit if database.is_sqlite else share < limit / n
-                yield connection.execute(ordered.where(drawn)).all()
-                return
+        [(n,)] = database.reading(paging.fetch, sa.select(sa.func.count()).select_from(table))
+        if n > limit:
+            share = sa.cast(sa.func.random(), sa.Double)
+            # SQLite draws a 64 bit integer, PostgreSQL a share of 1.
+            drawn = sa.func.abs(sa.func.random() % n) < limit if database.is_sqlite else share < limit / n
+            yield database.reading(paging.fetch, ordered.where(drawn))
+            return
     statement = ordered.limit(_PAGE)
     while True:
-        with database.read() as connection:
-            page = connection.execute(statement).all()
+        page = database.reading(paging.fetch, statement)
         yield page
         if len(page) < _PAGE:
             return

@@ -21,18 +21,15 @@ class MaintainedStore:
 
     def reductions(self, run_id: str) -> list[Reduction]:
         """The exchanges that were reduced so far, by kind and reason; strays count in spending alone."""
-        with self._database.read() as connection:
-            return [item for item in retention.load(connection, run_id) if item.n_exchanges]
+        return [item for item in self._database.reading(retention.load, run_id) if item.n_exchanges]
 
     def spent_on_deleted(self, run_id: str) -> tuple[float, float]:
         """What deleted calls and deleted judgments had cost, US dollars."""
-        with self._database.read() as connection:
-            return retention.spending(connection, run_id)
+        return self._database.reading(retention.spending, run_id)
 
     def count_selected(self, selection: Selection) -> tuple[int, int]:
         """How many exchanges :meth:`reduce_next` would take in all, and the stored bytes of their requests."""
-        with self._database.read() as connection:
-            return retention.count(connection, selection)
+        return self._database.reading(retention.count, selection)
 
     def reduce_next(
         self, selection: Selection, *, after: str = "", sparing: Sequence[Wanted] = ()
@@ -41,21 +38,15 @@ class MaintainedStore:
 
         Exchanges with something left to do as ``sparing`` says are left as they are.
         """
-        with self._database.read() as connection:
-            ids = retention.page(connection, selection, after)
+        ids = self._database.reading(retention.page, selection, after)
         if not ids:
             return 0, None
-        with self._database.write() as connection:
-            # Within the transaction that deletes: what is asked or judged meanwhile cannot be missed.
-            spared = retention.needed(connection, selection.run_id, ids, sparing) if sparing else set()
-            chosen = [exchange_id for exchange_id in ids if exchange_id not in spared]
-            n = retention.reduce(connection, selection, chosen, datetime.now(UTC)) if chosen else 0
+        n = self._database.writing(retention.reduce, selection, ids, datetime.now(UTC), sparing=sparing)
         return n, ids[-1] if len(ids) == retention.BATCH else None
 
     def count_strays(self, run_id: str) -> int:
         """How many exchanges are gone from the run while answers to them are still there."""
-        with self._database.read() as connection:
-            return retention.count_strays(connection, run_id)
+        return self._database.reading(retention.count_strays, run_id)
 
     def drop_strays(self, run_id: str) -> int:
         """Delete a batch of answers to exchanges that are gone from the run; 0 when there are none left.
@@ -63,8 +54,7 @@ class MaintainedStore:
         Returns how many exchanges they were to.
         """
         selection = Selection(run_id=run_id, what=Reduced.EXCHANGES, reason=Why.AGE, older_than=datetime.now(UTC))
-        with self._database.write() as connection:
-            ids = retention.strays(connection, run_id)
-            if ids:
-                retention.reduce(connection, selection, ids, datetime.now(UTC))
+        ids = self._database.reading(retention.strays, run_id)
+        if ids:
+            self._database.writing(retention.reduce, selection, ids, datetime.now(UTC))
         return len(ids)

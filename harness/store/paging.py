@@ -37,7 +37,7 @@ def chunks(items: Iterable[T], size: int = IDS) -> Iterator[list[T]]:
         yield chunk
 
 
-def fetch(connection: sa.Connection, statement: sa.Select[Any]) -> Sequence[Any]:
+def fetch(connection: sa.Connection, statement: sa.Executable) -> Sequence[Any]:
     """All rows of a statement."""
     return connection.execute(statement).all()
 

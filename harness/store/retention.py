@@ -94,9 +94,25 @@ def needed(connection: sa.Connection, run_id: str, ids: Sequence[str], wanted: S
     return found
 
 
-def reduce(connection: sa.Connection, selection: Selection, ids: Sequence[str], now: datetime) -> int:
-    """Delete of these exchanges what the selection says, note it, and return how many there were."""
+def reduce(
+    connection: sa.Connection,
+    selection: Selection,
+    ids: Sequence[str],
+    now: datetime,
+    *,
+    sparing: Sequence[Wanted] = (),
+) -> int:
+    """Delete of these exchanges what the selection says, note it, and return how many there were.
+
+    Those with something left to do as ``sparing`` says stay. Done once more it finds nothing, and notes nothing.
+    """
     run_id = selection.run_id
+    if sparing:
+        # Within the transaction that deletes: what is asked or judged meanwhile cannot be missed.
+        spared = needed(connection, run_id, ids, sparing)
+        ids = [exchange_id for exchange_id in ids if exchange_id not in spared]
+    if not ids:
+        return 0
     mine = (e.c.run_id == run_id, e.c.exchange_id.in_(ids))
     present = sa.select(sa.func.count()).where(*mine)
     if selection.what is Reduced.TEXTS:

@@ -58,8 +58,7 @@ def standing(database: Database) -> str | None:
     Raises:
         InfrastructureError: a newer version wrote it.
     """
-    with database.read() as connection:
-        found = revision(connection)
+    found = database.reading(revision)
     if found is not None and found not in KNOWN:
         raise InfrastructureError(
             f"store {database.label} was written by a newer version (schema {found}, this version knows {HEAD}); "

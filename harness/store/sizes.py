@@ -69,14 +69,16 @@ class Vacuumed:
 
 def measure(database: Database) -> StoreSize:
     """Count rows and bytes; reads every index once, so a large store takes seconds."""
-    with database.read() as connection:
-        runs = _runs(connection)
-        if database.is_sqlite:
-            sizes = _sqlite_tables(connection)
-            free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() * _page(connection)
-        else:
-            sizes, free = _postgres_tables(connection), 0
+    runs, sizes, free = database.reading(_measured)
     return StoreSize(total_bytes=_total(database), free_bytes=free, log_bytes=_log(database), tables=sizes, runs=runs)
+
+
+def _measured(connection: sa.Connection) -> tuple[tuple[RunSize, ...], tuple[TableSize, ...], int]:
+    runs = _runs(connection)
+    if connection.dialect.name != "sqlite":
+        return runs, _postgres_tables(connection), 0
+    free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() * _page(connection)
+    return runs, _sqlite_tables(connection), free
 
 
 def vacuum(database: Database) -> Vacuumed:
@@ -145,10 +147,8 @@ def _check_room(database: Database) -> None:
 def _total(database: Database) -> int:
     if database.is_sqlite:
         return path_of(database).stat().st_size + _log(database)
-    with database.read() as connection:
-        return sum(
-            (size.data_bytes or 0) + (size.index_bytes or 0) for size in _postgres_tables(connection, rows=False)
-        )
+    found = database.reading(_postgres_tables, rows=False)
+    return sum((size.data_bytes or 0) + (size.index_bytes or 0) for size in found)
 
 
 def _log(database: Database) -> int:

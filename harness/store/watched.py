@@ -24,6 +24,7 @@ from harness.store.tables import judgments as j
 from harness.store.tables import looks as t
 from harness.store.tables import observations as o
 
+_SNAPSHOT = sa.cast(sa.func.pg_current_snapshot(), sa.Text)
 _NUMBERS = ("value", "low", "high", "strict_low", "strict_high")
 
 
@@ -87,8 +88,8 @@ class ChangeWatch:
             InfrastructureError: the database is gone.
         """
         if not self._database.is_sqlite:
-            with self._database.read() as connection:
-                return str(connection.scalar(sa.text("SELECT CAST(pg_current_snapshot() AS text)")))
+            [[snapshot]] = self._database.reading(paging.fetch, sa.select(_SNAPSHOT))
+            return str(snapshot)
         try:
             if self._own is None:
                 # The count is that of one connection, which therefore stays open, outside of any transaction.
@@ -140,10 +141,7 @@ class WatchedStore:
 
     def latest_rollouts(self) -> list[RolloutRecord]:
         """Of every live experiment the rollout under way, else the one that ended last; by name."""
-        with self._database.read() as connection:
-            names = connection.scalars(sa.select(tables.rollouts.c.live).distinct().order_by(tables.rollouts.c.live))
-            found = [rollouts.latest(connection, name) for name in names.all()]
-        return [record for record in found if record is not None]
+        return self._database.reading(_latest_rollouts)
 
     def pairs_judged(self, run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str) -> PairsJudged:
         """How many pairs a judge has scored, and why others have no value; counted by the database."""
@@ -190,10 +188,21 @@ class WatchedStore:
             .order_by(o.c.recorded_at.desc(), o.c.exchange_id)
             .limit(limit)
         )  # fmt: skip
-        with self._database.read() as connection:
-            found = connection.execute(statement).all()
-            said = _verdicts(connection, run_id, arm, fingerprint, [row.exchange_id for row in found], judges)
-        return [_pair(row, said.get(row.exchange_id, ())) for row in found]
+        return self._database.reading(_newest_pairs, statement, (run_id, arm, fingerprint), judges)
+
+
+def _latest_rollouts(connection: sa.Connection) -> list[RolloutRecord]:
+    names = connection.scalars(sa.select(tables.rollouts.c.live).distinct().order_by(tables.rollouts.c.live))
+    found = [rollouts.latest(connection, name) for name in names.all()]
+    return [record for record in found if record is not None]
+
+
+def _newest_pairs(
+    connection: sa.Connection, statement: sa.Select[Any], key: tuple[str, str, str], judges: Sequence[str] | None
+) -> list[PairRow]:
+    found = connection.execute(statement).all()
+    said = _verdicts(connection, *key, [row.exchange_id for row in found], judges)
+    return [_pair(row, said.get(row.exchange_id, ())) for row in found]
 
 
 def _row(run_id: str, item: LookPoint) -> dict[str, Any]:

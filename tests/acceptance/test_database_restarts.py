@@ -53,7 +53,7 @@ def finished(process: "subprocess.Popen[str]", fragile: Fragile, log: Path) -> t
 
 def stored(url: str, run_id: str) -> dict[str, int]:
     """Rows by table and arm, and how many of them belong to no other row's key."""
-    with Store.open(url) as store, store._database.read() as connection:
+    with Store.open(url) as store, store._database.engine.connect() as connection:
         found: dict[str, int] = {}
         for table in (tables.exchanges, tables.exchange_bodies):
             found[table.name] = connection.scalar(sa.select(sa.func.count()).where(table.c.run_id == run_id)) or 0
@@ -68,7 +68,7 @@ def money(url: str, run_id: str) -> tuple[float, float, float]:
     o = tables.observations
     sums = sa.select(sa.func.sum(o.c.cost_usd), sa.func.sum(o.c.superseded_usd))
     with Store.open(url) as store:
-        with store._database.read() as connection:
+        with store._database.engine.connect() as connection:
             cost, again = connection.execute(sums.where(o.c.run_id == run_id, o.c.arm == "new")).one()
         return store.spent(run_id)["candidates"], cost, again
 

@@ -195,7 +195,7 @@ def test_the_store_is_measured_copied_put_back_exported_and_vacuumed(run_id, tmp
 def test_migrating_says_what_it_would_do(run_id, tmp_path, capsys):
     assert told(capsys, "db", "migrate", "--check")["pending"] == []
     url = f"sqlite:///{tmp_path}/runs/harness.db"
-    with Store.open(url) as store, store.database.write() as connection:
+    with Store.open(url) as store, store.database.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE batch_items")
         connection.exec_driver_sql("DROP TABLE batches")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0007'")
@@ -203,14 +203,14 @@ def test_migrating_says_what_it_would_do(run_id, tmp_path, capsys):
     assert "to do: 0008" in capsys.readouterr().out
     assert main(["db", "migrate"]) == 0
     assert "migrated from 0007 to 0008" in capsys.readouterr().out
-    with Store.open(url) as store, store.database.write() as connection:
+    with Store.open(url) as store, store.database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     assert main(["db", "migrate", "--check"]) == 4
     assert "newer version" in capsys.readouterr().err
 
 
 def test_damage_is_reported_with_the_code_of_a_finding(run_id, tmp_path, capsys):
-    with Store.open(f"sqlite:///{tmp_path}/runs/harness.db") as store, store.database.write() as connection:
+    with Store.open(f"sqlite:///{tmp_path}/runs/harness.db") as store, store.database.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM exchange_bodies WHERE exchange_id IN ('e3', 'e5')")
     assert main(["db", "check"]) == 1
     said = capsys.readouterr().out

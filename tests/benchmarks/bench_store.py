@@ -170,7 +170,7 @@ def questions(store: Store, run: str, *, explain: bool = False) -> dict[str, flo
                 sa.literal(n * 0.4, sa.Double), sa.literal("")
             )
             print(f"\n{name}")
-            with store._database.read() as connection:
+            with store._database.engine.connect() as connection:
                 connection.execute(paging._IN_ORDER)
                 sql = ordered.where(behind).compile(connection, compile_kwargs={"literal_binds": True})
                 for row in connection.exec_driver_sql("EXPLAIN (ANALYZE, BUFFERS) " + str(sql).replace("%", "%%")):

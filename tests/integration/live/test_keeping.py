@@ -10,7 +10,7 @@ from tests.integration.live.spooled import captured, live, spool
 
 
 def aged(store, ids, days) -> None:
-    with store.database.write() as connection:
+    with store.database.engine.begin() as connection:
         connection.execute(
             sa.update(exchanges)
             .where(exchanges.c.exchange_id.in_(ids))

@@ -33,7 +33,7 @@ def test_every_table_comes_back_as_it_is_stored(store: Store, tmp_path: Path, mo
         assert path.stat().st_size == item.size_bytes
         frame = pd.read_parquet(path)
         table = tables.metadata.tables[item.table]
-        with store.database.read() as connection:
+        with store.database.engine.connect() as connection:
             statement = sa.select(table).where(table.c.run_id == RUN).order_by(*table.primary_key.columns)
             stored = [dict(row._mapping) for row in connection.execute(statement)]
         assert len(frame) == item.rows == len(stored)

@@ -37,7 +37,7 @@ def test_repeated_calls_are_added_up_and_repeated_writes_are_not(store: Store, n
 def test_a_key_that_is_written_twice_at_once_ends_as_the_later_one(store: Store, n: int) -> None:
     store.put_observations("r1", paid(n, 1.0) + paid(1, 4.0, latency=9.0))
     assert store.spent("r1")["candidates"] == n + 4
-    with store._database.read() as connection:
+    with store._database.engine.connect() as connection:
         o = tables.observations
         assert connection.scalar(sa.select(o.c.cost_usd).where(o.c.exchange_id == "e0000")) == 4.0
 
@@ -90,7 +90,7 @@ def test_what_is_too_long_is_not_cut_off(store: Store, n: int, status: int) -> N
     failed = [observation(None, arm="a", exchange_id=f"e{i:04}", error=error) for i in range(n)]
     if store._database.is_sqlite:
         store.put_observations("r1", failed)
-        with store._database.read() as connection:
+        with store._database.engine.connect() as connection:
             found = connection.scalars(sa.select(tables.observations.c.http_status)).all()
         assert list(found) == [status] * n
     else:
@@ -100,7 +100,7 @@ def test_what_is_too_long_is_not_cut_off(store: Store, n: int, status: int) -> N
 
 def test_a_missing_table_is_told_of(store: Store) -> None:
     store.put_observations("r1", paid(30, 1.0))
-    with store._database.write() as connection:
+    with store._database.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE observation_bodies")
     with pytest.raises(InfrastructureError, match="tables are missing"):
         store.put_observations("r1", paid(30, 1.0))

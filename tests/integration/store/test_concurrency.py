@@ -46,7 +46,7 @@ def test_a_killed_writer_leaves_whole_batches_and_an_open_store(store_url: str) 
 
     with Store.open(store_url) as store:
         database = Database(store_url)
-        with database.read() as connection:
+        with database.engine.connect() as connection:
             o, b = tables.observations, tables.observation_bodies
             written = connection.scalar(sa.select(sa.func.count()).where(o.c.arm == "a"))
             assert connection.scalar(sa.select(sa.func.count()).where(b.c.arm == "a")) == written

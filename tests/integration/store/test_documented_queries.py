@@ -28,7 +28,7 @@ def test_documented_queries_answer_what_they_say(store_url: str) -> None:
         flipped = replace(judged, order=Order.CANDIDATE_FIRST, value=0.0, label=Label.LOSS)
         store.put_judgments("r1", [judged, flipped])
     database = Database(store_url)
-    with database.read() as connection:
+    with database.engine.connect() as connection:
         endings, compared, scores, flips, spent = [
             [tuple(row) for row in connection.exec_driver_sql(query.replace("%", "%%"))] for query in QUERIES
         ]

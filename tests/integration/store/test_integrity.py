@@ -14,7 +14,7 @@ ONE = f"run_id = '{RUN}' AND exchange_id = 'e000003'"
 
 
 def damage(store: Store, *statements: str) -> None:
-    with store.database.write() as connection:
+    with store.database.engine.begin() as connection:
         for statement in statements:
             broken = "X'00112233'" if store.database.is_sqlite else "'\\x00112233'::bytea"
             connection.exec_driver_sql(statement.replace("WHERE ONE", f"WHERE {ONE}").replace("BROKEN", broken))

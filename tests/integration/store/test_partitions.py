@@ -24,12 +24,12 @@ def ingest(store: Store, run: str, n: int = 30) -> None:
 
 
 def rows_in(store: Store, name: str) -> int:
-    with store._database.read() as connection:
+    with store._database.engine.connect() as connection:
         return connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one()  # noqa: S608
 
 
 def names(store: Store) -> set[str]:
-    with store._database.read() as connection:
+    with store._database.engine.connect() as connection:
         return {name for name in sa.inspect(connection).get_table_names() if "_p" in name or name.endswith("_rest")}
 
 
@@ -56,7 +56,7 @@ def test_a_run_that_is_read_meanwhile_is_emptied_all_the_same(url: str) -> None:
     with Store.open(url) as store, Store.open(url) as other:
         ingest(store, "r1")
         ingest(store, "r2")
-        with other._database.read() as connection:
+        with other._database.engine.connect() as connection:
             connection.execute(sa.select(tables.exchanges).where(tables.exchanges.c.run_id == "r2")).all()
             store.delete_run("r1")
         assert store.count_exchanges("r1") == 0
@@ -83,7 +83,7 @@ def test_rows_are_kept_wherever_they_are(url: str, monkeypatch: pytest.MonkeyPat
 def test_a_store_from_before_keeps_what_it_has(url: str) -> None:
     database = Database(url)
     run_ids = ["r1", "it's: r2"]
-    with database.write() as connection:
+    with database.engine.begin() as connection:
         schema.upgrade(connection, "0005")
         for table in (tables.exchanges, tables.exchange_bodies):
             for run_id in run_ids:
@@ -126,7 +126,7 @@ def test_pages_look_into_the_run_alone_and_by_its_index(url: str) -> None:
         )
         for statement in statements:
             page = statement.order_by(e.c.position, e.c.exchange_id).limit(100)
-            with store._database.read() as connection:
+            with store._database.engine.connect() as connection:
                 connection.execute(paging._IN_ORDER)
                 sql = page.compile(connection, compile_kwargs={"literal_binds": True})
                 plan = "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {sql}"))

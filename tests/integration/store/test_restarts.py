@@ -85,7 +85,7 @@ def test_writers_and_readers_outlive_restarts(fragile: Fragile) -> None:
         written |= {f"p{i}": int(out) for i, (out, _) in enumerate(said)}
         assert fragile.restarts - before >= 3
         o, j = tables.observations, tables.judgments
-        with store._database.read() as connection:
+        with store._database.engine.connect() as connection:
             for table in (o, tables.observation_bodies):
                 counted = sa.select(table.c.arm, sa.func.count()).group_by(table.c.arm)
                 assert dict(connection.execute(counted).tuples().all()) == written

@@ -37,7 +37,7 @@ def everything(store: Store) -> str:
     from harness.store import bodies
 
     found = []
-    with store.database.read() as connection:
+    with store.database.engine.connect() as connection:
         for table in tables.metadata.sorted_tables:
             for row in connection.execute(sa.select(table)):
                 values = row._mapping
@@ -88,7 +88,7 @@ def test_everything_of_a_user_goes_and_what_it_had_cost_stays_spent(store: Store
 
     assert reduce_all(store, of_user("u1")) == 5
 
-    with store.database.read() as connection:
+    with store.database.engine.connect() as connection:
         for table in tables.metadata.sorted_tables:
             if "exchange_id" in table.c:
                 statement = sa.select(table.c.exchange_id).where(table.c.run_id == RUN).distinct()

@@ -173,7 +173,7 @@ def test_deleting_a_run_leaves_rollouts(store):
 
 def test_a_store_of_the_version_before_is_migrated_with_what_it_holds(store_url):
     database = Database(store_url)
-    with database.write() as connection:
+    with database.engine.begin() as connection:
         schema.upgrade(connection, "0002")
     database.close()
     with Store.open(store_url) as store:

@@ -35,12 +35,12 @@ def structure(connection: sa.Connection) -> Mapping[str, Any]:
 
 def test_migrations_and_tables_give_the_same_schema(store_url: str) -> None:
     database = Database(store_url)
-    with database.write() as connection:
+    with database.engine.begin() as connection:
         schema.create(connection)
         created = structure(connection)
         connection.exec_driver_sql("DROP TABLE alembic_version")
         tables.metadata.drop_all(connection)
-    with database.write() as connection:
+    with database.engine.begin() as connection:
         schema.upgrade(connection)
         assert structure(connection) == created
         assert schema.revision(connection) == schema.HEAD
@@ -60,7 +60,7 @@ def test_every_migration_is_known_and_the_last_is_the_head() -> None:
 
 def test_a_store_that_alembic_made_is_used_as_it_is(store_url: str) -> None:
     database = Database(store_url)
-    with database.write() as connection:
+    with database.engine.begin() as connection:
         schema.upgrade(connection)
     database.close()
     with Store.open(store_url) as store:
@@ -84,18 +84,18 @@ def test_a_failed_migration_leaves_the_store_as_it_was(store_url: str, monkeypat
 def test_a_newer_store_is_left_alone_and_says_what_to_do(store_url: str) -> None:
     Store.open(store_url).close()
     database = Database(store_url)
-    with database.write() as connection:
+    with database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(InfrastructureError, match=r"newer version.*9999.*pip install -U"):
         Store.open(store_url)
-    with database.read() as connection:
+    with database.engine.connect() as connection:
         assert schema.revision(connection) == "9999"
     database.close()
 
 
 def test_somebody_elses_tables_are_left_alone(store_url: str) -> None:
     database = Database(store_url)
-    with database.write() as connection:
+    with database.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE runs (id int)")
     with pytest.raises(InfrastructureError, match="a table 'runs' that is not ours"):
         Store.open(store_url)

@@ -52,7 +52,7 @@ def test_the_column_failed_says_what_the_request_says(store_url):
     with Store.open(store_url) as store:
         store.put_served(items)
     database = Database(store_url)
-    with database.read() as connection:
+    with database.engine.connect() as connection:
         found = connection.execute(sa.select(tables.served_requests.c["request_id", "failed"])).all()
     database.close()
     assert {row.request_id: row.failed for row in found} == {item.request_id: item.failed for item in items}
@@ -139,15 +139,14 @@ def test_a_writer_that_is_gone_in_its_turn_does_not_hold_up_the_others(store_url
     """Its machine, or the network: a process that is gone from this one holds no lock."""
     monkeypatch.setattr(module, "_IDLE_MS", 300)
 
-    def stall(store: Store, other: Store) -> None:
-        with store._database.write() as connection:
-            module._turn(connection)
-            other.put_served([request("b")])  # waits for its turn, and gets it
-            module._turn(connection)
+    def stall(connection: sa.Connection, other: Store) -> None:
+        module._turn(connection)
+        other.put_served([request("b")])  # waits for its turn, and gets it
+        module._turn(connection)
 
     with Store.open(store_url) as store, Store.open(store_url) as other:
         with pytest.raises(InfrastructureError):
-            stall(store, other)
+            store._database.writing(stall, other)
         assert ids(other) == ["b"]
         store.put_served([request("a")])
         assert ids(store) == ["b", "a"]
@@ -183,7 +182,7 @@ def test_deleting_a_run_leaves_them(store):
 
 def test_a_store_of_the_version_before_is_migrated(store_url):
     database = Database(store_url)
-    with database.write() as connection:
+    with database.engine.begin() as connection:
         schema.upgrade(connection, "0003")
     database.close()
     with Store.open(store_url) as store:
@@ -200,7 +199,7 @@ def test_reading_on_uses_the_index(tmp_path: Path):
         "EXPLAIN QUERY PLAN SELECT * FROM served_requests WHERE rollout_id = 'r1' AND (stored_at, request_id) > "
         "('2026', 'a') ORDER BY stored_at, request_id LIMIT 2000"
     )
-    with database.read() as connection:
+    with database.engine.connect() as connection:
         plan = " ".join(str(row) for row in connection.exec_driver_sql(statement))
     database.close()
     assert "served_requests_by_time (rollout_id=? AND stored_at>?)" in plan.replace(

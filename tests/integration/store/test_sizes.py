@@ -63,7 +63,7 @@ def test_without_room_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_partitioned_table_is_measured_as_one(postgres: Any) -> None:
     postgres.psql("CREATE SCHEMA in_parts;")
     with Store.open(f"{postgres.get_uri()}&options=-csearch_path%3Din_parts") as store:
-        with store.database.write() as connection:
+        with store.database.engine.begin() as connection:
             for statement in (
                 "CREATE TABLE wide (run_id text, body bytea, PRIMARY KEY (run_id)) PARTITION BY LIST (run_id)",
                 "CREATE TABLE wide_a PARTITION OF wide FOR VALUES IN ('a')",

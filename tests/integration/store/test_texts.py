@@ -95,7 +95,7 @@ def said_by_order(store: Store) -> dict[str, list[tuple[object, object]]]:
 
 
 def remove(store: Store, table: sa.Table, exchange_id: str, order: Order) -> None:
-    with store._database.write() as connection:
+    with store._database.engine.begin() as connection:
         connection.execute(
             sa.delete(table).where(table.c.exchange_id == exchange_id, table.c.answer_order == order.value)
         )

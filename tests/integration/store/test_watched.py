@@ -79,11 +79,11 @@ def test_the_watchers_own_store_cannot_be_written(store, store_url):
 def test_a_store_of_another_version_is_left_alone_by_those_who_read(store, store_url):
     database = Database(store_url)
     for version, said in (("0004", "older version.*harness runs list"), ("9999", "newer version")):
-        with database.write() as connection:
+        with database.engine.begin() as connection:
             connection.execute(sa.text("UPDATE alembic_version SET version_num = :v"), {"v": version})
         with pytest.raises(InfrastructureError, match=said):
             Store.open(store_url, read_only=True)
-        with database.read() as connection:
+        with database.engine.connect() as connection:
             assert schema.revision(connection) == version
     database.close()
 
@@ -142,7 +142,7 @@ def test_how_far_a_judge_has_got_is_what_the_report_counts(store):
 
     found = store.pairs_judged("r", "small", "f1", judge_fingerprint="now")
 
-    counted = store.counted_evidence("r", "small", "f1", judges={"j": ("now", "m")})[1]["j"]
+    counted = store.counted_evidence("r", [("small", "f1")], judges={"j": ("now", "m")})[0][1]["j"]
     assert (found.scored, dict(found.unscored)) == (counted.scored, dict(counted.unscored))
     assert (found.scored, dict(found.unscored)) == (2, {"truncated": 2, "timeout": 1})
     assert store.pairs_judged("r", "small", "f1", judge_fingerprint="none").scored == 0

@@ -198,7 +198,7 @@ async def test_a_form_shown_to_one_name_is_not_counted_under_another(labelling):
 
 async def test_a_store_that_is_gone_is_said_and_nothing_is_lost_silently(browser, labelling):
     page = await browser.get("/")
-    with labelling.store._database.write() as connection:
+    with labelling.store._database.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE labels")
 
     answer = await browser.post("/label", data=fields(page.text) | {"choice": "left", "note": ""})
