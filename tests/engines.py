@@ -20,11 +20,15 @@ from harness.pipeline.arms import arms_of
 from harness.store import Store
 
 ROOT = Path(__file__).parents[1]
+_ASKS = "Say twice:"
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 
 
 class CountingUpstream:
-    """Answers OpenAI chat with the question's last word doubled, after ``delay_s``; counts every request."""
+    """Answers OpenAI chat with the question's last word doubled, after ``delay_s``; counts every request.
+
+    A judge, whose question begins otherwise, is answered that the first answer is the better one.
+    """
 
     def __init__(self, *, delay_s: float = 0.0) -> None:
         self.delay_s = delay_s
@@ -93,6 +97,8 @@ class CountingUpstream:
 
 def _answer(question: str) -> dict[str, Any]:
     text = f"{question.rsplit(maxsplit=1)[-1]} " * 2
+    if not question.startswith(_ASKS):
+        text = json.dumps({"reason": "so", "verdict": "A"})
     choice = {"index": 0, "message": {"role": "assistant", "content": text.strip()}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}
     return {
@@ -110,7 +116,7 @@ def write_experiment(folder: Path, base: str, *, n: int, **sections: Any) -> Pat
             "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
             "usage": {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14},
         }
-        request = {"model": "p", "messages": [{"role": "user", "content": f"Say twice: {i:05}"}]}
+        request = {"model": "p", "messages": [{"role": "user", "content": f"{_ASKS} {i:05}"}]}
         lines.append(json.dumps({"id": f"r{i:05}", "request": request, "response": response}))
     (folder / "export.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     price = {"input_per_mtok": 1.0, "output_per_mtok": 1.0}
@@ -169,6 +175,18 @@ def observations(folder: Path, experiment: Path) -> list[tuple[Any, ...]]:
         return sorted(
             (found.exchange_id, found.status.value, found.completion and found.completion.text, found.usage)
             for found in store.observations(run.id, arm.name, arm.fingerprint)
+        )
+
+
+def judgments(folder: Path, experiment: Path) -> list[tuple[Any, ...]]:
+    """What judges said of the candidate, times aside."""
+    [arm] = arms_of(load_experiment(experiment))
+    with Store.open(f"sqlite:///{folder}/harness.db") as store:
+        [run] = store.runs()
+        ids = [found.exchange_id for found in store.observations(run.id, arm.name, arm.fingerprint)]
+        return sorted(
+            (row.exchange_id, row.judge, row.order.value, row.state.value, row.label, row.explanation, row.value)
+            for row in store.judgments(run.id, arm.name, arm.fingerprint, ids=ids)
         )
 
 

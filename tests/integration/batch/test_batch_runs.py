@@ -159,6 +159,33 @@ def test_ctrl_c_leaves_the_batch_to_the_same_command_and_it_is_listed_and_cancel
     assert json.loads(capsys.readouterr().out) == []
 
 
+def test_a_batch_that_the_vendor_lost_is_forgotten_and_its_requests_are_asked_anew(server, tmp_path, capsys):
+    file = write_files(tmp_path / "lost", model(server, "openai", batch=TERMS), ["exact"])
+    where = ["--runs-dir", str(file.parent / "runs"), "--json"]
+    server.gate.clear()
+    process = start(file)
+    until(lambda: server.created.is_set() and batches(file)[0].state is BatchState.OPEN, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    (lost,) = batches(file)
+    server.batches["another"] = server.batches.pop(lost.vendor_id)
+    server.gate.set()
+
+    process = start(file)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 4, err
+    assert f"harness batches forget {lost.id}" in err
+    assert main(["batches", "forget", *where]) == 2
+    assert "name the batches" in capsys.readouterr().err
+    assert main(["batches", "forget", lost.id, *where]) == 0
+    assert json.loads(capsys.readouterr().out) == {"forgotten": [lost.id]}
+    result = finish(file)
+
+    assert result["verdict"] == "GO"
+    assert [batch.state for batch in batches(file)] == [BatchState.ABANDONED, BatchState.ENDED]
+    assert len(server.batches["batch_2"].requests) == N
+
+
 @pytest.mark.parametrize("vendor", ["openai", "anthropic"])
 def test_observations_and_judgments_are_those_of_live_calls(server, tmp_path, vendor):
     def openai(body: dict) -> dict:

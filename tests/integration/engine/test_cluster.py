@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.engines import CountingUpstream, command, observations, until, write_experiment
+from tests.engines import CountingUpstream, command, judgments, observations, until, write_experiment
 
 CALLS = 5_000
 CONCURRENCY = 24
@@ -58,3 +58,33 @@ def test_a_killed_node_changes_nothing_and_pays_for_nothing_beyond_what_was_in_f
     stored = observations(tmp_path / "ray", path)
     assert len(stored) == CALLS
     assert stored == observations(tmp_path / "local", path)
+
+
+def test_without_an_address_a_cluster_of_our_own_asks_judges_and_embeds_as_the_local_engine_does(
+    tmp_path: Path,
+) -> None:
+    with CountingUpstream().serving() as upstream:
+        model = {
+            "model": "openai/judge", "api_base": upstream.base, "stream": False,
+            "price": {"input_per_mtok": 1.0, "output_per_mtok": 1.0},
+        }  # fmt: skip
+        judges = ["exact", "similarity", {"use": "pairwise", "options": {"model": model, "mode": "structured"}}]
+        path = write_experiment(
+            tmp_path, upstream.base, n=40, judges=judges, canaries="off",
+            budget={"judges_usd": 1, "stop_when_settled": False, "stop_when_out_of_reach": False},
+        )  # fmt: skip
+        codes, calls = [], []
+        for engine in (["ray", "--processes", "1"], ["local", "--processes", "1"]):
+            process = command("run", path, "--engine", *engine, "--json", runs_dir=tmp_path / engine[0])
+            _, err = process.communicate(timeout=200)
+            assert process.returncode in {0, 1, 3}, err
+            codes.append(process.returncode)
+            calls.append(upstream.calls)
+    assert codes[0] == codes[1]
+    assert calls == [40 + 16, 2 * (40 + 16)], "equal answers need no judge"
+    assert observations(tmp_path / "ray", path) == observations(tmp_path / "local", path)
+    on_ray, here = (judgments(tmp_path / name, path) for name in ("ray", "local"))
+    assert [row[:-1] for row in on_ray] == [row[:-1] for row in here]
+    assert [row[-1] for row in on_ray] == pytest.approx([row[-1] for row in here], abs=1e-4)
+    assert {row[1] for row in on_ray} == {"exact", "similarity", "pairwise"}
+    assert {row[3] for row in on_ray} == {"scored"}

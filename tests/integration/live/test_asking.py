@@ -184,6 +184,16 @@ async def test_a_limit_and_a_model_without_a_price_do_not_go_together(tmp_path, 
         await worker_on(live(tmp_path, candidates=[unpriced], worker={"daily_usd": 1.0})).run()
 
 
+@pytest.mark.parametrize("who", ["candidate", "judge"])
+async def test_batches_are_refused_beside_live_traffic(tmp_path, worker_on, monkeypatch, who):
+    monkeypatch.setenv("OPENAI_API_KEY", "of-nobody")
+    batched = {"model": "openai/gpt-4o-mini", "batch": True}
+    judges = [{"use": "pairwise", "options": {"model": batched}}] if who == "judge" else ["exact"]
+    candidates = {"candidates": [{"name": "new", **batched}]} if who == "candidate" else {}
+    with pytest.raises(ConfigurationError, match="take `batch` out"):
+        await worker_on(live(tmp_path, judges=judges, **candidates)).run()
+
+
 async def test_the_kill_switch_ends_asking_within_a_second(tmp_path, worker_on):
     class Slow:
         def __init__(self) -> None:
