@@ -152,8 +152,8 @@ def until(true: Callable[[], Any], what: str, *, within_s: float = 60.0) -> None
 
 
 def worker_pids(parent: int) -> Sequence[int]:
-    """Worker processes of a driver."""
-    found = []
+    """Worker processes of a driver: those it started and those that they forked."""
+    found: dict[int, tuple[int, int]] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -162,9 +162,11 @@ def worker_pids(parent: int) -> Sequence[int]:
             line = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(stat[1]) == parent and stat[0] != "Z" and b"harness.engine.worker" in line:
-            found.append(int(entry.name))
-    return found
+        if stat[0] != "Z" and b"harness.engine.worker" in line:
+            found[int(entry.name)] = int(stat[1]), int(stat[3])
+    # Each that was started leads a session, in which the forked ones are.
+    started = {pid for pid, (owner, _) in found.items() if owner == parent}
+    return sorted(pid for pid, (_, session) in found.items() if session in started)
 
 
 def observations(folder: Path, experiment: Path) -> list[tuple[Any, ...]]:

@@ -1,10 +1,17 @@
-"""A worker process of the local engine: makes the attempts it is told to, and ends with its driver."""
+"""A worker process of the local engine: makes the attempts it is told to, and ends with its driver.
+
+Several may be wanted at once. The first one then loads the libraries, which takes seconds, and forks the others.
+"""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
 import sys
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from harness.engine.frames import CALL, ERROR, READY, REPLY, Link, error_fields, packed
@@ -43,20 +50,44 @@ async def _serve(sock: socket.socket) -> None:
     async with asyncio.TaskGroup() as group:
         serving = _Serving(group)
         await asyncio.get_running_loop().create_connection(lambda: serving.link, sock=sock)
-        serving.link.send(packed((READY,)))
+        serving.link.send(packed((READY, os.getpid())))
         await serving.ended.wait()
         # The driver has gone or wants no more: nobody is left to hear of what is in flight.
         os._exit(0)
 
 
+def _forked(sockets: Sequence[int]) -> int:
+    """Become one process for each socket; returns the one of this process."""
+    own, *others = sockets
+    if not others:
+        return own
+    pools = [found for found in gc.get_objects() if isinstance(found, ThreadPoolExecutor)]
+    gc.collect()
+    gc.freeze()  # what is never collected is never written to, and stays one copy in memory
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are reaped by the system
+    # Python warns of forking beside threads; those there are wait for work.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    while others:
+        theirs = others.pop()
+        if os.fork() == 0:
+            # Whoever keeps another's socket keeps its end from being noticed.
+            for other in (own, *others):
+                os.close(other)
+            # Threads are not inherited: pools that count on theirs begin anew.
+            for pool in pools:
+                pool.__init__(pool._max_workers)  # type: ignore[misc]
+            return theirs
+        os.close(theirs)
+    return own
+
+
 def main() -> None:
-    """Serve on the socket whose descriptor is the first argument."""
+    """Serve on the sockets whose descriptors are the arguments, each in a process of its own."""
     # Ctrl-C and a service manager's SIGTERM go to every process; when the driver ends, the socket says so.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sock = socket.socket(fileno=int(sys.argv[1]))
     library()
-    asyncio.run(_serve(sock))
+    asyncio.run(_serve(socket.socket(fileno=_forked([int(each) for each in sys.argv[1:]]))))
 
 
 if __name__ == "__main__":

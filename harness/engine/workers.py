@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -26,21 +27,37 @@ _GRACE_S = 30.0
 Answer = asyncio.Future[ModelReply]
 
 
+def start(command: list[str], size: int, died: Callable[["Worker"], None]) -> list["Worker"]:
+    """Start so many workers: one process, which forks the others once it has loaded what all of them need."""
+    # The sockets are inherited, keys come with the environment: nothing secret stands on a command line.
+    pairs = [socket.socketpair() for _ in range(size)]
+    theirs = [each.fileno() for _, each in pairs]
+    try:
+        process = subprocess.Popen(  # noqa: S603  our own program
+            [*command, *map(str, theirs)],
+            pass_fds=theirs,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno() if _has_descriptor() else subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": _path()},
+            start_new_session=True,
+        )
+    finally:
+        for _, each in pairs:
+            each.close()
+    return [Worker(ours, died, process if number == 0 else None) for number, (ours, _) in enumerate(pairs)]
+
+
 class Worker:
     """One process and the calls it is making."""
 
-    def __init__(self, command: list[str], died: Callable[["Worker"], None]) -> None:
-        self._sock, theirs = socket.socketpair()
-        # The socket is inherited, keys come with the environment: nothing secret stands on a command line.
-        with theirs:
-            self.process = subprocess.Popen(  # noqa: S603  our own program
-                [*command, str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=sys.stderr.fileno() if _has_descriptor() else subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": _path()},
-                start_new_session=True,
-            )
+    def __init__(
+        self, sock: socket.socket, died: Callable[["Worker"], None], process: "subprocess.Popen[bytes] | None"
+    ) -> None:
+        self._sock = sock
+        self._process = process
+        """``None`` for one that another worker forked."""
+        self.pid = None if process is None else process.pid
+        """``None`` while it has not said so itself."""
         self._died = died
         self._unpacker = Unpacker()
         self._link: Link | None = None
@@ -54,7 +71,7 @@ class Worker:
         if self._loop is loop:
             return
         if self._link is not None and not self._link.idle:
-            self.process.kill()  # half a message is under way, and nobody is left to send the other half
+            self.kill()  # half a message is under way, and nobody is left to send the other half
         self._loop, self.calls = loop, {}
         link = Link(self._received, lambda: self._lost(link), self._unpacker)
         self._link = link
@@ -77,16 +94,30 @@ class Worker:
         if self._link is not None:
             self._link.send(packed((CANCEL, number)))
 
+    def kill(self) -> None:
+        """End the process, whatever it does; only while its socket is open, or another may have its number."""
+        if self._process is not None:
+            self._process.kill()
+        elif self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process and forget it."""
+        self.ready = False
+        self.kill()
+        self._gone()
+
+    def _gone(self) -> None:
         self.ready = False
         self._sock.close()
-        self.process.kill()
-        self.process.wait()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def _received(self, message: Any) -> None:
         if message[0] == READY:
-            self.ready = True
+            self.ready, self.pid = True, message[1]
             return
         answer = self.calls.get(message[1])
         if answer is None or answer.done():
@@ -99,19 +130,19 @@ class Worker:
     def _lost(self, link: Link) -> None:
         if link is not self._link:
             return
-        self.close()
+        self._gone()
         for answer in self.calls.values():
             if not answer.done():
-                answer.set_exception(AttemptLost(f"a worker process ({self.ending})"))
+                answer.set_exception(AttemptLost(f"a worker process{self.ending}"))
         self._died(self)
 
     @property
     def ending(self) -> str:
-        """How the process ended."""
-        code = self.process.returncode
+        """How the process ended, in brackets; empty where that was not for us to see."""
+        code = None if self._process is None else self._process.returncode
         if code is None:
-            return "running"
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
+            return ""
+        return f" (signal {-code})" if code < 0 else f" (exit code {code})"
 
 
 class Pool:
@@ -123,7 +154,11 @@ class Pool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._restarts = _RESTARTS * size
         self._tell: Tell = lambda _: None
-        self.workers = [Worker(self._command, self._died) for _ in range(size)]
+        # Elsewhere a process that has loaded the system's own libraries may not be forked.
+        together = size if sys.platform == "linux" else 1
+        self.workers = [
+            worker for _ in range(0, size, together) for worker in start(self._command, together, self._died)
+        ]
 
     def attach(self, tell: Tell) -> None:
         """Work for the running loop; ``tell`` hears of workers that died."""
@@ -151,7 +186,7 @@ class Pool:
         frame = packed((CALL, number, request, model, deadline_s))
         worker = min((each for each in self.workers if each.ready), key=lambda each: len(each.calls))
         answer = worker.ask(number, frame)
-        stuck = asyncio.get_running_loop().call_later(deadline_s + _GRACE_S, worker.process.kill)
+        stuck = asyncio.get_running_loop().call_later(deadline_s + _GRACE_S, worker.kill)
         try:
             return await answer
         except asyncio.CancelledError:
@@ -173,10 +208,10 @@ class Pool:
         self.workers.remove(worker)
         again = self._restarts > 0
         what = "another is started" if again else "none is started any more; what is left is done by the others"
-        self._tell(f"a worker process ended ({worker.ending}) with {len(worker.calls)} calls in flight; {what}")
+        self._tell(f"a worker process ended{worker.ending} with {len(worker.calls)} calls in flight; {what}")
         if again:
             self._restarts -= 1
-            fresh = Worker(self._command, self._died)
+            [fresh] = start(self._command, 1, self._died)
             self.workers.append(fresh)
             if self._loop is not None:
                 fresh.attach(self._loop)

@@ -48,8 +48,9 @@ def backup(database: Database, to: Path) -> int:
         size = scratch.stat().st_size
         scratch.replace(to)
     except (OSError, sqlite3.Error) as error:
-        scratch.unlink(missing_ok=True)
         raise InfrastructureError(f"{to} cannot be written ({error}); make room and take it again") from error
+    finally:
+        scratch.unlink(missing_ok=True)
     return size
 
 

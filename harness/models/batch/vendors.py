@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -14,9 +14,6 @@ from harness.domain.observation import CallError, ErrorKind
 from harness.errors import InfrastructureError
 from harness.models.faults import describe
 from harness.models.litellm_client import NO_KEY, find_route
-
-if TYPE_CHECKING:
-    pass
 
 _OURS = "harness_batch"
 _TIMEOUT_S = 300.0

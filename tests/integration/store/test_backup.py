@@ -84,6 +84,23 @@ def test_a_backup_is_never_written_over_a_file(tmp_path: Path) -> None:
             backup.backup(store.database, tmp_path / "copy.db")
 
 
+def test_a_damaged_store_is_not_copied_and_nothing_is_left_of_the_try(tmp_path: Path) -> None:
+    path, copy = tmp_path / "harness.db", tmp_path / "copies" / "copy.db"
+    with Store.open(f"sqlite:///{path}") as store:
+        filled(store, 100)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    data = bytearray(path.read_bytes())
+    data[30 * 4096 : 40 * 4096] = b"\x17" * (10 * 4096)
+    path.write_bytes(bytes(data))
+    store = database(path)
+    with pytest.raises(InfrastructureError, match="damaged"):
+        backup.backup(store, copy)
+    store.close()
+    assert list(copy.parent.iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", ["text", "other", "newer", "torn"])
 def test_what_is_no_sound_backup_is_refused_and_the_store_stays(tmp_path: Path, kind: str) -> None:
     path, copy = tmp_path / "harness.db", tmp_path / "copy.db"

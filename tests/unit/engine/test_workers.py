@@ -30,8 +30,8 @@ class Scripted:
         what = request.messages[-1]["content"]
         if what == "die":
             os._exit(9)
-        if what == "die once" and not os.path.exists(sys.argv[2]):
-            open(sys.argv[2], "w").close()
+        if what == "die once" and not os.path.exists(MARK):
+            open(MARK, "w").close()
             os._exit(9)
         if what == "refuse":
             raise ConfigurationError("no key")
@@ -41,14 +41,14 @@ class Scripted:
             try:
                 await asyncio.sleep(600)
             except asyncio.CancelledError:
-                open(sys.argv[2], "w").close()
+                open(MARK, "w").close()
                 raise
         await asyncio.sleep(0.05)
         return reply(str(os.getpid()))
 
 worker.LitellmClient = Scripted
 worker.library = lambda: None
-sys.argv = [sys.argv[0], sys.argv[-1], sys.argv[1]]
+MARK = sys.argv.pop(1)
 worker.main()
 """
 SPEC = ModelSpec(model="openai/m")
@@ -126,11 +126,55 @@ async def test_the_call_goes_to_another_worker(pool: Pool) -> None:
     assert found.attempts == 2
 
 
-async def test_a_killed_worker_is_reaped(pool: Pool) -> None:
-    [first, _] = pool.workers
-    os.kill(first.process.pid, signal.SIGKILL)
-    await until(lambda: first not in pool.workers)
-    assert not alive(first.process.pid)
+@pytest.mark.parametrize("which", [0, 1])
+async def test_a_killed_worker_is_reaped_replaced_and_the_other_goes_on(
+    pool: Pool, said: list[str], which: int
+) -> None:
+    killed, other = pool.workers[which], pool.workers[1 - which]
+    assert killed.pid is not None
+    os.kill(killed.pid, signal.SIGKILL)
+    await until(lambda: killed not in pool.workers)
+    await until(lambda: not alive(killed.pid))
+    assert other.pid is not None
+    assert alive(other.pid)
+    await until(lambda: len(pool.workers) == 2 and all(worker.ready for worker in pool.workers))
+    assert len(said) == 1
+    assert {(await ask(pool, "hello")).completion.text for _ in range(2)} <= {str(each.pid) for each in pool.workers}
+
+
+async def test_a_stuck_worker_is_killed_whoever_forked_it(pool: Pool) -> None:
+    for worker in list(pool.workers):
+        worker.kill()
+        await until(lambda: worker not in pool.workers)  # noqa: B023
+        await until(lambda: not alive(worker.pid))  # noqa: B023
+
+
+async def test_closing_ends_all_of_them(mark: Path) -> None:
+    pool = Pool(3, command=[sys.executable, "-c", SCRIPT, str(mark)])
+    pool.attach(lambda _: None)
+    await until(lambda: all(worker.ready for worker in pool.workers))
+    pids = [worker.pid for worker in pool.workers]
+    assert len(set(pids)) == 3
+    pool.close()
+    await until(lambda: not any(alive(pid) for pid in pids))
+
+
+async def test_what_a_worker_does_in_threads_works_in_a_forked_one(tmp_path: Path) -> None:
+    threads = """
+from concurrent.futures import ThreadPoolExecutor
+executor = ThreadPoolExecutor(1)
+executor.submit(int).result()  # its thread is there, and waits, when the other worker is forked
+"""
+    asked = SCRIPT.replace("await asyncio.sleep(0.05)", "executor.submit(int).result(timeout=20)")
+    pool = Pool(2, command=[sys.executable, "-c", threads + asked, str(tmp_path / "mark")])
+    try:
+        pool.attach(lambda _: None)
+        await until(lambda: all(worker.ready for worker in pool.workers))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask(pool, "hello")) for _ in range(2)]
+        assert {task.result().completion.text for task in tasks} == {str(worker.pid) for worker in pool.workers}
+    finally:
+        pool.close()
 
 
 async def test_workers_that_keep_dying_are_not_started_for_ever(said: list[str]) -> None:
@@ -154,6 +198,6 @@ def test_workers_outlive_the_loop_they_began_in(mark: Path) -> None:
         return (await ask(pool, "hello")).completion.text
 
     try:
-        assert asyncio.run(one()) == asyncio.run(one()) == str(pool.workers[0].process.pid)
+        assert asyncio.run(one()) == asyncio.run(one()) == str(pool.workers[0].pid)
     finally:
         pool.close()

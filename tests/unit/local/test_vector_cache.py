@@ -1,5 +1,8 @@
 """Vectors by content: what is kept, what goes, and that nothing depends on the file."""
 
+import subprocess
+import sys
+
 import numpy as np
 
 from harness.local.embedder import MiniLMEmbedder
@@ -41,6 +44,21 @@ def test_the_file_keeps_the_newest_within_its_size(tmp_path):
         cache.put({f"text {number}": vector(number)})
     found = VectorCache("model", file=file).get([f"text {number}" for number in range(6)])
     assert set(found) == {"text 3", "text 4", "text 5"}
+
+
+def test_several_processes_write_one_file_and_lose_nothing(tmp_path):
+    file = tmp_path / "embeddings.db"
+    program = (
+        "import sys, numpy as np; from harness.local.vector_cache import VectorCache\n"
+        "cache = VectorCache('model', file=__import__('pathlib').Path(sys.argv[1]))\n"
+        "for n in range(40): cache.put({f'{sys.argv[2]}-{n}': np.full(4, n, dtype=np.float32), f'shared-{n}':"
+        " np.full(4, n, dtype=np.float32)})\n"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", program, str(file), str(own)]) for own in range(3)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    names = [f"{own}-{n}" for own in (0, 1, 2, "shared") for n in range(40)]
+    found = VectorCache("model", file=file).get(names)
+    assert {name: float(each[0]) for name, each in found.items()} == {name: float(name.split("-")[1]) for name in names}
 
 
 def test_a_broken_file_costs_time_and_nothing_else(tmp_path):
