@@ -15,6 +15,11 @@ Strings: TypeAlias = NDArray[np.object_]
 Rows: TypeAlias = Bools | Ints | slice
 
 
+def nowhere(n: int) -> Floats:
+    """A column without any number, which takes no memory; read-only."""
+    return np.broadcast_to(np.float64(np.nan), (n,))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ArmColumns:
     """One arm's observations in exchange order; NaN is unknown."""
@@ -74,13 +79,12 @@ class ScoreColumn:
     @classmethod
     def unordered(cls, metric: str, value: Floats) -> "ScoreColumn":
         """The scores of a judge that does not read the answers in an order."""
-        nowhere = np.full(len(value), np.nan)
         return cls(
             metric=metric,
             value=value,
             missing_order=np.zeros(len(value), dtype=np.bool_),
-            production_first=nowhere,
-            candidate_first=nowhere,
+            production_first=nowhere(len(value)),
+            candidate_first=nowhere(len(value)),
         )
 
     def take(self, rows: Rows) -> "ScoreColumn":

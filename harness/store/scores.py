@@ -8,7 +8,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from harness.domain.judgment import JudgmentState, Label, Order, UnscoredReason
-from harness.stats.evidence import ScoreColumn
+from harness.stats.evidence import Floats, ScoreColumn, nowhere
 from harness.store.columns import Rows, chunks
 from harness.store.counts import JudgmentCounts
 from harness.store.tables import exchanges as e
@@ -112,10 +112,16 @@ def _column(metric: str, values: Any, codes: Any) -> ScoreColumn:
         metric=metric,
         value=np.divide(np.nansum(values, axis=0), n_scored, out=np.full(len(n_scored), np.nan), where=n_scored > 0),
         missing_order=(n_scored > 0) & (n_scored < asked),
-        production_first=values[_PLACE[Order.PRODUCTION_FIRST]],
-        candidate_first=values[_PLACE[Order.CANDIDATE_FIRST]],
+        production_first=_in_order(values, Order.PRODUCTION_FIRST),
+        candidate_first=_in_order(values, Order.CANDIDATE_FIRST),
         tied=tied,
     )
+
+
+def _in_order(values: Any, order: Order) -> Floats:
+    """The scores read in one order, without holding on to those of the others; none at all take no memory."""
+    found = values[_PLACE[order]]
+    return found.copy() if np.isfinite(found).any() else nowhere(len(found))
 
 
 def _tally(codes: Any) -> _Endings:
