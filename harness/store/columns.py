@@ -15,6 +15,8 @@ _CHUNK = 2_000
 """Rows that are fetched before they become columns: few enough to stay near the processor meanwhile."""
 _FEW = 1_000
 """Ids; fewer are sooner found in the table than made comparable."""
+_BLOCK = 32
+"""Ids that are compared at once where some are missing."""
 _WIDEST = 64
 """Bytes; beyond, the ids of a million rows would take more memory than they save time."""
 
@@ -24,7 +26,7 @@ class Rows:
 
     def __init__(self, ids: Sequence[str], places: Ints) -> None:
         # In the order of ids, in which every table is read: what is looked up next lies beside what was looked up last.
-        self._places = dict(zip(ids, places.tolist(), strict=True))
+        self._index = dict(zip(ids, range(len(places)), strict=True))
         self._ids, self._in_order = ids, places
         self._keys: Any = None
         """The ids as bytes, once they are needed."""
@@ -32,7 +34,7 @@ class Rows:
         """Where the ids of the next call begin, if they go on where those of the last one ended."""
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._index)
 
     def again(self) -> "Rows":
         """The same for another thread: each remembers where it is."""
@@ -60,12 +62,26 @@ class Rows:
         if ids and self._ids[begin:end] == ids:
             self._next = end
             return self._in_order[begin:end]
-        self._next = 0
-        return np.fromiter(map(self._places.get, ids, repeat(-1)), dtype=np.int64, count=len(ids))
+        # Some are missing here or there; between them the order is the same.
+        found = np.full(len(ids), -1, dtype=np.int64)
+        for at in range(0, len(ids), _BLOCK):
+            part = ids[at : at + _BLOCK]
+            begin, end = self._next, self._next + len(part)
+            if self._ids[begin:end] == part:
+                self._next = end
+                found[at : at + len(part)] = self._in_order[begin:end]
+                continue
+            index = np.fromiter(map(self._index.get, part, repeat(-1)), dtype=np.int64, count=len(part))
+            known = index >= 0
+            found[at : at + len(part)][known] = self._in_order[index[known]]
+            if known.any():
+                self._next = int(index.max()) + 1
+        return found
 
     def get(self, exchange_id: str) -> int | None:
         """The row of one id; ``None`` when it is not sampled."""
-        return self._places.get(exchange_id)
+        index = self._index.get(exchange_id)
+        return None if index is None else int(self._in_order[index])
 
 
 def _as_bytes(ids: Sequence[str]) -> Any:

@@ -30,6 +30,8 @@ def rows() -> Rows:
         IDS[::2],
         IDS[::-1],
         IDS[::997],
+        [each for number, each in enumerate(IDS) if number % 100 != 7],
+        [*IDS[:50], "unknown", *IDS[50:]],
         [IDS[-1], IDS[0]],
         [],
         sorted(2 * IDS),
@@ -39,7 +41,9 @@ def rows() -> Rows:
 )
 def test_every_id_is_found_in_any_order_and_density(wanted):
     found = rows()
-    assert found.places(wanted).tolist() == [found.get(exchange_id) for exchange_id in wanted]
+    expected = [-1 if (place := found.get(each)) is None else place for each in wanted]
+    assert found.places(wanted).tolist() == expected
+    assert [place for at in range(0, len(wanted), 50) for place in found.places(wanted[at : at + 50])] == expected
     assert sorted(found.places(IDS).tolist()) == list(range(len(IDS)))
 
 
