@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import sys
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -61,21 +60,20 @@ def _forked(sockets: Sequence[int]) -> int:
     own, *others = sockets
     if not others:
         return own
-    pools = [found for found in gc.get_objects() if isinstance(found, ThreadPoolExecutor)]
+    # A thread may hold a lock, and no process forked meanwhile would ever see it released: there must be none.
+    gc.unfreeze()  # what was loaded is found again
+    for pool in [found for found in gc.get_objects() if isinstance(found, ThreadPoolExecutor)]:
+        pool.shutdown()
+        ThreadPoolExecutor.__init__(pool, pool._max_workers, pool._thread_name_prefix or "")
     gc.collect()
     gc.freeze()  # what is never collected is never written to, and stays one copy in memory
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are reaped by the system
-    # Python warns of forking beside threads; those there are wait for work.
-    warnings.simplefilter("ignore", DeprecationWarning)
     while others:
         theirs = others.pop()
         if os.fork() == 0:
             # Whoever keeps another's socket keeps its end from being noticed.
             for other in (own, *others):
                 os.close(other)
-            # Threads are not inherited: pools that count on theirs begin anew.
-            for pool in pools:
-                pool.__init__(pool._max_workers)  # type: ignore[misc]
             return theirs
         os.close(theirs)
     return own

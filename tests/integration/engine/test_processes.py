@@ -36,6 +36,9 @@ def test_two_processes_store_what_one_does(tmp_path: Path) -> None:
         process = command("run", path, *WORKERS, "--json", runs_dir=tmp_path / "two")
         until(lambda: len(worker_pids(process.pid)) == 2, "workers were started")
         pids = worker_pids(process.pid)
+        until(lambda: upstream.calls > 300, "half is done")
+        assert worker_pids(process.pid) == pids, "none had to be started again"
+        assert len(set(map(os.getsid, pids))) == 1, "one was forked from the other"
         two = finish(process)
         assert not any(map(alive, pids))
         assert set(upstream.asked.values()) == {1}

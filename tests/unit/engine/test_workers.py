@@ -161,8 +161,10 @@ async def test_closing_ends_all_of_them(mark: Path) -> None:
 
 async def test_what_a_worker_does_in_threads_works_in_a_forked_one(tmp_path: Path) -> None:
     threads = """
+import gc
 from concurrent.futures import ThreadPoolExecutor
 executor = ThreadPoolExecutor(1)
+gc.freeze()  # as is done with what was loaded
 executor.submit(int).result()  # its thread is there, and waits, when the other worker is forked
 """
     asked = SCRIPT.replace("await asyncio.sleep(0.05)", "executor.submit(int).result(timeout=20)")
