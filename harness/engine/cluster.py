@@ -26,6 +26,8 @@ from harness.models.failover import AttemptLost
 _CALLS_PER_ACTOR = 1_000
 """Never a limit: the driver's limiter keeps far fewer in flight."""
 _TEXTS_PER_CALL = 256
+_TEXTS_AT_ONCE = 32_768
+"""Given out together, so that many GPUs have something to do."""
 _LOSSES = 3
 _GRACE_S = 30.0
 _START_S = 180.0
@@ -87,7 +89,7 @@ class RayEngine:
         self._address, self._processes = address, processes
         self._ours = False
         self._actors: _Actors | None = None
-        self._embedder: _ClusterEmbedder | None = None
+        self._embedding: list[Any] = []
 
     def attempts(self, tell: Tell) -> AttemptClient:
         """A client for one stage; connects to the cluster with the first."""
@@ -98,9 +100,7 @@ class RayEngine:
 
     def embedder(self, cache_file: Path | None = None) -> TextEmbedder:
         """On the cluster, connected to when the first text is embedded."""
-        if self._embedder is None:
-            self._embedder = _ClusterEmbedder(self._connect)
-        return self._embedder
+        return _ClusterEmbedder(self._connect, self._embedding, cache_file)
 
     def close(self) -> None:
         """End the actors, and the cluster when it is our own."""
@@ -109,7 +109,8 @@ class RayEngine:
         if self._ours:
             ray.shutdown()
             self._ours = False
-        self._actors = self._embedder = None
+        self._actors = None
+        self._embedding.clear()
 
     def _connect(self) -> None:
         import ray
@@ -276,22 +277,25 @@ class _ClusterClient:
 
 
 class _ClusterEmbedder(MiniLMEmbedder):
-    """The default embedder, computed by actors: one per GPU, or one per node when the cluster has none."""
+    """The default embedder, computed by actors: one per GPU, or one per node when the cluster has none.
 
-    def __init__(self, connect: Callable[[], None]) -> None:
-        super().__init__()
+    What is embedded twice, and what was embedded before, never leaves the driver.
+    """
+
+    _slice = _TEXTS_AT_ONCE
+
+    def __init__(self, connect: Callable[[], None], actors: list[Any], cache_file: Path | None) -> None:
+        super().__init__(cache_file=cache_file)
         self._connect = connect
-        self._actors: list[Any] = []
+        self._actors = actors
         self._next = itertools.count()
 
-    def embed(self, texts: Sequence[str], *, windows: int | None = None) -> Vectors:
+    def _computed(self, texts: Sequence[str], windows: int | None) -> Vectors:
         """As the local embedder's; a batch whose actor is lost is computed by another.
 
         Raises:
             InfrastructureError: three actors were lost over one batch.
         """
-        if not texts:
-            return super().embed(texts)
         batches = [list(texts[at : at + _TEXTS_PER_CALL]) for at in range(0, len(texts), _TEXTS_PER_CALL)]
         found: dict[int, Vectors] = {}
         for _ in range(_LOSSES):
@@ -312,7 +316,7 @@ class _ClusterEmbedder(MiniLMEmbedder):
 
         self._connect()
         if not self._actors:
-            self._actors = _embedding_actors()
+            self._actors += _embedding_actors()
         asked = []
         for i in wanted:
             actor = self._actors[next(self._next) % len(self._actors)]
@@ -323,7 +327,8 @@ class _ClusterEmbedder(MiniLMEmbedder):
             except ray.exceptions.RayTaskError as error:
                 raise error.as_instanceof_cause() from None
             except ray.exceptions.RayError:
-                self._actors = [other for other in self._actors if other is not actor]
+                if actor in self._actors:
+                    self._actors.remove(actor)
 
 
 def _embedding_actors() -> list[Any]:

@@ -35,7 +35,7 @@ class Engine(Protocol):
     def embedder(self, cache_file: Path | None = None) -> TextEmbedder:
         """The default embedder, wherever it computes; its name is the same in every engine.
 
-        One that computes in this process keeps its vectors in ``cache_file``.
+        Vectors are kept in ``cache_file``, and taken from there.
         """
         ...
 

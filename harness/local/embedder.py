@@ -18,8 +18,6 @@ _SHORTEST = 0.75
 _SENTENCE_ENDS = ".!?"
 _WIDE_SENTENCE_ENDS = "\u3002\uff01\uff1f"
 """Ends of sentences in scripts that put no space behind them."""
-_SLICE = 2048
-"""Different texts that are tokenised, sorted by length and embedded together: bounds memory."""
 _METHOD = "windows-2"
 """Part of every embedder's name: raise the number when the same texts would get other vectors."""
 
@@ -31,6 +29,9 @@ class SentenceTransformerEmbedder:
     of the windows' vectors, each weighted by its number of tokens, scaled to length one; nothing is cut off. An empty
     text has no direction: it is equal to another empty text (1.0) and unlike any other (0.0).
     """
+
+    _slice = 2_048
+    """Different texts that are tokenised, sorted by length and embedded together: bounds memory."""
 
     def __init__(self, model: str | Path, *, cache_file: Path | None = None) -> None:
         self._source = str(model)
@@ -80,8 +81,8 @@ class SentenceTransformerEmbedder:
             rows.setdefault(text, []).append(row)
         distinct = list(rows)
         vectors: Vectors | None = None
-        for start in range(0, len(distinct), _SLICE):
-            part = distinct[start : start + _SLICE]
+        for start in range(0, len(distinct), self._slice):
+            part = distinct[start : start + self._slice]
             # One slice at a time: neither tokenizer nor model is safe to share.
             with self._lock:
                 known = self._known(part, windows)

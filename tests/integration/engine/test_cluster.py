@@ -1,11 +1,16 @@
 """The Ray engine on a real cluster of three nodes on this machine."""
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from harness.engine.cluster import RayEngine
+from harness.local.embedder import MiniLMEmbedder
 from tests.engines import CountingUpstream, command, judgments, observations, until, write_experiment
 
 CALLS = 5_000
@@ -88,3 +93,29 @@ def test_without_an_address_a_cluster_of_our_own_asks_judges_and_embeds_as_the_l
     assert [row[-1] for row in on_ray] == pytest.approx([row[-1] for row in here], abs=1e-4)
     assert {row[1] for row in on_ray} == {"exact", "similarity", "pairwise"}
     assert {row[3] for row in on_ray} == {"scored"}
+    # Of the eight pairs that differ: as many answers of the candidate, and one of production.
+    assert [vectors(tmp_path / name) for name in ("ray", "local")] == [9, 9]
+
+
+def vectors(folder: Path) -> int:
+    with contextlib.closing(sqlite3.connect(folder / "embeddings.db")) as kept:
+        return int(kept.execute("SELECT count(*) FROM vectors").fetchone()[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_embedding_actor_that_was_lost_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    texts = [f"Order {number} was sent on Monday." for number in range(300)] + ["", "Order 1 was sent on Monday."]
+    engine = RayEngine()
+    try:
+        before = engine.embedder().embed(texts)
+        import ray
+
+        ray.kill(engine._embedding[0])
+        # Another embedder knows no vector yet, and asks the same actors.
+        after = engine.embedder().embed(texts)
+    finally:
+        engine.close()
+    np.testing.assert_array_equal(before[1], before[-1])
+    np.testing.assert_allclose(after, before, atol=1e-5)
+    np.testing.assert_allclose(before, MiniLMEmbedder().embed(texts), atol=1e-5)
