@@ -104,8 +104,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process and forget it."""
-        self.ready = False
-        self.kill()
+        if self._process is None:
+            self.kill()
         self._gone()
 
     def _gone(self) -> None:

@@ -135,7 +135,8 @@ class SentenceTransformerEmbedder:
             if not text.strip():
                 cuts = []
             elif most is not None and len(tokens) + len(before) + len(after) > most:
-                cuts = _windows(text, found[number].offsets, most - len(before) - len(after))[:windows]
+                # Half of what the model reads: attention costs less, and models were trained on texts as short as that.
+                cuts = _windows(text, found[number].offsets, most // 2 - len(before) - len(after))[:windows]
             read.append([([*before, *tokens[start:end], *after], max(1, end - start)) for start, end in cuts])
         return read
 
@@ -181,7 +182,11 @@ def _valid(text: str) -> str:
 def _special(tokenizer: Any) -> tuple[list[int], list[int]]:
     """The tokens that the model wants before and after every text."""
     whole, text = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False))
-    at = next(i for i in range(len(whole)) if whole[i : i + len(text)] == text)
+    at = next((i for i in range(len(whole)) if whole[i : i + len(text)] == text), None)
+    if at is None:
+        raise ConfigurationError(
+            "the embedding model's tokenizer changes a text by what it puts around it; name another"
+        )
     return whole[:at], whole[at + len(text) :]
 
 

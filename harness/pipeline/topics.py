@@ -21,7 +21,7 @@ NO_TEXT = "no text"
 
 _TASK = "topics"
 _READ = 1_000
-"""Characters of a request that are read; the model's one window ends there, or before it."""
+"""Characters of a request that are read; as many as two of the windows of a long text hold, or more."""
 _BATCH = 64
 _FOLDER = ".topics-"
 
@@ -79,7 +79,7 @@ def _embedded(session: Session, texts: Sequence[str]) -> tuple[topic_model.Vecto
         if not file.exists():
             scratch = file.with_suffix(".tmp")
             with scratch.open("wb") as stream:
-                np.save(stream, embedder.embed(batch, windows=1))
+                np.save(stream, embedder.embed(batch, windows=2))
             scratch.replace(file)
         found.append(np.load(file))
         session.reporter.update(_TASK, done=start + len(batch))

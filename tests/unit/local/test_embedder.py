@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import ConfigurationError
 from harness.local import weights
-from harness.local.embedder import MiniLMEmbedder, SentenceTransformerEmbedder
+from harness.local.embedder import MiniLMEmbedder, SentenceTransformerEmbedder, _special
 
 PARAGRAPH = "Our boots carry a two-year warranty and can be returned within sixty days of delivery. "
 LONG = PARAGRAPH * 60
@@ -129,6 +129,14 @@ def test_a_window_ends_with_a_sentence(embedder, sentence, end):
 def test_a_text_without_any_space_is_read_whole(embedder):
     text = "x7" * 2_000
     assert "".join(windows_of(embedder, text)) == text
+
+
+def test_a_tokenizer_that_changes_the_text_is_refused():
+    def odd(text, *, add_special_tokens):
+        return {"input_ids": [1, 2, 3] if add_special_tokens else [4]}
+
+    with pytest.raises(ConfigurationError, match="tokenizer"):
+        _special(odd)
 
 
 def test_a_text_that_just_fits_is_read_as_plain_encode_reads_it(embedder):
