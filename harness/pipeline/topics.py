@@ -21,7 +21,7 @@ NO_TEXT = "no text"
 
 _TASK = "topics"
 _READ = 1_000
-"""Characters of a request that are read; as many as two of the windows of a long text hold, or more."""
+"""Characters of a request that are read; where they are more than the model takes at once, two windows of them."""
 _BATCH = 64
 _FOLDER = ".topics-"
 
