@@ -54,7 +54,4 @@ class MaintainedStore:
         Returns how many exchanges they were to.
         """
         selection = Selection(run_id=run_id, what=Reduced.EXCHANGES, reason=Why.AGE, older_than=datetime.now(UTC))
-        ids = self._database.reading(retention.strays, run_id)
-        if ids:
-            self._database.writing(retention.reduce, selection, ids, datetime.now(UTC))
-        return len(ids)
+        return self._database.writing(retention.drop_strays, selection, datetime.now(UTC))

@@ -247,6 +247,16 @@ def strays(connection: sa.Connection, run_id: str, limit: int = BATCH) -> list[s
     return list(connection.scalars(_strays(run_id).limit(limit)))
 
 
+def drop_strays(connection: sa.Connection, selection: Selection, now: datetime) -> int:
+    """Delete a batch of the run's :func:`strays`, and return how many exchanges they were to."""
+    # Found and deleted in one state of the store: an exchange that is read again meanwhile is no stray, and stays.
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    ids = strays(connection, selection.run_id)
+    reduce(connection, selection, ids, now)
+    return len(ids)
+
+
 def count_strays(connection: sa.Connection, run_id: str) -> int:
     """How many :func:`strays` there are."""
     return connection.scalar(sa.select(sa.func.count()).select_from(_strays(run_id).subquery())) or 0

@@ -211,3 +211,24 @@ def test_answers_to_exchanges_that_are_gone_can_be_removed(store: Store) -> None
     assert "better than e000001" not in everything(store)
     assert store.spent(RUN)["judges"] == 3.25
     assert [(item.reason, item.n_exchanges) for item in store.reductions(RUN)] == [(Why.USER, 3)]
+
+
+def test_an_exchange_that_is_read_again_meanwhile_is_no_stray(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(store, 6)
+    reduce_all(store, of_user("u1"))
+    store.put_observations(RUN, [observation("Late.", arm="candidate", exchange_id="e000001")])
+    find, again = retention.strays, exchange("Answer 1.", id="e000001", prompt="Question 1?", user="u1")
+    reader = threading.Thread(target=lambda: store.put_exchanges(RUN, [(again, 0.5)]))
+
+    def found_and_then_read(connection: sa.Connection, run_id: str) -> list[str]:
+        ids = find(connection, run_id)
+        if ids and not reader.ident:
+            reader.start()
+            reader.join(1.0)  # on SQLite it waits for the transaction to end
+        return ids
+
+    monkeypatch.setattr(retention, "strays", found_and_then_read)
+    assert store.drop_strays(RUN) == 1
+    reader.join(60)
+    assert "e000001" in {item.id for item in store.exchanges(RUN)}
+    assert "Late." not in everything(store)
