@@ -91,6 +91,15 @@ def until(condition: Callable[[], object], process: "subprocess.Popen[str]") -> 
         time.sleep(0.05)
 
 
+def interrupted(server: BatchServer, file: Path) -> None:
+    """Run until the batch is at the vendor, and press Ctrl-C."""
+    process = start(file)
+    until(lambda: server.created.is_set() and batches(file)[0].state is BatchState.OPEN, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+
+
 def store_of(file: Path) -> Store:
     return Store.open(f"sqlite:///{file.parent / 'runs' / 'harness.db'}")
 
@@ -135,11 +144,7 @@ def test_ctrl_c_leaves_the_batch_to_the_same_command_and_it_is_listed_and_cancel
     file = write_files(tmp_path / "stopped", model(server, "openai", batch=TERMS), ["exact"])
     where = ["--runs-dir", str(file.parent / "runs"), "--json"]
     server.gate.clear()
-    process = start(file)
-    until(lambda: server.created.is_set() and batches(file)[0].state is BatchState.OPEN, process)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    interrupted(server, file)
 
     assert main(["batches", "list", *where]) == 0
     (listed,) = json.loads(capsys.readouterr().out)
@@ -163,10 +168,7 @@ def test_a_batch_that_the_vendor_lost_is_forgotten_and_its_requests_are_asked_an
     file = write_files(tmp_path / "lost", model(server, "openai", batch=TERMS), ["exact"])
     where = ["--runs-dir", str(file.parent / "runs"), "--json"]
     server.gate.clear()
-    process = start(file)
-    until(lambda: server.created.is_set() and batches(file)[0].state is BatchState.OPEN, process)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    interrupted(server, file)
     (lost,) = batches(file)
     server.batches["another"] = server.batches.pop(lost.vendor_id)
     server.gate.set()
