@@ -204,11 +204,17 @@ def restore(
     from harness.store.connection import shown
 
     url = settings_for(store, runs_dir).store
-    revision = copies.restore(source, url, overwrite=overwrite)
+    restored = copies.restore(source, url, overwrite=overwrite)
+    if restored.aside is not None:
+        err(f"the store was too damaged to be written to; it is {restored.aside} now. Start again whatever had it open")
     if as_json:
-        out_json({"store": shown(url), "revision": revision})
+        aside = None if restored.aside is None else str(restored.aside)
+        out_json({"store": shown(url), "revision": restored.revision, "damaged": aside})
     else:
-        out(f"{shown(url)} is what {source} holds (schema {revision}); the same `harness run` goes on from there")
+        out(
+            f"{shown(url)} is what {source} holds (schema {restored.revision}); "
+            "the same `harness run` goes on from there"
+        )
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,7 +60,11 @@ def delete(
     ] = False,
     strays: Annotated[
         bool,
-        typer.Option("--strays", help="Answers to exchanges that are no longer in their run.", envvar="HARNESS_STRAYS"),
+        typer.Option(
+            "--strays",
+            help="Answers to exchanges that are no longer in their run, and rows of runs that are gone.",
+            envvar="HARNESS_STRAYS",
+        ),
     ] = False,
     bodies_only: Annotated[
         bool,
@@ -90,7 +94,8 @@ def delete(
     with opened_store(settings_for(store, runs_dir)) as opened:
         runs = _runs(opened, run_id)
         if strays:
-            return _strays(opened, runs, dry_run=dry_run, yes=yes, as_json=as_json)
+            runless = {} if run_id else opened.runless()
+            return _strays(opened, runs, runless, dry_run=dry_run, yes=yes, as_json=as_json)
         planned = _plan(
             opened, runs, runs_dir, older_than=older_than, user=user_id, bodies_only=bodies_only, force=force
         )
@@ -203,15 +208,22 @@ def _ask(yes: bool, question: str) -> None:
     typer.confirm(question, abort=True, err=True)
 
 
-def _strays(store: "Store", runs: "Sequence[Run]", *, dry_run: bool, yes: bool, as_json: bool) -> int:
+def _strays(
+    store: "Store", runs: "Sequence[Run]", runless: Mapping[str, int], *, dry_run: bool, yes: bool, as_json: bool
+) -> int:
     found = {run.id: n for run in runs if (n := store.count_strays(run.id))}
-    if found and not dry_run:
-        _ask(yes, f"Delete answers to {sum(found.values()):,} exchanges that are no longer in their runs?")
+    what = f"answers to {sum(found.values()):,} exchanges that are no longer in their runs"
+    if runless:
+        what += f", and {sum(runless.values()):,} rows of runs that are not in the store ({', '.join(runless)})"
+    if (found or runless) and not dry_run:
+        _ask(yes, f"Delete {what}?")
         for run_id in found:
             while store.drop_strays(run_id):
                 pass
+        for run_id in runless:
+            store.drop_runless(run_id)
     if as_json:
-        out_json({"dry_run": dry_run, "deleted" if not dry_run else "strays": found})
+        out_json({"dry_run": dry_run, "strays" if dry_run else "deleted": found, "runless": dict(runless)})
     else:
-        out(f"{sum(found.values()):,} exchanges {'would go' if dry_run else 'done'}")
+        out(f"{what}: {'would go' if dry_run else 'done'}")
     return 0

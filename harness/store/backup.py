@@ -3,14 +3,16 @@
 PostgreSQL brings its own tools for both, which docs/operations.md shows.
 """
 
+import itertools
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ConfigurationError, InfrastructureError
 from harness.store import schema
-from harness.store.connection import Database, parse
+from harness.store.connection import DAMAGED, Database, is_damage, parse
 from harness.store.sizes import path_of
 
 
@@ -42,22 +44,35 @@ def backup(database: Database, to: Path) -> int:
             source.backup(copy, pages=-1)
             # Not WAL: the copy is one file, wherever it is taken.
             copy.execute("PRAGMA journal_mode=DELETE")
-            _check(copy, str(database.label))
+            _check(copy, database.label)
         with scratch.open("rb+") as file:
             os.fsync(file.fileno())
         size = scratch.stat().st_size
         scratch.replace(to)
     except (OSError, sqlite3.Error) as error:
+        if is_damage(error):
+            raise InfrastructureError(f"store {database.label}: {error}; {DAMAGED}") from error
         raise InfrastructureError(f"{to} cannot be written ({error}); make room and take it again") from error
     finally:
         scratch.unlink(missing_ok=True)
     return size
 
 
-def restore(source: Path, url: str, *, overwrite: bool = False) -> str:
-    """Make the store at ``url`` what the backup holds, and return the backup's schema revision.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Restored:
+    """A store that is what a backup holds."""
 
-    One transaction: who has the store open sees all of the old or all of the new.
+    revision: str
+    """The backup's schema."""
+    aside: Path | None = None
+    """Where the file is that was there, when it was too damaged to be written to."""
+
+
+def restore(source: Path, url: str, *, overwrite: bool = False) -> Restored:
+    """Make the store at ``url`` what the backup holds.
+
+    One transaction: who has the store open sees all of the old or all of the new. A file that is too damaged for that
+    is moved aside, and who has it open has to open the store again.
 
     Raises:
         ConfigurationError: not a SQLite store, or it exists and was not to be replaced.
@@ -78,13 +93,43 @@ def restore(source: Path, url: str, *, overwrite: bool = False) -> str:
         with closing(sqlite3.connect(f"file:{source.resolve()}?mode=ro", uri=True)) as copy:
             found = _check(copy, str(source))
             target.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(target, timeout=30)) as opened:
-                copy.backup(opened, pages=-1)
+            aside = None
+            try:
+                _put(copy, target)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                aside = _instead(copy, target)
     except (OSError, sqlite3.Error) as error:
         raise InfrastructureError(
             f"store {target} cannot be restored from {source} ({error}); is it a backup, and is the store at rest?"
         ) from error
-    return found
+    return Restored(revision=found, aside=aside)
+
+
+def _put(copy: sqlite3.Connection, target: Path) -> None:
+    with closing(sqlite3.connect(target, timeout=30)) as opened:
+        copy.backup(opened, pages=-1)
+
+
+def _instead(copy: sqlite3.Connection, target: Path) -> Path:
+    """Make the copy in place of a damaged file; returns where that is now."""
+    fresh = target.with_name(f".{target.name}.tmp")
+    aside = next(
+        path for n in itertools.count(1) if not (path := target.with_name(f"{target.name}.damaged-{n}")).exists()
+    )
+    try:
+        fresh.unlink(missing_ok=True)
+        _put(copy, fresh)
+        # What is in the log belongs to the old file, and must never be read into the new one.
+        for suffix in ("-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                Path(f"{target}{suffix}").replace(f"{aside}{suffix}")
+        target.rename(aside)
+        fresh.rename(target)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return aside
 
 
 def _check(copy: sqlite3.Connection, name: str) -> str:

@@ -23,6 +23,11 @@ _BUSY_TIMEOUT_MS = 30_000
 _FIRST_ANALYZE = 500
 _SAME_STATE_TRIES = 20
 _TOUCH = "SELECT count(*) FROM sqlite_master"
+DAMAGED = (
+    "the file is damaged: stop every writer, keep it, check the disk, and put a backup in its place "
+    "(`harness db restore FILE --overwrite`)"
+)
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _DATA_STATES = ("22", "54")
 """Classes of SQLSTATE that blame the rows: data exceptions, and limits such as that of a row of an index."""
 
@@ -36,7 +41,7 @@ class Database:
 
     def __init__(self, url: str, *, create: bool = True, read_only: bool = False, patience_s: float = 0.0) -> None:
         parsed = parse(url)
-        self.label = parsed.render_as_string(hide_password=True)
+        self.label = shown(url)
         """The URL as it may be shown: no password."""
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
@@ -178,6 +183,8 @@ class Database:
         words = " ".join(str(getattr(error, "orig", None) or error).split())
         if "no such table" in words or "does not exist" in words:
             hint = "the store's tables are missing; restore it from a backup or name a new store"
+        elif is_damage(getattr(error, "orig", None)):
+            hint = DAMAGED
         elif "disk" in words or "space" in words or "readonly" in words or "read-only" in words:
             hint = "make room or make it writable and run the same command again; finished work is kept"
         elif "locked" in words:
@@ -193,6 +200,12 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Whether SQLite says that a file is not, or no longer, one of its own."""
+    # The extended codes tell where; the first byte what.
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
 
 
 def _blames_rows(error: SQLAlchemyError | OverflowError) -> bool:

@@ -11,8 +11,9 @@ from harness.domain.label import LabelSource
 from harness.domain.observation import PRODUCTION, Status
 from harness.domain.reduction import Reduced
 from harness.domain.run import Stage
+from harness.errors import InfrastructureError
 from harness.store import bodies, paging, retention, tables
-from harness.store.connection import Database
+from harness.store.connection import DAMAGED, Database, is_damage
 
 SAMPLE = 1_000
 """Bodies of each table that are read unless all are."""
@@ -73,7 +74,7 @@ def _known() -> Sequence[str]:
 
 
 _BACKUP = "restore a backup; or delete the run (`harness runs delete`) and make it again"
-_AGAIN = "run the stage again (`harness run`, or delete the run); it replaces what it finds wrong"
+_AGAIN = "`harness run` asks and judges again what is missing; or " + _BACKUP
 
 
 def rules() -> Iterator[Rule]:
@@ -103,11 +104,11 @@ def rules() -> Iterator[Rule]:
     )  # fmt: skip
     yield Rule(
         check="body_alone", table=_jb, condition=~_partner(_jb, _j),
-        message="texts in judgment_bodies that belong to no judgment", todo=_BACKUP,
+        message="texts in judgment_bodies that belong to no judgment", todo=_AGAIN,
     )  # fmt: skip
     yield Rule(
         check="no_production", table=_e, condition=~_production(_e),
-        message="exchanges without production's observation", todo="`harness ingest` reads them again; or " + _BACKUP,
+        message="exchanges without production's observation", todo=_BACKUP,
     )  # fmt: skip
     yield Rule(
         check="no_exchange", table=_o, condition=sa.and_(_o.c.arm == PRODUCTION, ~_partner(_o, _e)),
@@ -129,7 +130,7 @@ def rules() -> Iterator[Rule]:
         )  # fmt: skip
     yield Rule(
         check="no_exchange", table=tables.exchange_attributes, condition=~_partner(tables.exchange_attributes, _e),
-        message="attributes of exchanges that are not in the run", todo="`harness ingest` writes them anew",
+        message="attributes of exchanges that are not in the run", todo="`harness db delete --strays` removes them",
     )  # fmt: skip
     yield Rule(
         check="outside_plan", table=tables.labels,
@@ -137,26 +138,25 @@ def rules() -> Iterator[Rule]:
             tables.labels.c.source == LabelSource.PAGE.value, ~_partner(tables.labels, tables.label_plans)
         ),
         message="labels given on the page to pairs that were not drawn: they may not correct a win rate",
-        todo="draw a plan again (`harness label`), or delete these labels",
+        todo=_BACKUP,
     )  # fmt: skip
     for table in (_o, _j):
         # Not a number compares as larger than every number on PostgreSQL; SQLite stores it as NULL.
         off = sa.or_(table.c.cost_usd < 0, table.c.superseded_usd < 0, table.c.cost_usd > 1e9)
         yield Rule(
             check="spend", table=table, condition=off,
-            message=f"costs in {table.name} that no call can have", todo="mend the price of its model, and " + _AGAIN,
+            message=f"costs in {table.name} that no call can have", todo=_BACKUP,
         )  # fmt: skip
     yield Rule(
         check="unknown_value", table=_o, condition=_o.c.status.not_in(_known()),
         message="observations with a status this version does not know", todo=_BACKUP,
     )  # fmt: skip
-    for table in tables.metadata.sorted_tables:
-        if "run_id" in table.c and table not in (tables.runs, tables.attempts):
-            yield Rule(
-                check="no_run", table=table, condition=~sa.exists().where(tables.runs.c.run_id == table.c.run_id),
-                message=f"rows of {table.name} that belong to no run",
-                todo="`harness db delete --strays` removes them; or restore a backup",
-            )  # fmt: skip
+    for table in retention.OF_RUNS:
+        yield Rule(
+            check="no_run", table=table, condition=retention.of_no_run(table),
+            message=f"rows of {table.name} that belong to no run",
+            todo="`harness db delete --strays` removes them; or restore a backup",
+        )  # fmt: skip
 
 
 def _same(narrow: sa.Table, body: sa.Table) -> list[sa.ColumnElement[bool]]:
@@ -194,9 +194,14 @@ def check(
 
 def _pages(database: Database, *, quick: bool) -> list[Finding]:
     statement = sa.text(f"PRAGMA {'quick' if quick else 'integrity'}_check(20)")
-    said = [row[0] for row in database.reading(paging.fetch, statement)]
-    todo = "stop every writer, keep the file, and restore a backup (`harness db restore`); check the disk"
-    return [Finding(check="file", message=str(line), todo=todo) for line in said if line != "ok"]
+    try:
+        said = [row[0] for row in database.reading(paging.fetch, statement)]
+    except InfrastructureError as error:
+        cause = getattr(error.__cause__, "orig", None)
+        if not is_damage(cause):
+            raise
+        said = [cause]  # it cannot even look
+    return [Finding(check="file", message=str(line), todo=DAMAGED) for line in said if line != "ok"]
 
 
 def _broken(connection: sa.Connection, rule: Rule) -> list[Finding]:
@@ -264,7 +269,7 @@ def _run(connection: sa.Connection, row: Any) -> Iterator[Finding]:
         yield Finding(
             check="stage", run_id=row.run_id,
             message=f"{sampled.n_sampled:,} exchanges were sampled, {n:,} are there and {gone:,} were deleted",
-            todo="`harness ingest` reads the export again",
+            todo=_BACKUP,
         )  # fmt: skip
     if row.stage == Stage.DECIDED.value and not count(tables.decisions):
         yield Finding(

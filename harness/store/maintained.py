@@ -45,13 +45,22 @@ class MaintainedStore:
         return n, ids[-1] if len(ids) == retention.BATCH else None
 
     def count_strays(self, run_id: str) -> int:
-        """How many exchanges are gone from the run while answers to them are still there."""
+        """How many exchanges are gone from the run while answers to them, or attributes, are still there."""
         return self._database.reading(retention.count_strays, run_id)
 
     def drop_strays(self, run_id: str) -> int:
-        """Delete a batch of answers to exchanges that are gone from the run; 0 when there are none left.
+        """Delete a batch of what is left of exchanges that are gone from the run; 0 when there are none left.
 
-        Returns how many exchanges they were to.
+        Returns how many exchanges it was of.
         """
         selection = Selection(run_id=run_id, what=Reduced.EXCHANGES, reason=Why.AGE, older_than=datetime.now(UTC))
         return self._database.writing(retention.drop_strays, selection, datetime.now(UTC))
+
+    def runless(self) -> dict[str, int]:
+        """How many rows there are under ids of runs the store does not know."""
+        return self._database.reading(retention.runless)
+
+    def drop_runless(self, run_id: str) -> None:
+        """Delete every row under such an id."""
+        self._database.writing(retention.drop_runless, run_id)
+        self._database.forget(run_id)

@@ -4,6 +4,7 @@ What went is noted in ``reductions`` in the transaction that deletes it: killed 
 the counts add up. Spending that is deleted stays spent.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -15,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from harness.domain.judgment import Order
 from harness.domain.observation import PRODUCTION
 from harness.domain.reduction import Reduced, Reduction, Why
-from harness.store import exchanges, judgments, tables
+from harness.store import exchanges, judgments, runs, tables
 from harness.store.tables import exchanges as e
 from harness.store.tables import judgments as j
 from harness.store.tables import observations as o
@@ -23,6 +24,13 @@ from harness.store.tables import reductions as r
 
 BATCH = 200
 """Exchanges deleted in one transaction: tens of milliseconds on either database."""
+OF_RUNS = tuple(
+    table
+    for table in tables.metadata.sorted_tables
+    if "run_id" in table.c and table not in (tables.runs, tables.attempts)
+)
+"""Tables whose rows belong to a run. Attempts outlive theirs."""
+_OF_STRAYS = (o, tables.exchange_attributes)
 _BODIES = (tables.exchange_bodies, tables.observation_bodies, tables.judgment_bodies)
 
 
@@ -243,8 +251,12 @@ def spent(connection: sa.Connection, run_id: str) -> tuple[float, float]:
 
 
 def strays(connection: sa.Connection, run_id: str, limit: int = BATCH) -> list[str]:
-    """Ids of exchanges that are gone from the run while an arm's answers to them are still there."""
-    return list(connection.scalars(_strays(run_id).limit(limit)))
+    """Ids of exchanges that are gone from the run while answers to them, or attributes, are still there."""
+    for table in _OF_STRAYS:
+        # One table at a time: of both together the database would find all before it gave the first.
+        if found := list(connection.scalars(_without_exchange(table, run_id).distinct().limit(limit))):
+            return found
+    return []
 
 
 def drop_strays(connection: sa.Connection, selection: Selection, now: datetime) -> int:
@@ -259,10 +271,34 @@ def drop_strays(connection: sa.Connection, selection: Selection, now: datetime) 
 
 def count_strays(connection: sa.Connection, run_id: str) -> int:
     """How many :func:`strays` there are."""
-    return connection.scalar(sa.select(sa.func.count()).select_from(_strays(run_id).subquery())) or 0
+    found = sa.union(*(_without_exchange(table, run_id) for table in _OF_STRAYS))
+    return connection.scalar(sa.select(sa.func.count()).select_from(found.subquery())) or 0
 
 
-def _strays(run_id: str) -> sa.Select[tuple[str]]:
-    gone = sa.and_(e.c.run_id == o.c.run_id, e.c.exchange_id == o.c.exchange_id)
-    found = sa.select(o.c.exchange_id).outerjoin(e, gone).where(o.c.run_id == run_id, e.c.exchange_id.is_(None))
-    return found.distinct()
+def _without_exchange(table: sa.Table, run_id: str) -> sa.Select[Any]:
+    gone = sa.and_(e.c.run_id == table.c.run_id, e.c.exchange_id == table.c.exchange_id)
+    return sa.select(table.c.exchange_id).outerjoin(e, gone).where(table.c.run_id == run_id, e.c.exchange_id.is_(None))
+
+
+def of_no_run(table: sa.Table) -> sa.ColumnElement[bool]:
+    """That a row of one of :data:`OF_RUNS` belongs to a run the store does not know."""
+    return ~sa.exists().where(tables.runs.c.run_id == table.c.run_id)
+
+
+def runless(connection: sa.Connection) -> dict[str, int]:
+    """How many rows there are under ids of runs the store does not know."""
+    found: Counter[str] = Counter()
+    for table in OF_RUNS:
+        counted = sa.select(table.c.run_id, sa.func.count()).where(of_no_run(table)).group_by(table.c.run_id)
+        for run_id, n in connection.execute(counted):
+            found[run_id] += n
+    return dict(sorted(found.items()))
+
+
+def drop_runless(connection: sa.Connection, run_id: str) -> None:
+    """Delete every row under the id of a run the store does not know; nothing when it has come to know it."""
+    if connection.dialect.name == "postgresql":
+        # Nobody begins a run meanwhile.
+        connection.exec_driver_sql("LOCK TABLE runs IN SHARE MODE")
+    if not connection.scalar(sa.select(sa.func.count()).where(tables.runs.c.run_id == run_id)):
+        runs.delete(connection, run_id)

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import yaml
 import zstandard
 
 from harness.cli import main
-from harness.store import Store, tables
+from harness.store import Store, retention, tables
 
 N = 40
 MAIL = "ann@example.com"
@@ -151,7 +152,9 @@ def test_a_run_under_way_is_left_alone_unless_forced(run_id, tmp_path, capsys):
         assert main(["db", "delete", "--user-id", MAIL, "--yes"]) == 2
         assert "nothing was deleted" in capsys.readouterr().err
         assert told(capsys, "db", "delete", "--older-than", "20d", "--yes", "--force")["deleted"] == {run_id: 20}
-    assert told(capsys, "db", "delete", "--strays", "--yes") == {"deleted": {}, "dry_run": False}
+    assert told(capsys, "db", "delete", "--strays", "--yes") == {
+        "deleted": {}, "runless": {}, "dry_run": False,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -217,3 +220,53 @@ def test_damage_is_reported_with_the_code_of_a_finding(run_id, tmp_path, capsys)
     assert f"missing_body: run {run_id}: 2 ×" in said
     assert "exchange_id=e3" in said
     assert "1 findings" in said
+
+
+def test_a_file_that_is_no_store_any_more_is_put_right_by_what_the_error_says(run_id, tmp_path, capsys):
+    path = tmp_path / "runs" / "harness.db"
+    assert main(["db", "backup", "monday.db"]) == 0
+    path.write_bytes(b"\0" * 100 + path.read_bytes()[100:])
+    for command in (["db", "check"], ["runs", "list"], ["run", "e.yaml", "--quiet"]):
+        assert main(command) == 4
+        assert "put a backup in its place (`harness db restore FILE --overwrite`)" in capsys.readouterr().err
+    assert main(["db", "restore", "monday.db", "--overwrite"]) == 0
+    assert "harness.db.damaged-1" in capsys.readouterr().err
+    assert main(["db", "check", "--all"]) == 0
+    assert path.with_name("harness.db.damaged-1").exists()
+
+
+def test_what_a_removed_run_s_worker_stored_is_found_and_goes(run_id, tmp_path, capsys):
+    with Store.open(f"sqlite:///{tmp_path}/runs/harness.db") as store, store.database.engine.begin() as connection:
+        n = sum(
+            connection.execute(sa.select(sa.func.count()).where(table.c.run_id == run_id)).scalar_one()
+            for table in retention.OF_RUNS
+        )
+        connection.execute(sa.delete(tables.runs))
+    assert main(["db", "check"]) == 1
+    assert "`harness db delete --strays` removes them" in capsys.readouterr().out
+    looked = told(capsys, "db", "delete", "--strays", "--dry-run")
+    assert looked == {"strays": {}, "runless": {run_id: n}, "dry_run": True}
+    assert main(["db", "delete", "--strays", "--yes"]) == 0
+    assert f"{n} rows of runs that are not in the store ({run_id}): done" in capsys.readouterr().out
+    assert main(["db", "check"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "command"),
+    [
+        ("DELETE FROM observations WHERE exchange_id = 'e3' AND arm = 'new'", "harness run"),
+        ("DELETE FROM judgments WHERE exchange_id = 'e3'", "harness run"),
+        ("DELETE FROM decisions", "harness decide"),
+        ("DELETE FROM ingest_reports", "harness ingest"),
+        ("INSERT INTO exchange_attributes SELECT run_id, 'gone', 'tag', 'x' FROM runs", "harness db delete --strays"),
+    ],
+)
+def test_what_a_finding_says_to_do_mends_it(run_id, tmp_path, capsys, damage, command):
+    with Store.open(f"sqlite:///{tmp_path}/runs/harness.db") as store, store.database.engine.begin() as connection:
+        connection.exec_driver_sql(damage)
+    findings = told(capsys, "db", "check", code=1)
+    assert any(f"`{command}`" in finding["todo"] for finding in findings)
+    words = command.split()[1:]
+    assert main([*words, "--yes"] if words[0] == "db" else [*words, "e.yaml"]) == 0
+    capsys.readouterr()
+    assert told(capsys, "db", "check") == []

@@ -126,6 +126,41 @@ def test_what_is_no_sound_backup_is_refused_and_the_store_stays(tmp_path: Path, 
         assert store.count_exchanges(RUN) == 100
 
 
+@pytest.mark.parametrize("kind", ["header", "torn", "cut"])
+def test_a_damaged_store_says_what_to_do_and_that_can_be_done(tmp_path: Path, kind: str) -> None:
+    path, copy = tmp_path / "harness.db", tmp_path / "copy.db"
+    with Store.open(f"sqlite:///{path}") as store:
+        filled(store, 100)
+        backup.backup(store.database, copy)
+    data = bytearray(path.read_bytes())
+    if kind == "header":
+        data[:100] = b"\x17" * 100
+    elif kind == "torn":
+        data[30 * 4096 : 40 * 4096] = b"\x17" * (10 * 4096)
+    else:
+        data = data[:10_000]
+    path.write_bytes(bytes(data))
+    damaged = path.read_bytes()
+    store = database(path)
+    findings = integrity.check(store)
+    assert {finding.check for finding in findings} == {"file"}
+    assert all("`harness db restore FILE --overwrite`" in finding.todo for finding in findings)
+    with pytest.raises(InfrastructureError, match=r"harness\.db"):
+        backup.backup(store, tmp_path / "other.db")
+    store.close()
+    restored = backup.restore(copy, f"sqlite:///{path}", overwrite=True)
+    # What can be written over is; what cannot is kept, beside the store that takes its place.
+    if kind == "torn":
+        assert restored.aside is None
+    else:
+        assert restored.aside == tmp_path / "harness.db.damaged-1"
+        assert restored.aside.read_bytes() == damaged
+    assert not list(tmp_path.glob(".*"))
+    with Store.open(f"sqlite:///{path}") as opened:
+        assert opened.count_exchanges(RUN) == 100
+        assert integrity.check(opened.database, every_body=True) == []
+
+
 def test_postgres_is_told_to_use_its_own_tools(postgres: Any, tmp_path: Path) -> None:
     opened = Database(postgres.get_uri())
     with pytest.raises(ConfigurationError, match="pg_dump"):

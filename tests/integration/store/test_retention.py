@@ -1,7 +1,12 @@
 """Deleting by age and by user, on both databases."""
 
+import json
+import signal
+import subprocess
+import sys
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +14,7 @@ import sqlalchemy as sa
 
 from harness.domain.judgment import Order
 from harness.domain.reduction import Reduced, Why
-from harness.store import Store, retention, tables
+from harness.store import Store, integrity, retention, tables
 from harness.store.retention import Selection, Wanted
 from harness.testing import exchange, observation
 from tests.integration.store.upkeep import NOW, RUN, filled, judgment
@@ -171,6 +176,31 @@ def test_it_goes_on_where_it_was_killed_and_the_counts_add_up(store: Store, monk
     assert store.spent(RUN)["candidates"] == 12.5
 
 
+def test_a_process_that_is_killed_while_it_deletes_is_repeated_and_the_counts_add_up(
+    store: Store, store_url: str, tmp_path: Path
+) -> None:
+    n = 2_000
+    filled(store, n)
+    command = [
+        sys.executable, "-m", "harness", "db", "delete", "--user-id", "u1", "--yes", "--json",
+        "--store", store_url, "--runs-dir", str(tmp_path / "runs"),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        while not (begun := sum(item.n_exchanges for item in store.reductions(RUN))):
+            assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
+    begun = sum(item.n_exchanges for item in store.reductions(RUN))
+    assert 0 < begun < n / 2
+    # What is noted as deleted is what is gone.
+    assert store.count_exchanges(RUN) == n - begun
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["deleted"] == {RUN: n / 2 - begun}
+    assert [(item.reason, item.n_exchanges) for item in store.reductions(RUN)] == [(Why.USER, n / 2)]
+    assert store.spent(RUN) == {"candidates": n * 0.5, "judges": n * 0.5}
+    assert integrity.check(store.database) == []
+
+
 def test_writers_go_on_while_it_deletes(store: Store) -> None:
     filled(store, 400)
     stop, written, failed = threading.Event(), [0], []
@@ -211,6 +241,31 @@ def test_answers_to_exchanges_that_are_gone_can_be_removed(store: Store) -> None
     assert "better than e000001" not in everything(store)
     assert store.spent(RUN)["judges"] == 3.25
     assert [(item.reason, item.n_exchanges) for item in store.reductions(RUN)] == [(Why.USER, 3)]
+
+
+def test_what_was_stored_of_a_run_after_its_removal_can_be_removed(store: Store) -> None:
+    for run_id in (RUN, "other"):
+        filled(store, 3, run_id=run_id)
+    before = everything(store)
+    store.delete_run("other")
+    # A worker elsewhere that was at it.
+    store.put_observations("other", [observation("Late.", arm="candidate", exchange_id="e000001")])
+    store.put_judgments("other", [judgment("e000001", Order.PRODUCTION_FIRST)])
+    assert {item.check for item in integrity.check(store.database)} == {"no_run"}
+    assert store.runless() == {"other": 4}
+    store.drop_runless("other")
+    assert store.runless() == {}
+    assert "Late." not in everything(store)
+    # One that has come back meanwhile stays, and so does every other.
+    filled(store, 3, run_id="other")
+    store.drop_runless("other")
+    store.drop_runless(RUN)
+    after = everything(store)
+    assert len(after.splitlines()) == len(before.splitlines())
+    # Of the other run every row is as it was.
+    kept = {line for line in before.splitlines() if f"'{RUN}'" in line}
+    assert len(kept) > 20
+    assert kept <= set(after.splitlines())
 
 
 def test_an_exchange_that_is_read_again_meanwhile_is_no_stray(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

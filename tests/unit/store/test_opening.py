@@ -55,7 +55,7 @@ def test_a_password_is_shown_nowhere() -> None:
 
 def test_what_a_store_is_called_hides_the_password(tmp_path: Path) -> None:
     with Store.open(f"sqlite:///{tmp_path}/x.db") as store:
-        assert repr(store) == f"Store('sqlite+pysqlite:///{tmp_path}/x.db')"
+        assert repr(store) == f"Store('sqlite:///{tmp_path}/x.db')"
 
 
 def test_a_locked_store_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
