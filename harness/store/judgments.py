@@ -34,32 +34,54 @@ def put(connection: sa.Connection, prepared: observations.Prepared) -> None:
 def pending(
     run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str, orders: Sequence[Order], retry_errors: bool
 ) -> sa.Select[Any]:
-    """The comparable pairs that lack a finished judgment in any of the orders.
+    """The comparable pairs that lack a finished judgment in any of the orders, each looked up by itself, for pages.
 
     A judgment in no order finishes the pair as a whole: the judge had nothing to read in either order.
     """
+    orders_done = sa.func.coalesce(sa.func.sum(_orders_done(orders)), 0)
+    finished = _finished(run_id, arm, fingerprint, judge_fingerprint, orders, retry_errors=retry_errors)
+    done = sa.select(orders_done).where(finished, j.c.exchange_id == e.c.exchange_id).scalar_subquery()
+    return _comparable(run_id, arm, fingerprint).where(done < len(orders))
+
+
+def all_pending(
+    run_id: str, arm: str, fingerprint: str, *, judge_fingerprint: str, orders: Sequence[Order], retry_errors: bool
+) -> sa.Select[Any]:
+    """What :func:`pending` selects, found all at once, for counting: a quarter of the time where there are millions."""
+    finished = _finished(run_id, arm, fingerprint, judge_fingerprint, orders, retry_errors=retry_errors)
+    pairs = sa.select(j.c.exchange_id).where(finished).group_by(j.c.exchange_id)
+    done = pairs.having(sa.func.sum(_orders_done(orders)) >= len(orders)).subquery("done")
+    statement = _comparable(run_id, arm, fingerprint).outerjoin(done, done.c.exchange_id == e.c.exchange_id)
+    return statement.where(done.c.exchange_id.is_(None))
+
+
+def _comparable(run_id: str, arm: str, fingerprint: str) -> sa.Select[Any]:
     p = o.alias("production")
-    unfinished = sa.and_(j.c.state == JudgmentState.UNSCORED.value, j.c.reason == UnscoredReason.BUDGET.value)
-    if retry_errors:
-        unfinished = sa.or_(j.c.state == JudgmentState.ERROR.value, unfinished)
-    of_pair = sa.and_(
-        j.c.run_id == run_id,
-        j.c.arm == arm,
-        j.c.observation_fingerprint == fingerprint,
-        j.c.judge_fingerprint == judge_fingerprint,
-        j.c.exchange_id == e.c.exchange_id,
-        sa.not_(unfinished),
-    )
-    whole = sa.case((j.c.answer_order == Order.NONE.value, len(orders)), else_=1)
-    wanted = j.c.answer_order.in_(sorted({order.value for order in orders} | {Order.NONE.value}))
-    done = sa.select(sa.func.coalesce(sa.func.sum(whole), 0)).where(of_pair, wanted).scalar_subquery()
     return (
         observations.observed(run_id, arm, fingerprint)
         .join(p, observations.of_exchange(p, PRODUCTION, ""))
-        .where(o.c.status == Status.COMPLETED.value, p.c.status == Status.COMPLETED.value, done < len(orders))
+        .where(o.c.status == Status.COMPLETED.value, p.c.status == Status.COMPLETED.value)
         # Texts may have been deleted, and then there is nothing to read.
         .where(e.c.body_bytes > 0, o.c.body_bytes > 0, p.c.body_bytes > 0)
     )
+
+
+def _finished(
+    run_id: str, arm: str, fingerprint: str, judge_fingerprint: str, orders: Sequence[Order], *, retry_errors: bool
+) -> sa.ColumnElement[bool]:
+    unfinished = sa.and_(j.c.state == JudgmentState.UNSCORED.value, j.c.reason == UnscoredReason.BUDGET.value)
+    if retry_errors:
+        unfinished = sa.or_(j.c.state == JudgmentState.ERROR.value, unfinished)
+    return sa.and_(
+        *_of(run_id, arm, fingerprint),
+        j.c.judge_fingerprint == judge_fingerprint,
+        j.c.answer_order.in_(sorted({order.value for order in orders} | {Order.NONE.value})),
+        sa.not_(unfinished),
+    )
+
+
+def _orders_done(orders: Sequence[Order]) -> sa.ColumnElement[int]:
+    return sa.case((j.c.answer_order == Order.NONE.value, len(orders)), else_=1)
 
 
 def load(

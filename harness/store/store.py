@@ -323,7 +323,7 @@ class Store(RolloutStore, WatchedStore, BatchStore, MaintainedStore):
         retry_errors: bool = True,
     ) -> int:
         """How many pairs :meth:`pending_pairs` gives now."""
-        statement = judgments.pending(
+        statement = judgments.all_pending(
             run_id,
             arm,
             fingerprint,
