@@ -61,6 +61,10 @@ class Embedding:
     def __init__(self) -> None:
         self._embedder = MiniLMEmbedder()
 
+    def ready(self) -> bool:
+        """Answered once it has a place to work in."""
+        return True
+
     def embed(self, texts: Sequence[str], windows: int | None) -> Vectors:
         """Unit vectors."""
         return self._embedder.embed(texts, windows=windows)
@@ -332,10 +336,36 @@ class _ClusterEmbedder(MiniLMEmbedder):
 
 
 def _embedding_actors() -> list[Any]:
+    """One on each GPU that nobody else uses, or one on each node.
+
+    Raises:
+        InfrastructureError: none of them started.
+    """
     import ray
 
-    kind = ray.remote(Embedding)
-    gpus = int(ray.cluster_resources().get("GPU", 0))
+    gpus = int(ray.available_resources().get("GPU", 0))
     count = gpus or sum(bool(node["Alive"]) for node in ray.nodes())
     options = {"num_cpus": 0, "num_gpus": 1 if gpus else 0, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
-    return [kind.options(**options).remote() for _ in range(count)]
+    kind = ray.remote(Embedding)
+    starting = {}
+    for _ in range(count):
+        actor = kind.options(**options).remote()
+        starting[actor.ready.remote()] = actor
+    done, late = ray.wait(list(starting), num_returns=count, timeout=_START_S)
+    for ref in late:
+        # Somebody else took its place meanwhile: what it is given would wait for as long as they stay.
+        ray.kill(starting[ref])
+    started, failed = [], ""
+    for ref in done:
+        try:
+            ray.get(ref)
+        except ray.exceptions.RayError as error:
+            failed = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
+        else:
+            started.append(starting[ref])
+    if not started:
+        raise InfrastructureError(
+            f"no actor for embedding started on the Ray cluster within {_START_S:.0f} s ({failed or 'no room'}); "
+            "`ray status` shows its nodes, and every node needs shadow-harness"
+        )
+    return started

@@ -1,7 +1,10 @@
 """The Ray engine on a real cluster of three nodes on this machine."""
 
 import contextlib
+import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.engine import cluster as clusters
 from harness.engine.cluster import RayEngine
+from harness.errors import InfrastructureError
 from harness.local.embedder import MiniLMEmbedder
 from tests.engines import CountingUpstream, command, judgments, observations, until, write_experiment
 
@@ -17,8 +22,9 @@ CALLS = 5_000
 CONCURRENCY = 24
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@contextlib.contextmanager
+def started(monkeypatch: pytest.MonkeyPatch, *more: dict[str, int]) -> Iterator[Any]:
+    """A cluster of a head and so many nodes more, with what they have beside a core."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     # Ray would put this machine's outer address in place of the loopback one.
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -29,12 +35,18 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     options = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
     made = Cluster(initialize_head=True, head_node_args=options | {"include_dashboard": False})
     try:
-        for _ in range(2):
-            made.add_node(wait=False, **options)
+        for each in more:
+            made.add_node(wait=False, **options, **each)
         made.wait_for_nodes(timeout=120)
         yield made
     finally:
         made.shutdown()
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with started(monkeypatch, {}, {}) as made:
+        yield made
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -119,3 +131,53 @@ def test_an_embedding_actor_that_was_lost_is_replaced(monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(before[1], before[-1])
     np.testing.assert_allclose(after, before, atol=1e-5)
     np.testing.assert_allclose(before, MiniLMEmbedder().embed(texts), atol=1e-5)
+
+
+EMBEDDING_TWICE = """
+import json, sys
+import ray
+from harness.engine.cluster import RayEngine
+
+texts = [f"Order {number} was sent on Monday." for number in range(600)]
+found, engines = [], []
+for _ in range(2):
+    engine = RayEngine(address=sys.argv[1])
+    vectors = engine.embedder().embed(texts)
+    found.append((len(engine._embedding), ray.available_resources().get("GPU", 0), vectors[::100, :5].tolist()))
+    engines.append(engine)
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_embedding_takes_the_gpus_that_are_free_and_nodes_where_none_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What Ray is told to have it gives out; torch finds none, and computes on the processor.
+    with started(monkeypatch, {"num_gpus": 1}) as cluster:
+        command = [sys.executable, "-c", EMBEDDING_TWICE, cluster.address]
+        said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert said.returncode == 0, said.stderr
+    (n_first, free, on_gpu), (n_second, _, elsewhere) = json.loads(said.stdout)
+    # The only one is taken then: to wait for it would be to wait until the first job has ended.
+    assert (n_first, free, n_second) == (1, 0, 2)
+    np.testing.assert_allclose(elsewhere, on_gpu, atol=1e-5)
+    here = MiniLMEmbedder().embed([f"Order {number} was sent on Monday." for number in range(600)])
+    np.testing.assert_allclose(on_gpu, here[::100, :5], atol=1e-5)
+
+
+def test_a_cluster_where_no_embedding_starts_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    monkeypatch.setattr(clusters, "Embedding", Broken)
+    engine = RayEngine()
+    try:
+        with pytest.raises(InfrastructureError, match=r"no actor for embedding started .*no weights here"):
+            engine.embedder().embed(["a"])
+    finally:
+        engine.close()
+
+
+class Broken:
+    def __init__(self) -> None:
+        raise OSError("no weights here")
+
+    def ready(self) -> bool:
+        return True
