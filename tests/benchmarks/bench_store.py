@@ -5,7 +5,8 @@
 
 A server of its own from the wheel, without syncing to disk, so that figures are of processors alone. ``--rows`` narrow
 rows are made with generate_series, half of them observations, a quarter each exchanges and judgments; 10,000,000 take
-about two minutes and 3 GB, 100,000,000 twenty minutes and 30 GB, deleted afterwards. ``--runs`` makes so many empty runs with partitions of their own beside.
+about two minutes and 3 GB, 100,000,000 twenty minutes and 30 GB, deleted afterwards. ``--runs`` makes so many empty
+runs with partitions of their own beside.
 """
 
 import argparse
