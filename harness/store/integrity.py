@@ -153,7 +153,7 @@ def rules() -> Iterator[Rule]:
     )  # fmt: skip
     for table in retention.OF_RUNS:
         yield Rule(
-            check="no_run", table=table, condition=retention.of_no_run(table),
+            check="no_run", table=table, condition=~sa.exists().where(tables.runs.c.run_id == table.c.run_id),
             message=f"rows of {table.name} that belong to no run",
             todo="`harness db delete --strays` removes them; or restore a backup",
         )  # fmt: skip

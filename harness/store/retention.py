@@ -198,14 +198,16 @@ def _of(
     if not between:
         yield mine
         return
-    for values in _distinct(connection, table, between, run_id):
+    for values in _distinct(connection, between, table.c.run_id == run_id):
         yield sa.and_(*(column == value for column, value in zip(between, values, strict=True)), mine)
 
 
-def _distinct(connection: sa.Connection, table: sa.Table, columns: Sequence[Any], run_id: str) -> list[tuple[str, ...]]:
-    """The values the columns have in the run, found by going from one to the next along the key."""
+def _distinct(
+    connection: sa.Connection, columns: Sequence[Any], *conditions: sa.ColumnElement[bool]
+) -> list[tuple[str, ...]]:
+    """The values the columns have where the conditions hold, found by going from one to the next along the key."""
     found: list[tuple[str, ...]] = []
-    first = sa.select(*columns).where(table.c.run_id == run_id).order_by(*columns).limit(1)
+    first = sa.select(*columns).where(*conditions).order_by(*columns).limit(1)
     statement = first
     while (row := connection.execute(statement).first()) is not None:
         found.append(tuple(row))
@@ -280,18 +282,15 @@ def _without_exchange(table: sa.Table, run_id: str) -> sa.Select[Any]:
     return sa.select(table.c.exchange_id).outerjoin(e, gone).where(table.c.run_id == run_id, e.c.exchange_id.is_(None))
 
 
-def of_no_run(table: sa.Table) -> sa.ColumnElement[bool]:
-    """That a row of one of :data:`OF_RUNS` belongs to a run the store does not know."""
-    return ~sa.exists().where(tables.runs.c.run_id == table.c.run_id)
-
-
 def runless(connection: sa.Connection) -> dict[str, int]:
     """How many rows there are under ids of runs the store does not know."""
+    known = set(connection.scalars(sa.select(tables.runs.c.run_id)))
     found: Counter[str] = Counter()
     for table in OF_RUNS:
-        counted = sa.select(table.c.run_id, sa.func.count()).where(of_no_run(table)).group_by(table.c.run_id)
-        for run_id, n in connection.execute(counted):
-            found[run_id] += n
+        for (run_id,) in _distinct(connection, [table.c.run_id]):
+            if run_id not in known:
+                counted = sa.select(sa.func.count()).select_from(table).where(table.c.run_id == run_id)
+                found[run_id] += connection.scalar(counted) or 0
     return dict(sorted(found.items()))
 
 
