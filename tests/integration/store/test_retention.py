@@ -176,16 +176,35 @@ def test_it_goes_on_where_it_was_killed_and_the_counts_add_up(store: Store, monk
     assert store.spent(RUN)["candidates"] == 12.5
 
 
+SLOWLY = """
+import sys, time
+from harness.cli import main
+from harness.store import Store
+
+at_once = Store.reduce_next
+
+def with_pauses(*args, **kwargs):
+    found = at_once(*args, **kwargs)
+    time.sleep(0.5)
+    return found
+
+Store.reduce_next = with_pauses
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command with pauses between its batches, so that a busy machine kills it in time."""
+
+
 def test_a_process_that_is_killed_while_it_deletes_is_repeated_and_the_counts_add_up(
     store: Store, store_url: str, tmp_path: Path
 ) -> None:
     n = 2_000
     filled(store, n)
-    command = [
-        sys.executable, "-m", "harness", "db", "delete", "--user-id", "u1", "--yes", "--json",
+    arguments = [
+        "db", "delete", "--user-id", "u1", "--yes", "--json",
         "--store", store_url, "--runs-dir", str(tmp_path / "runs"),
     ]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    slowly = [sys.executable, "-c", SLOWLY, *arguments]
+    with subprocess.Popen(slowly, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         while not (begun := sum(item.n_exchanges for item in store.reductions(RUN))):
             assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
         process.kill()
@@ -194,7 +213,8 @@ def test_a_process_that_is_killed_while_it_deletes_is_repeated_and_the_counts_ad
     assert 0 < begun < n / 2
     # What is noted as deleted is what is gone.
     assert store.count_exchanges(RUN) == n - begun
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    again = [sys.executable, "-m", "harness", *arguments]
+    done = subprocess.run(again, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["deleted"] == {RUN: n / 2 - begun}
     assert [(item.reason, item.n_exchanges) for item in store.reductions(RUN)] == [(Why.USER, n / 2)]
     assert store.spent(RUN) == {"candidates": n * 0.5, "judges": n * 0.5}
